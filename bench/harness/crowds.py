@@ -113,7 +113,7 @@ def recovery(gb):
 
 
 def recovery_rows(row):
-    """A log of 40 GB, or what there is room for: the title tells."""
+    """A log of 40 GB, or what there is room for: the title has the size."""
     gb = min(40, int(shutil.disk_usage(pathlib.Path(peers.ROOT)).free / 1e9 * 0.6))
     load, options = recovery(gb), {"lower": True, "roof": False, "long": True, "alone": True, "once": True}
     return [

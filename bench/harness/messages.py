@@ -17,7 +17,7 @@ def publish(record_bytes, seconds=3.0):
 
     def fast(server, name, scale, depth, records):
         options = {"connections": 4, "records": records, "record_bytes": record_bytes, "depth": depth}
-        # A first run tells how much is enough; it warms the server up, too.
+        # A first run shows how many messages are enough; it warms the server up, too.
         server.topic(name + "-warm", 4)
         found, messages, _ = confirmed(server, name + "-warm", count=10_000 // records, **options)
         check(server, name + "-warm", 4, messages)
@@ -43,7 +43,7 @@ def one_by_one(record_bytes, seconds=2.5):
 
     def load(server, name, scale):
         server.topic(name, 1)
-        # A first run tells how much is enough: who is fast should not be measured for a moment only.
+        # A first run shows how many messages are enough: a fast server should not be measured for a moment only.
         found, before, _ = confirmed(server, name, record_bytes=record_bytes, count=2000)
         count = int(max(2000, before / found["seconds"] * seconds * scale))
         found, messages, cpu = confirmed(server, name, record_bytes=record_bytes, count=count)

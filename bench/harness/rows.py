@@ -34,7 +34,7 @@ def produce(connections, records, record_bytes, depth=5, seconds=3.0, compressio
 
     def load(server, name, scale):
         size = records * record_bytes
-        # A first run tells how much is enough; it warms the server up, too.
+        # A first run shows how many messages are enough; it warms the server up, too.
         server.topic(name + "-warm", connections)
         count = max(depth * 4, 64 * MB // size // connections)
         warm = report(start(server, "produce", name + "-warm", connections=connections, records=records,

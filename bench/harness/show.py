@@ -26,7 +26,7 @@ class Table:
             line["took"] = {kind: sum(cls.values(found[kind], row.load, "took")) for kind in table.kinds}
             table.lines.append(line)
         for line in cls.every():
-            # The roofline is no broker: what its start takes says nothing.
+            # The roofline is no broker: its start time is not comparable.
             kinds = [kind for kind in table.kinds if (kind, line["name"]) != ("roofline", "start")]
             line["found"] = {kind: cls.values(found[kind], line["name"], "value") for kind in kinds}
             table.lines.append(line)

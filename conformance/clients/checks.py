@@ -1,4 +1,4 @@
-"""What the Python clients share: the words, how a result is told, and how a group member speaks.
+"""What the Python clients share: the words, how results are printed, and how a group member speaks.
 
 A client program is called `PROGRAM PHASE ARGUMENTS...`, finds the server in $BOOTSTRAP and its own name in $CLIENT, and prints
 one line per check: `ok`, `failed` or `skipped`, a tab, the check, a tab, what was seen.
@@ -27,7 +27,7 @@ def say(*fields):
 
 @contextlib.contextmanager
 def check(name):
-    """Tells `ok` when the block ends, `failed` with the reason when it raises."""
+    """Prints `ok` when the block ends, `failed` with the reason when it raises."""
     try:
         yield
         say("ok", name, "")

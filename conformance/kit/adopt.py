@@ -36,7 +36,7 @@ def dump(data):
 
 
 def content(server, topics):
-    """Every record of the topics, as kcat tells it."""
+    """Every record of the topics, as kcat prints it."""
     rows = []
     for topic in topics:
         command = ["kcat", "-b", server.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J"]

@@ -42,7 +42,7 @@ def traced(server, folder):
         batch = wire.batch([(b"k", b"v" * 1000)])
         wire.produce(connection, "cost", 0, batch)
         tracer = subprocess.Popen(["strace", "-f", "-o", out, "-p", str(server.process.pid)], stderr=subprocess.DEVNULL)
-        time.sleep(1)  # strace says nothing when it is ready
+        time.sleep(1)  # strace does not print when it is ready
         for _ in range(BATCHES):
             wire.produce(connection, "cost", 0, batch)
         tracer.send_signal(signal.SIGINT)

@@ -135,7 +135,7 @@ def run(arguments):
 
 
 def read_all(server):
-    """All values of the topic, as kcat tells them."""
+    """All values of the topic, as kcat prints them."""
     out = subprocess.run(
         ["kcat", "-b", server.bootstrap, "-C", "-t", TOPIC, "-o", "beginning", "-e", "-q"], capture_output=True, timeout=60, check=True)
     return out.stdout.split()

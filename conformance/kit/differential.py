@@ -80,7 +80,7 @@ def differences(theirs, ours, path):
     if isinstance(theirs, dict) and isinstance(ours, dict):
         codes = theirs.get("ErrorCode"), ours.get("ErrorCode")
         if codes[0] == UNKNOWN_SERVER_ERROR != codes[1]:
-            # What stands beside an error of the server's own says nothing.
+            # Fields beside an error code have no meaning.
             yield f"{path}.ErrorCode", str(codes[0]), str(codes[1])
             return
         for name in sorted({*theirs, *ours}):

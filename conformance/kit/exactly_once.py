@@ -26,7 +26,7 @@ def copier(server, number):
 
 
 def producer(server):
-    # Values are numbers from 0 on each time; a prefix tells one run from another.
+    # Values are numbers from 0 on each time; a prefix distinguishes the runs.
     producer.runs += 1
     return tool("VerifiableProducer", "--bootstrap-server", server.bootstrap, "--topic", IN, "--throughput", 400, "--acks", "-1",
                 "--value-prefix", producer.runs)
@@ -67,7 +67,7 @@ def run(arguments):
                 else:
                     running[victim].kill()
                     running[victim].wait()
-                # Whoever gave up because of a kill begins again too.
+                # A client that gave up because of a kill begins again, too.
                 for name, make in start.items():
                     if running[name].poll() is not None:
                         running[name] = make()

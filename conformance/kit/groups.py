@@ -144,7 +144,7 @@ def dynamic(connection, group, topic, enter, add):
 
 def static(connection, group, topic, enter, add):
     """Members with instance ids."""
-    with row(add, "static members: a killed one returns to its partitions, nobody moves"):
+    with row(add, "static members: a killed one returns to its partitions, no partition moves"):
         one = enter(group, topic, "one")
         until_owned([one], shared, "all partitions owned")
         two = enter(group, topic, "two")

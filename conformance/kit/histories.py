@@ -91,7 +91,7 @@ def run(arguments):
                   "\n".join(" | ".join((name, *it)) for it in new))
     if not arguments.only:
         for gone in sorted(known - seen):
-            table.add("ottla", "raw", "failed", "an accepted difference is none any more", " | ".join(gone))
+            table.add("ottla", "raw", "failed", "an accepted difference is gone", " | ".join(gone))
     tables.compare(tabled["apache"], tabled["ottla"], table, arguments.only)
     wrong = tables.check_error_codes()
     table.add("ottla", "raw", "failed" if wrong else "ok", "error codes, names and texts are those of the jar", wrong)

@@ -41,7 +41,7 @@ EVENTS = [
     ("node stopping", 2, ["signal"], {"signal": "SIGTERM"}),
     ("node stopped cleanly", 2, ["stop_ms"], {}),
 ]
-# Nothing of these levels is due in a life without trouble but what is planted.
+# Warnings and errors that are planted; a node without trouble logs no others.
 PLANTED = {"connections refused (max.connections, max.connections.per.ip)", "partition cannot be opened; it is offline",
            "stray folder set aside: the metadata has no such partition"}
 
@@ -111,7 +111,7 @@ def live(server):
 
 
 def plant(data):
-    """What a start must tell of."""
+    """What a start must log."""
     (data / "nothing-0").mkdir()
     (data / "kept-0" / "partition.metadata").write_text("nothing")
 

@@ -51,7 +51,7 @@ FORMER_WORDS = {
     "kafka-producer-perf-test": {"--bootstrap-server": "--producer-props"},
     "kafka-consumer-perf-test": {"--num-records": "--messages"},
 }
-# Where the action comes before the flags, and what is told nothing of a server.
+# Commands whose action comes before the flags, and commands without a server.
 ACTION_FIRST = {"kafka-cluster"}
 OFFLINE = {"kafka-storage"}
 
@@ -405,7 +405,7 @@ READS = re.compile(r"--list|--describe| describe|kafka-get-offsets|list-endpoint
 
 def play(kind, server, folder, binary, genuine=()):
     """What every line prints, and its exit code. A line that only reads is tried again for a moment where it is not as `genuine`:
-    a tool without a JVM's start asks before a cluster has told all its parts of the last change."""
+    a tool without a JVM's start asks before all nodes of a cluster have the last change."""
     for name, text in FILES.items():
         pathlib.Path(folder, name).write_text(text.replace("{data}", str(server.data)))
     told = []

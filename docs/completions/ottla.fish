@@ -36,12 +36,12 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "txn" -d 'List transacti
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "bench" -d 'Measure how fast the cluster writes, reads and answers'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "size" -d 'Work out partitions, brokers and disks'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "config" -d 'Explain, show and change settings'
-complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for what is wrong, with a cluster or with a data directory'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for problems in a running cluster or in a data directory'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "dump" -d 'Show what is in log, index, snapshot and checkpoint files'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare data directories for a cluster of your choice'
-complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Lay out a folder with every kafka-* command, for scripts'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Make a folder with every kafka-* command, for scripts'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the version, the commit, and the level of Apache Kafka'
-complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print what lets a shell complete commands'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l ready-file -d 'A file that is there as long as the node serves: a line NAME://host:port for each listener' -r -F
@@ -51,7 +51,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand server" -l env -d 'Take sett
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l format-if-empty -d 'Format the data directories if all of them are empty; without it, only the built-in default directory is formatted by a start'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; every line must have it. Without it a line is a value' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'The text between key and value in a line; every line must have it. Without it a line is a value' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l key -d 'The key of all records' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l null -d 'The text that stands for null, as key or as value: `-K : --null NULL` makes a tombstone of the line `ann:NULL`' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s H -l header -d 'A header of all records' -r
@@ -66,12 +66,12 @@ plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l create -d 'Create the topic if it does not exist, with the cluster\'s defaults'
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from -d 'Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h)' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l last -d 'Start so many records before the end of each partition' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l until -d 'End there, in the same forms as --from' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from -d 'Start at this position: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l last -d 'Start this number of records before the end of each partition' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l until -d 'End at this position, in the same forms as --from' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s p -l partition -d 'Only these partitions' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -s g -l group -d 'Read as a member of this group, from where it left off' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -s n -l max-messages -d 'End after so many records' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s g -l group -d 'Read as a member of this group, from its committed offsets' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s n -l max-messages -d 'End after this number of records' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l grep -d 'Only records whose value matches' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l key -d 'Only records whose key matches' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l header -d 'Only records with this header, and with a value that matches if one is given' -r
@@ -84,7 +84,7 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from-beginning -d 'Start at the first record instead of after the last'
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -s e -l exit -d 'End where the topic ended when this began'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s e -l exit -d 'End at the last record that the topic had at the start'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s v -l verbose -d 'Print time, place, key and headers, too'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
@@ -95,7 +95,7 @@ plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "list" -d 'Print the topics, with their partitions, replicas, records and bytes'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "describe" -d 'Print the partitions of a topic: who leads, who is in sync, which offsets'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "describe" -d 'Print the partitions of a topic: leaders, in-sync replicas, offsets'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "create" -d 'Create a topic'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "alter" -d 'Give a topic more partitions, or other settings'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "delete" -d 'Delete topics with all their records'
@@ -105,7 +105,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l all -d 'Print Kafka\'s own, too'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l all -d 'Print Kafka\'s internal topics, too'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -150,7 +150,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "list" -d 'Print the groups, their state, and by how many records each is behind'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "describe" -d 'Print the members of a group, and what each of them reads'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "lag" -d 'Print how far a group is behind in each partition: in records, and since when'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Let a group read on from elsewhere; it must have no members meanwhile'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Change the committed offsets of a group, which must have no members meanwhile'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "delete" -d 'Delete groups with their offsets; they must have no members'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -173,15 +173,15 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic (default: all of the group\'s)' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic (default: all topics that the group has offsets of)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'The new position: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l execute -d 'Do so; without it, only print what would be done'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l execute -d 'Commit the new offsets; without it, only print what would be done'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -204,8 +204,8 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "list" -d 'Print the transactional ids, their state, how long that lasts, and what they touch'
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "abort" -d 'Abort what an id has open; its producer is fenced'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "list" -d 'Print the transactional ids, their state, since when, and their partitions'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "abort" -d 'Abort the open transaction of a transactional id; its producer is fenced'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l open-for -d 'Only those that have been open for so many seconds' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -222,8 +222,8 @@ plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s n -l records -d 'How many records to write and read' -r
-complete -c ottla -n "__fish_ottla_using_subcommand bench" -s s -l size -d 'How large each is, in bytes' -r
-complete -c ottla -n "__fish_ottla_using_subcommand bench" -s p -l partitions -d 'To how many partitions' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s s -l size -d 'The size of each record, in bytes' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s p -l partitions -d 'The number of partitions to write to' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -l latencies -d 'How many single records to time' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s X -d 'A setting of the producer, by Kafka\'s name' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
@@ -233,16 +233,16 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'What is written in a second, at the peak: 20MB, 500KB' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'The write rate at the peak, per second: 20MB, 500KB' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l record -d 'How large a record is' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumers -d 'How many consumers the largest group has' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumer-rate -d 'How many records one consumer handles in a second; slower consumers need more partitions' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l groups -d 'How many groups read everything' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l retention -d 'How long records are kept' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l replicas -d 'How many copies there are of each record' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l latency -d 'Within which time a record is to be acknowledged' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-partition -d 'What one partition takes in a second; measure yours with `ottla bench`' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-broker -d 'What one broker takes and gives in a second' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l latency -d 'The time in which a record must be acknowledged' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-partition -d 'How many bytes one partition takes in a second; measure yours with `ottla bench`' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-broker -d 'How many bytes one broker receives and sends in a second' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l disk -d 'How large a broker\'s disk is' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -255,8 +255,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "explain" -d 'Explain a setting: its type, its default, what is allowed, how it changes'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "reference" -d 'Print all settings as a page of Markdown'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "judge" -d 'Say of each line of the standard input, an object of names and values in JSON, whether a node would start with these settings, and how they count; for comparisons'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "get" -d 'Print what is set for a topic, a broker or a group of a running cluster'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "set" -d 'Set something for a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "get" -d 'Print the settings of a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "set" -d 'Change settings of a topic, a broker or a group of a running cluster'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from judge" -s h -l help -d 'Print help'
@@ -266,7 +266,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subc
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print those that have their default, too'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print settings that have their default value, too'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
@@ -275,7 +275,7 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l offline -d 'A data directory, which stays as it is; no node needs to run, and none should' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l offline -d 'Check this data directory, without changing it; no node may run on it meanwhile' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'

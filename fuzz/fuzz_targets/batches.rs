@@ -1,4 +1,4 @@
-//! Any bytes as batches: looked at, checked as a leader does, unpacked under a bound.
+//! Any bytes as batches: parsed, checked as a leader does, unpacked under a bound.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

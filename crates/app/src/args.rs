@@ -1,4 +1,4 @@
-//! What `ottla` can be told on its command line.
+//! The options and commands of `ottla` on the command line.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ OTTLA_LOG says how much is logged, such as info or warn,ottla_broker=debug; kafk
 --entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns \
 colours off.";
 
-/// What commands for a running cluster can be told alike, before or after the command's name.
+/// The options that all commands for a running cluster have, before or after the command's name.
 const GLOBAL_OPTIONS: &str = "\
 Options of all commands for a running cluster, before or after the command:
   -b, --bootstrap-server <HOST:PORT>  Brokers to ask first (KAFKA_SERVER, else 127.0.0.1:9092)
@@ -25,8 +25,8 @@ Options of all commands for a running cluster, before or after the command:
       --profile <NAME>                The settings of ~/.config/ottla/NAME.properties
       --watch [<SECONDS>]             Print again every so many seconds (default: 2), until Ctrl-C
 
-`ottla COMMAND --help` tells more of a command. The tools of Apache Kafka are there by their names:
-`ottla kafka-topics --list`; `ottla install-tools FOLDER` lays all of them out.";
+`ottla COMMAND --help` explains a command. The tools of Apache Kafka run by their own names:
+`ottla kafka-topics --list`; `ottla install-tools FOLDER` makes a folder with all of them.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -43,12 +43,12 @@ pub struct Args {
     /// Print the version, the commit, and the level of Apache Kafka.
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Option<AppCommand>,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
     /// Start a node.
@@ -57,47 +57,47 @@ pub enum AppCommand {
     Client(Box<ottla_cli::ClusterCommand>),
     /// Explain, show and change settings.
     Config {
-        /// What to do.
+        /// The command.
         #[command(subcommand)]
         action: Config,
     },
-    /// Look for what is wrong, with a cluster or with a data directory.
+    /// Look for problems in a running cluster or in a data directory.
     Doctor(DoctorArgs),
     /// Show what is in log, index, snapshot and checkpoint files.
     Dump(ottla_offline::Dump),
     /// Prepare data directories for a cluster of your choice.
     Format(FormatArgs),
-    /// Lay out a folder with every kafka-* command, for scripts.
+    /// Make a folder with every kafka-* command, for scripts.
     InstallTools {
-        /// The folder: bin/, config/ and share/; what is there stays.
+        /// The folder: bin/, config/ and share/; files that are there stay.
         folder: PathBuf,
     },
     /// Print the version, the commit, and the level of Apache Kafka.
     Version {
-        /// How it prints.
+        /// The output format.
         #[command(flatten)]
         shared: ottla_cli::SharedOptions,
     },
-    /// Print what lets a shell complete commands.
+    /// Print the completion script for a shell.
     Completions {
-        /// For which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
     /// Write a page of the manual for each command.
     #[command(hide = true)]
     Man {
-        /// Where to.
+        /// The folder for the pages.
         folder: PathBuf,
     },
 }
 
-/// Look for what is wrong: with a running cluster, or with a data directory whose node is stopped.
+/// Look for problems in a running cluster, or in a data directory whose node is stopped.
 ///
-/// The exit code says how bad the worst of it is: 0 nothing to do, 1 a warning, 2 an error, 3 it
-/// could not look.
+/// The exit code is that of the worst finding: 0 nothing to do, 1 a warning, 2 an error, 3 the
+/// check could not run.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// A data directory, which stays as it is; no node needs to run, and none should.
+    /// Check this data directory, without changing it; no node may run on it meanwhile.
     #[arg(long, value_name = "DIR")]
     pub offline: Option<PathBuf>,
     /// With --offline: read every record of every log, not only what a start would read.
@@ -149,7 +149,7 @@ pub struct ServerArgs {
 pub enum Config {
     /// Explain a setting: its type, its default, what is allowed, how it changes.
     Explain {
-        /// Its name, such as log.retention.ms.
+        /// The name of the setting, such as log.retention.ms.
         name: String,
     },
     /// Print all settings as a page of Markdown.
@@ -158,9 +158,9 @@ pub enum Config {
     /// node would start with these settings, and how they count; for comparisons.
     #[command(hide = true)]
     Judge,
-    /// Print what is set for a topic, a broker or a group of a running cluster.
+    /// Print the settings of a topic, a broker or a group of a running cluster.
     Get(ottla_cli::Get),
-    /// Set something for a topic, a broker or a group of a running cluster.
+    /// Change settings of a topic, a broker or a group of a running cluster.
     Set(ottla_cli::Set),
 }
 

@@ -3,7 +3,7 @@
 use ottla_tools::Tool;
 
 /// The tool that a command line names, first or (`ottla kafka-topics`) second, and what follows.
-pub fn tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
+pub fn find_tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
     let at = |at: usize| {
         let is_storage = words.get(at)?.trim_end_matches(".sh").ends_with("kafka-storage");
         let action = words.get(at + 1).map(String::as_str);
@@ -14,15 +14,15 @@ pub fn tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
             _ => None,
         };
         if let Some((name, rest)) = other {
-            return Some((ottla_tools::find(name)?, words.get(rest..)?));
+            return Some((ottla_tools::find_tool(name)?, words.get(rest..)?));
         }
-        Some((ottla_tools::find(words.get(at)?)?, words.get(at + 1..)?))
+        Some((ottla_tools::find_tool(words.get(at)?)?, words.get(at + 1..)?))
     };
     let by_class = |at: usize| {
         let runs = words.get(at)?.trim_end_matches(".sh").ends_with("kafka-run-class");
         let class = words.get(at + 1).filter(|_| runs)?.rsplit('.').next()?;
         let (_, name) = CLASSES.iter().find(|(it, _)| *it == class)?;
-        Some((ottla_tools::find(name)?, words.get(at + 2..)?))
+        Some((ottla_tools::find_tool(name)?, words.get(at + 2..)?))
     };
     at(0).or_else(|| at(1)).or_else(|| by_class(0)).or_else(|| by_class(1))
 }
@@ -112,7 +112,7 @@ pub enum Ours {
 ///
 /// # Errors
 /// The system refuses.
-pub fn daemon(words: &[String]) -> std::io::Result<u32> {
+pub fn start_daemon(words: &[String]) -> std::io::Result<u32> {
     use std::os::unix::process::CommandExt;
     std::fs::create_dir_all("logs")?;
     let log = std::fs::File::create("logs/kafkaServer.out")?;
@@ -133,8 +133,8 @@ const OURS: [&str; 4] =
 /// One of Kafka's commands that is a command of our own.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
+/// What is wrong with the command line.
+pub fn own_command(words: &[String]) -> Option<Result<Ours, String>> {
     let name = |at: usize| {
         let name = words.get(at)?.rsplit('/').next()?;
         Some(name.strip_suffix(".sh").unwrap_or(name))
@@ -143,22 +143,24 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
     let at = (0..2).find(|at| name(*at).is_some_and(is_kafkas))?;
     let rest: Vec<&str> = words[at + 1..].iter().map(String::as_str).collect();
     match name(at)? {
-        "kafka-server-start" if rest.contains(&"-daemon") => Some(Ok(Ours::Daemon(start(&rest)))),
-        "kafka-server-start" => Some(Ok(Ours::Now(start(&rest)))),
+        "kafka-server-start" if rest.contains(&"-daemon") => {
+            Some(Ok(Ours::Daemon(server_words(&rest))))
+        }
+        "kafka-server-start" => Some(Ok(Ours::Now(server_words(&rest)))),
         "kafka-server-stop" => {
             Some(Ok(Ours::Stop(rest.iter().map(|it| (*it).to_owned()).collect())))
         }
-        "kafka-dump-log" => Some(Ok(Ours::Now(ours("dump", &rest)))),
-        "kafka-storage" => Some(storage(&rest).map(Ours::Now)),
+        "kafka-dump-log" => Some(Ok(Ours::Now(ottla_words("dump", &rest)))),
+        "kafka-storage" => Some(format_words(&rest).map(Ours::Now)),
         "kafka-run-class" => {
             let class = rest.first().copied().unwrap_or("CLASS");
             Some(Err(format!(
-                "kafka-run-class {class}: there is no JVM here, and no tool of that class"
+                "kafka-run-class {class}: Ottla has no JVM, and no tool of that class"
             )))
         }
         other => {
             let unknown = || {
-                let near = ottla_tools::nearest(other, &OURS);
+                let near = ottla_tools::nearest_tool(other, &OURS);
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
                 format!("unknown command {other}{hint}")
             };
@@ -167,18 +169,18 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
     }
 }
 
-fn ours(command: &str, rest: &[&str]) -> Vec<String> {
+fn ottla_words(command: &str, rest: &[&str]) -> Vec<String> {
     ["ottla", command].iter().chain(rest).map(|it| (*it).to_owned()).collect()
 }
 
 /// `kafka-server-start [-daemon] FILE [--override NAME=VALUE]`
-fn start(rest: &[&str]) -> Vec<String> {
+fn server_words(rest: &[&str]) -> Vec<String> {
     let known = |it: &&&str| !matches!(**it, "-daemon" | "-name" | "-loggc");
-    ours("server", &rest.iter().filter(known).copied().collect::<Vec<_>>())
+    ottla_words("server", &rest.iter().filter(known).copied().collect::<Vec<_>>())
 }
 
 /// `kafka-storage format -t ID -c FILE`; what a node decides by itself is left out.
-fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
+fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
     let (Some(action), mut rest) = (rest.first(), rest.iter().skip(1)) else {
         return Err(
             "too few arguments: format, info, version-mapping, feature-dependencies or random-uuid"
@@ -187,10 +189,10 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
     };
     if *action != "format" {
         return Err(format!(
-            "kafka-storage {action}: it is one of format, info, version-mapping, feature-dependencies, random-uuid"
+            "unknown command kafka-storage {action}; use format, info, version-mapping, feature-dependencies, random-uuid"
         ));
     }
-    let mut words = ours("format", &[]);
+    let mut words = ottla_words("format", &[]);
     while let Some(word) = rest.next() {
         match *word {
             "-t" | "--cluster-id" => {
@@ -205,7 +207,7 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
                 other => {
                     let other = other.copied().unwrap_or_default();
                     return Err(format!(
-                        "kafka-storage format: clusters are formatted for 4.3-IV0, not {other}"
+                        "kafka-storage format: only release version 4.3-IV0 is supported, not {other}"
                     ));
                 }
             },
@@ -244,32 +246,32 @@ mod tests {
 
     #[test]
     fn kafkas_names_lead_to_our_commands() {
-        let told = |line: &str| match command(&words(line)).unwrap().unwrap() {
+        let told = |line: &str| match own_command(&words(line)).unwrap().unwrap() {
             Ours::Now(words) => words.join(" "),
             other => format!("{other:?}"),
         };
         assert_eq!(told("bin/kafka-server-start.sh a.properties"), "ottla server a.properties");
-        let daemon = command(&words("kafka-server-start.sh -daemon f")).unwrap().unwrap();
+        let daemon = own_command(&words("kafka-server-start.sh -daemon f")).unwrap().unwrap();
         assert_eq!(daemon, Ours::Daemon(words("ottla server f")));
         assert_eq!(told("kafka-server-stop --node-id=2"), "Stop([\"--node-id=2\"])");
         assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
         let format = "kafka-storage.sh format --standalone -t ID -c f";
         assert_eq!(told(format), "ottla format --cluster-id ID f");
-        assert!(command(&words("kafka-nothing")).unwrap().is_err());
-        let why = command(&words("ottla kafka-topcs --list")).unwrap().unwrap_err();
+        assert!(own_command(&words("kafka-nothing")).unwrap().is_err());
+        let why = own_command(&words("ottla kafka-topcs --list")).unwrap().unwrap_err();
         assert!(why.ends_with("did you mean kafka-topics?"), "{why}");
-        assert!(command(&words("ottla topics list")).is_none());
+        assert!(own_command(&words("ottla topics list")).is_none());
         let line = words("/opt/bin/kafka-topics.sh --list");
-        let (found, rest) = tool(&line).unwrap();
+        let (found, rest) = find_tool(&line).unwrap();
         assert_eq!((found.name, rest), ("kafka-topics", &line[1..]));
-        assert_eq!(tool(&words("ottla kafka-topics")).unwrap().0.name, "kafka-topics");
+        assert_eq!(find_tool(&words("ottla kafka-topics")).unwrap().0.name, "kafka-topics");
         let line = words("bin/kafka-run-class.sh kafka.tools.GetOffsetShell --topic t");
-        let (found, rest) = tool(&line).unwrap();
+        let (found, rest) = find_tool(&line).unwrap();
         assert_eq!((found.name, rest), ("kafka-get-offsets", &line[2..]));
-        let why = |line: &str| command(&words(line)).unwrap().unwrap_err();
+        let why = |line: &str| own_command(&words(line)).unwrap().unwrap_err();
         assert!(why("kafka-run-class kafka.Other").contains("kafka.Other"));
         assert!(why("bin/connect-standalone.sh a b").contains("not built"));
         assert!(why("ottla kafka-share-groups --list").contains("KIP-932"));
-        assert!(tool(&words("ottla server")).is_none());
+        assert!(find_tool(&words("ottla server")).is_none());
     }
 }

@@ -32,14 +32,14 @@ const ROOT: &str = "root";
 
 /// The levels of the log, which can be changed while the node runs.
 pub struct Levels {
-    /// What `OTTLA_LOG` said, or the default.
+    /// The filter of `OTTLA_LOG`, or the default.
     first: String,
     changed: Mutex<BTreeMap<String, LogLevel>>,
     handle: reload::Handle<EnvFilter, Registry>,
 }
 
 /// Starts the log. What is written before is lost.
-pub fn start(format: LogFormat, filter: Option<String>, colours: bool) -> Levels {
+pub fn start_logging(format: LogFormat, filter: Option<String>, colours: bool) -> Levels {
     let parsed = filter.as_deref().map(|text| (text, EnvFilter::try_new(text)));
     let (first, filter) = match &parsed {
         Some((text, Ok(_))) => ((*text).to_owned(), EnvFilter::new(text)),
@@ -56,7 +56,7 @@ pub fn start(format: LogFormat, filter: Option<String>, colours: bool) -> Levels
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
     if let Some((text, Err(error))) = parsed {
-        tracing::warn!(OTTLA_LOG = text, %error, "log filter is not understood; info is used");
+        tracing::warn!(OTTLA_LOG = text, %error, "OTTLA_LOG is not a valid log filter; level info is used");
     }
     Levels { first, changed: Mutex::default(), handle }
 }
@@ -69,7 +69,7 @@ pub fn has_colours() -> bool {
 
 /// The filter that the environment asks for.
 #[expect(clippy::disallowed_methods, reason = "only app reads the environment")]
-pub fn filter() -> Option<String> {
+pub fn log_filter() -> Option<String> {
     std::env::var("OTTLA_LOG").ok().filter(|it| !it.is_empty())
 }
 
@@ -126,7 +126,7 @@ impl LogLevels for Levels {
             text = format!("{text},{target}={}", level.name().to_ascii_lowercase());
         }
         if let Err(error) = self.handle.reload(EnvFilter::new(text)) {
-            tracing::error!(%error, "log levels cannot be changed");
+            tracing::error!(%error, "log levels cannot be changed; the former levels stay in force");
         }
     }
 }

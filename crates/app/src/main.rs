@@ -26,7 +26,7 @@ use crate::by_name::Ours;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs a command that prints what it finds.
-fn offline(
+fn run_offline(
     run: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> Result<(), DumpError>,
 ) -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -39,10 +39,10 @@ fn offline(
     }
 }
 
-fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
+fn install_tools(folder: &Path) -> Result<(), Box<dyn Error>> {
     let binary = std::env::current_exe()?.canonicalize()?;
-    let count = ottla_tools::install(folder, &binary)?;
-    pages::install(folder)?;
+    let count = ottla_tools::install_layout(folder, &binary)?;
+    pages::install_pages(folder)?;
     let at = folder.display();
     Ok(writeln!(
         std::io::stdout(),
@@ -52,7 +52,7 @@ fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
 
 /// What surrounds this process.
 #[expect(clippy::disallowed_methods, reason = "only app reads arguments and the environment")]
-fn environment() -> Environment {
+fn read_environment() -> Environment {
     let is_terminal = std::io::stdout().is_terminal();
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
@@ -67,26 +67,26 @@ fn environment() -> Environment {
 /// The exit code of a doctor that could not look; monitoring calls that UNKNOWN.
 const COULD_NOT_LOOK: u8 = 3;
 
-/// Looks for what is wrong, offline or in a cluster.
-fn doctor(args: &DoctorArgs, environment: &Environment) -> ExitCode {
+/// Looks for problems, offline or in a cluster.
+fn run_doctor(args: &DoctorArgs, environment: &Environment) -> ExitCode {
     let found = match &args.offline {
-        None => ottla_cli::doctor(&args.shared, environment),
+        None => ottla_cli::run_doctor(&args.shared, environment),
         Some(dir) => {
             let doctor = ottla_offline::Doctor { offline: dir.clone(), thorough: args.thorough };
-            doctor.look().map(findings).map_err(Into::into)
+            doctor.look().map(offline_findings).map_err(Into::into)
         }
     };
     match found {
-        Ok(found) => end(ottla_cli::report(&found, &args.shared, environment)),
+        Ok(found) => report_outcome(ottla_cli::report(&found, &args.shared, environment)),
         Err(error) => {
-            end(Err(error));
+            report_outcome(Err(error));
             COULD_NOT_LOOK.into()
         }
     }
 }
 
 /// What was found in a data directory, and what that comes to.
-fn findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
+fn offline_findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
     let verdict = |severity| match severity {
         ottla_offline::Severity::Note => ottla_cli::HealthVerdict::Note,
         ottla_offline::Severity::Warning => ottla_cli::HealthVerdict::Warning,
@@ -104,7 +104,7 @@ fn findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
 }
 
 /// Ends as it went, and says what went wrong.
-fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
+fn report_outcome(done: Result<(), Box<dyn Error>>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
     if let Some(code) = ottla_cli::exit_code(&*error) {
         return code.into();
@@ -118,31 +118,31 @@ fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
 }
 
 /// Prints a line.
-fn say(text: &str) -> Result<(), Box<dyn Error>> {
+fn print_line(text: &str) -> Result<(), Box<dyn Error>> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "only app reads arguments and the environment")]
 fn main() -> ExitCode {
     let words = by_name::command_first(std::env::args().collect());
-    let environment = environment();
-    if let Some((tool, rest)) = by_name::tool(&words) {
+    let environment = read_environment();
+    if let Some((tool, rest)) = by_name::find_tool(&words) {
         let mut out = BufWriter::new(std::io::stdout().lock());
-        return ottla_tools::run(tool, rest, environment.server.as_deref(), &mut out).into();
+        return ottla_tools::run_tool(tool, rest, environment.server.as_deref(), &mut out).into();
     }
-    let args = match by_name::command(&words) {
+    let args = match by_name::own_command(&words) {
         None => args::Args::parse_from(words),
         Some(Ok(Ours::Now(words))) => args::Args::parse_from(words),
         Some(Ok(Ours::Daemon(words))) => {
-            return end(match by_name::daemon(&words) {
-                Ok(pid) => say(&format!("started, process {pid}")),
+            return report_outcome(match by_name::start_daemon(&words) {
+                Ok(pid) => print_line(&format!("started, process {pid}")),
                 Err(error) => Err(error.into()),
             });
         }
         Some(Ok(Ours::Stop(words))) => {
-            let stopped = stop::stop(&words, std::env::var("SIGNAL").ok().as_deref());
+            let stopped = stop::stop_nodes(&words, std::env::var("SIGNAL").ok().as_deref());
             return match stopped {
-                Ok(text) => end(say(&text)),
+                Ok(text) => report_outcome(print_line(&text)),
                 Err(error) => {
                     // Without our name before it, as scripts know it of Kafka's.
                     let _ = writeln!(std::io::stderr(), "{error}");
@@ -150,28 +150,28 @@ fn main() -> ExitCode {
                 }
             };
         }
-        Some(Err(why)) => return end(Err(why.into())),
+        Some(Err(why)) => return report_outcome(Err(why.into())),
     };
-    end(match args.command {
-        None => server::run(&args::ServerArgs::default()),
-        Some(args::AppCommand::Server(server)) => server::run(&server),
-        Some(args::AppCommand::Format(format)) => server::format(&format),
-        Some(args::AppCommand::Dump(dump)) => offline(|out| dump.run(out)),
-        Some(args::AppCommand::Doctor(args)) => return doctor(&args, &environment),
-        Some(args::AppCommand::Config { action }) => server::config(action, &environment),
-        Some(args::AppCommand::InstallTools { folder }) => install(&folder),
+    report_outcome(match args.command {
+        None => server::run_server(&args::ServerArgs::default()),
+        Some(args::AppCommand::Server(server)) => server::run_server(&server),
+        Some(args::AppCommand::Format(format)) => server::format_directories(&format),
+        Some(args::AppCommand::Dump(dump)) => run_offline(|out| dump.run(out)),
+        Some(args::AppCommand::Doctor(args)) => return run_doctor(&args, &environment),
+        Some(args::AppCommand::Config { action }) => server::run_config(action, &environment),
+        Some(args::AppCommand::InstallTools { folder }) => install_tools(&folder),
         Some(args::AppCommand::Completions { shell }) => {
             let mut text = Vec::new();
-            pages::completions(shell, &mut text);
+            pages::write_completions(shell, &mut text);
             std::io::stdout().write_all(&text).map_err(Into::into)
         }
-        Some(args::AppCommand::Man { folder }) => match pages::man(&folder) {
-            Ok(count) => say(&format!("{count} pages in {}", folder.display())),
+        Some(args::AppCommand::Man { folder }) => match pages::write_man_pages(&folder) {
+            Ok(count) => print_line(&format!("{count} pages in {}", folder.display())),
             Err(error) => Err(error.into()),
         },
         Some(args::AppCommand::Version { shared }) => {
-            ottla_cli::version(version::COMMIT, version::KAFKA, &shared, &environment)
+            ottla_cli::print_version(version::COMMIT, version::KAFKA, &shared, &environment)
         }
-        Some(args::AppCommand::Client(client)) => ottla_cli::run(*client, &environment),
+        Some(args::AppCommand::Client(client)) => ottla_cli::run_command(*client, &environment),
     })
 }

@@ -1,4 +1,4 @@
-//! The manual and the shells' completions, made of what the commands themselves say.
+//! The manual and the shells' completions, made of the commands' own help texts.
 
 use std::io::Write;
 use std::path::Path;
@@ -33,7 +33,7 @@ const OTHERS: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn man(folder: &Path) -> std::io::Result<usize> {
+pub fn write_man_pages(folder: &Path) -> std::io::Result<usize> {
     std::fs::create_dir_all(folder)?;
     // Not the commit: pages are kept, and stay the same until a command changes.
     let mut all = Args::command().version(env!("CARGO_PKG_VERSION"));
@@ -48,7 +48,9 @@ pub fn man(folder: &Path) -> std::io::Result<usize> {
             pages.push((name, action.clone()));
         }
     }
-    pages.extend(ottla_tools::all().into_iter().map(|it| (it.name.to_owned(), tool(it))));
+    pages.extend(
+        ottla_tools::all_tools().into_iter().map(|it| (it.name.to_owned(), tool_command(it))),
+    );
     pages.extend(OTHERS.map(|(name, about)| (name.to_owned(), Command::new(name).about(about))));
     for (name, command) in &pages {
         let mut text = Vec::new();
@@ -58,8 +60,8 @@ pub fn man(folder: &Path) -> std::io::Result<usize> {
     Ok(pages.len())
 }
 
-/// What a tool of Kafka's can be told.
-fn tool(tool: &Tool) -> Command {
+/// The manual page of one of Kafka's tools: its options.
+fn tool_command(tool: &Tool) -> Command {
     let arg = |option: &Opt| {
         let arg = Arg::new(option.name).long(option.name).help(option.help);
         match option.takes {
@@ -77,7 +79,7 @@ fn tool(tool: &Tool) -> Command {
 }
 
 /// Writes what lets a shell complete our commands.
-pub fn completions(shell: Shell, out: &mut dyn Write) {
+pub fn write_completions(shell: Shell, out: &mut dyn Write) {
     clap_complete::generate(shell, &mut Args::command(), "ottla", out);
 }
 
@@ -85,8 +87,8 @@ pub fn completions(shell: Shell, out: &mut dyn Write) {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn install(prefix: &Path) -> std::io::Result<()> {
-    man(&prefix.join("share/man/man1"))?;
+pub fn install_pages(prefix: &Path) -> std::io::Result<()> {
+    write_man_pages(&prefix.join("share/man/man1"))?;
     let places = [
         (Shell::Bash, "bash-completion/completions/ottla"),
         (Shell::Zsh, "zsh/site-functions/_ottla"),
@@ -96,7 +98,7 @@ pub fn install(prefix: &Path) -> std::io::Result<()> {
         let file = prefix.join("share").join(place);
         std::fs::create_dir_all(file.parent().unwrap_or(prefix))?;
         let mut text = Vec::new();
-        completions(shell, &mut text);
+        write_completions(shell, &mut text);
         std::fs::write(file, text)?;
     }
     Ok(())

@@ -48,10 +48,12 @@ impl Readiness {
     /// The file cannot be removed or written, or the supervisor's socket has no valid name.
     pub fn new(notify: Notify, file: Option<&Path>) -> std::io::Result<Self> {
         if let Some(file) = file {
-            remove(file).map_err(of(file))?;
+            remove_if_there(file).map_err(ready_file_error(file))?;
             // Refused before the node serves: a supervisor would wait for a file that never comes.
-            let aside = aside(file);
-            std::fs::write(&aside, "").and_then(|()| remove(&aside)).map_err(of(file))?;
+            let aside = temporary_path(file);
+            std::fs::write(&aside, "")
+                .and_then(|()| remove_if_there(&aside))
+                .map_err(ready_file_error(file))?;
         }
         let supervisor = notify.socket.map(|it| Supervisor::at(&it)).transpose()?;
         // Half of it: a word that is late must not count as silence.
@@ -65,13 +67,13 @@ impl Readiness {
     /// The file cannot be written.
     pub fn ready(&self, broker: &Broker) -> std::io::Result<()> {
         if let Some(file) = &self.file {
-            let aside = aside(file);
+            let aside = temporary_path(file);
             let mut text = Vec::new();
             for (name, address) in broker.addresses() {
                 writeln!(text, "{name}://{address}")?;
             }
             let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, file));
-            written.map_err(of(file))?;
+            written.map_err(ready_file_error(file))?;
         }
         self.tell("READY=1\nSTATUS=serving clients");
         Ok(())
@@ -81,9 +83,9 @@ impl Readiness {
     pub fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=stopping");
         if let Some(file) = &self.file
-            && let Err(error) = remove(file)
+            && let Err(error) = remove_if_there(file)
         {
-            tracing::warn!(file = %file.display(), %error, "ready file cannot be removed");
+            tracing::warn!(file = %file.display(), %error, "ready file cannot be removed; remove it by hand");
         }
     }
 
@@ -102,27 +104,31 @@ impl Readiness {
         if let Some(supervisor) = &self.supervisor
             && let Err(error) = supervisor.tell(state)
         {
-            tracing::warn!(%error, state, "the service manager cannot be notified (NOTIFY_SOCKET)");
+            tracing::warn!(
+                %error,
+                state,
+                "the service manager cannot be notified (NOTIFY_SOCKET); the node runs on"
+            );
         }
     }
 }
 
 /// Where the file is written before it gets its name, so that it is there whole or not at all.
-fn aside(file: &Path) -> PathBuf {
+fn temporary_path(file: &Path) -> PathBuf {
     let mut aside = file.as_os_str().to_owned();
     aside.push(".tmp");
     aside.into()
 }
 
 /// The same error, with the file that it is about.
-fn of(file: &Path) -> impl Fn(std::io::Error) -> std::io::Error {
+fn ready_file_error(file: &Path) -> impl Fn(std::io::Error) -> std::io::Error {
     move |error| {
         let why = format!("--ready-file {} cannot be written: {error}", file.display());
         std::io::Error::new(error.kind(), why)
     }
 }
 
-fn remove(file: &Path) -> std::io::Result<()> {
+fn remove_if_there(file: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done,

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, Formatting, LogLevels, NodeFailure, StartError, StartOptions, is_local_host,
+    Broker, FormattedDirs, Formatting, LogLevels, NodeFailure, StartError, StartOptions,
+    is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
-use ottla_settings::{SettingError, Settings, Sources, explain, reference, refusals};
+use ottla_settings::{
+    SettingError, Settings, Sources, explain_setting, settings_reference, unbuilt_settings,
+};
 use tokio::runtime::Runtime;
 
 use crate::args::{Config, FormatArgs, LogFormat, ServerArgs, SettingsArgs};
@@ -28,7 +31,12 @@ fn allow_files() {
     if limit.current != limit.maximum {
         let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, all) {
-            tracing::warn!(%error, limit = ?limit.current, "the limit of open files cannot be raised");
+            tracing::warn!(
+                %error,
+                limit = ?limit.current,
+                wanted = ?limit.maximum,
+                "limit of open files cannot be raised; each partition and each connection needs one"
+            );
         }
     }
 }
@@ -60,24 +68,24 @@ impl Error for ServerFailure {}
 ///
 /// # Errors
 /// It cannot start, or cannot stop cleanly.
-pub fn run(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
+pub fn run_server(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
     if args.print_config {
-        let settings = settings(&args.settings)?;
+        let settings = read_settings(&args.settings)?;
         write!(std::io::stdout(), "{}", settings.print())?;
         for warning in &settings.warnings {
             eprintln!("ottla: {warning}");
         }
-        let missing = refusals(&settings, &is_local_host);
+        let missing = unbuilt_settings(&settings, &is_local_host);
         if !missing.is_empty() {
             return Err(SettingError::NotBuilt(missing).into());
         }
         return Ok(());
     }
-    let levels = logs::start(args.log_format, logs::filter(), logs::has_colours());
+    let levels = logs::start_logging(args.log_format, logs::log_filter(), logs::has_colours());
     let levels: Arc<dyn LogLevels> = Arc::new(levels);
-    // The log has all that a program reads; for people the error stands by itself.
+    // In JSON the log has the error, too, for programs; people read it on the standard error.
     let is_logged = matches!(args.log_format, LogFormat::Json);
-    serve(args, levels).map_err(|(code, why)| {
+    serve_until_stopped(args, levels).map_err(|(code, why)| {
         if is_logged {
             tracing::error!(exit_code = code, "node failed: {why}");
         }
@@ -86,21 +94,22 @@ pub fn run(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts a node, and stops it when it is to.
-fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
+fn serve_until_stopped(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
     let failed = |code: u8| move |error: &dyn std::fmt::Display| (code, error.to_string());
     let not_started = |error: Box<dyn Error>| failed(1)(&error);
     let clock = Clock::real();
     tracing::info!(version = VERSION, commit = COMMIT, kafka = KAFKA, "node starting");
     let ready = Readiness::new(Notify::of_environment(), args.ready_file.as_deref());
     let ready = ready.map_err(|error| failed(1)(&error))?;
-    let (broker, runtime, mut stop) = start(args, levels, &clock).map_err(not_started)?;
-    started(&broker);
+    let (broker, runtime, mut stop) = start_node(args, levels, &clock).map_err(not_started)?;
+    log_started(&broker);
     if std::io::stdout().is_terminal() {
         // The node serves, whether or not its screen can be shown.
-        let _ = screen(&broker);
+        let _ = print_ready(&broker);
     }
     if let Err(error) = ready.ready(&broker) {
-        // Who waits for the file would wait for ever; the next start need not pay for it.
+        // A script that waits for the file would wait without end, so the node stops; after a
+        // clean stop the next start need not check the logs.
         let stopped = broker.stop();
         return Err(failed(1)(&stopped.err().map_or(error.to_string(), |it| it.to_string())));
     }
@@ -113,7 +122,7 @@ fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, Strin
         }
     });
     ready.stopping();
-    // What is in memory cannot be saved; the next start looks through what is on the disks.
+    // What is in memory cannot be saved; the next start recovers what is on the disks.
     let signal = asked.map_err(|why: NodeFailure| failed(DISKS_FAILED)(&why))?;
     let begun = clock.monotonic();
     tracing::info!(signal, "node stopping");
@@ -123,7 +132,7 @@ fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, Strin
     Ok(())
 }
 
-fn start(
+fn start_node(
     args: &ServerArgs,
     levels: Arc<dyn LogLevels>,
     clock: &Clock,
@@ -132,7 +141,7 @@ fn start(
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     allow_files();
-    let settings = settings(&args.settings)?;
+    let settings = read_settings(&args.settings)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -152,11 +161,11 @@ fn start(
 }
 
 /// Writes down what has started, and how.
-fn started(broker: &Broker) {
+fn log_started(broker: &Broker) {
     let listeners: Vec<String> =
         broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
     let directories: Vec<String> =
-        broker.data().iter().map(|path| absolute(path).display().to_string()).collect();
+        broker.data().iter().map(|path| absolute_path(path).display().to_string()).collect();
     let facts = broker.facts();
     tracing::info!(
         version = VERSION,
@@ -177,7 +186,7 @@ fn started(broker: &Broker) {
 }
 
 /// The path from the root, as far as that can be found.
-fn absolute(path: &Path) -> PathBuf {
+fn absolute_path(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -216,8 +225,8 @@ fn with_advice(error: StartError, given: &SettingsArgs) -> String {
 ///
 /// # Errors
 /// They are prepared already, or the disk fails.
-pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
-    let settings = settings(&args.settings)?;
+pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
+    let settings = read_settings(&args.settings)?;
     if !args.declare_lost.is_empty() {
         let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
         let said = said.map_err(|error| with_advice(error, &args.settings))?;
@@ -225,7 +234,11 @@ pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let id = args.cluster_id.clone();
-    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
+    let formatted = match args.ignore_formatted {
+        true => FormattedDirs::Keep,
+        false => FormattedDirs::Refuse,
+    };
+    let id = Broker::format(&settings, id, formatted, &Clock::real());
     let id = id.map_err(|error| with_advice(error, &args.settings))?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
@@ -234,21 +247,21 @@ pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
 /// Prints settings in words.
 ///
 /// # Errors
-/// There is none of that name.
-pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn Error>> {
+/// There is no setting of that name.
+pub fn run_config(action: Config, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let text = match action {
-        Config::Explain { name } => explain(&name)?,
-        Config::Reference => reference().trim_end().to_owned(),
-        Config::Judge => return judge(),
-        Config::Get(args) => return ottla_cli::get(args, environment),
-        Config::Set(args) => return ottla_cli::set(args, environment),
+        Config::Explain { name } => explain_setting(&name)?,
+        Config::Reference => settings_reference().trim_end().to_owned(),
+        Config::Judge => return judge_settings(),
+        Config::Get(args) => return ottla_cli::print_settings(args, environment),
+        Config::Set(args) => return ottla_cli::change_settings(args, environment),
     };
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-/// Answers each line of the standard input, settings as an object, with what a node would make of
+/// Answers each line of the standard input, settings as an object, with how a node would take
 /// them: `{"values": true|false, "built": true|false, "why": ..., "shown": {...}}`.
-fn judge() -> Result<(), Box<dyn Error>> {
+fn judge_settings() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let asked: BTreeMap<String, String> = serde_json::from_str(&line?)?;
@@ -257,7 +270,7 @@ fn judge() -> Result<(), Box<dyn Error>> {
         let answer = match Settings::read(Some(""), &overrides) {
             Err(why) => serde_json::json!({ "values": false, "why": why.to_string() }),
             Ok(settings) => {
-                let missing = refusals(&settings, &is_local_host);
+                let missing = unbuilt_settings(&settings, &is_local_host);
                 let shown: BTreeMap<&String, Option<&str>> =
                     asked.keys().map(|name| (name, settings.given_to_show(name))).collect();
                 let (is_built, why) = (missing.is_empty(), missing.join("\n"));
@@ -269,13 +282,13 @@ fn judge() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-pub(crate) fn settings(given: &SettingsArgs) -> Result<Settings, Box<dyn Error>> {
+pub(crate) fn read_settings(given: &SettingsArgs) -> Result<Settings, Box<dyn Error>> {
     let name = given.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let text = match &given.file {
         Some(path) => Some(ottla_cli::read_file(path).map_err(|error| format!("{name}: {error}"))?),
         None => None,
     };
-    let environment = if given.env { environment() } else { Vec::new() };
+    let environment = if given.env { environment_variables() } else { Vec::new() };
     Ok(Settings::from_sources(&Sources {
         file: text.as_deref(),
         file_name: &name,
@@ -285,7 +298,7 @@ pub(crate) fn settings(given: &SettingsArgs) -> Result<Settings, Box<dyn Error>>
 }
 
 /// The variables of the environment that are text, by name.
-fn environment() -> Vec<(String, String)> {
+fn environment_variables() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
@@ -295,7 +308,7 @@ fn environment() -> Vec<(String, String)> {
 }
 
 /// What a person at a terminal wants to know first.
-fn screen(broker: &Broker) -> std::io::Result<()> {
+fn print_ready(broker: &Broker) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let (_, first) = broker.addresses()[0];
     writeln!(out, "Ottla {} is ready.\n", VERSION)?;

@@ -76,7 +76,7 @@ impl NodeFilter {
                 "--all" => wanted.all = true,
                 other => {
                     return Err(format!(
-                        "kafka-server-stop: unknown option {other}; it takes --node-id=ID, --process-role=ROLES and --all"
+                        "kafka-server-stop: unknown option {other}; the options are --node-id=ID, --process-role=ROLES and --all"
                     ));
                 }
             }
@@ -87,13 +87,13 @@ impl NodeFilter {
     /// Those of the nodes that are to stop.
     ///
     /// # Errors
-    /// There are none, or more than may be meant.
+    /// No running node matches, or more than one does without `--all`.
     fn choose(&self, running: Vec<Running>) -> std::result::Result<Vec<Running>, String> {
         if running.is_empty() {
             return Err("No kafka server to stop".to_owned());
         }
         let is_named = self.node_id.is_some() || self.roles.is_some();
-        let matches = |it: &Running| match (&it.known, self.node_id, &self.roles) {
+        let matches = |node: &Running| match (&node.known, self.node_id, &self.roles) {
             // A node's id counts more than its roles, as in Apache's.
             (Some(known), Some(id), _) => known.node_id == id,
             (Some(known), None, Some(roles)) => known.roles == *roles,
@@ -101,15 +101,15 @@ impl NodeFilter {
             (None, ..) => false,
         };
         let list = |all: &[Running]| {
-            all.iter().fold(String::new(), |mut text, it| {
-                let _ = write!(text, "\n  {}", it.shown());
+            all.iter().fold(String::new(), |mut text, node| {
+                let _ = write!(text, "\n  {}", node.shown());
                 text
             })
         };
         let chosen: Vec<Running> = running.iter().filter(|it| matches(it)).cloned().collect();
         if chosen.is_empty() {
             return Err(format!(
-                "No kafka server of that name to stop; these run here:{}",
+                "No running kafka server matches the options; these run here:{}",
                 list(&running)
             ));
         }
@@ -133,8 +133,8 @@ fn role_set<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 /// named; says which.
 ///
 /// # Errors
-/// There is none, it is not clear which are meant, or the system refuses.
-pub fn stop(words: &[String], signal: Option<&str>) -> Result<String> {
+/// No node runs, several run and none is named, or the system refuses.
+pub fn stop_nodes(words: &[String], signal: Option<&str>) -> Result<String> {
     let signal = signal_named(signal.filter(|it| !it.is_empty()).unwrap_or("TERM"))?;
     let wanted = NodeFilter::read(words).map_err(Error::other)?;
     let mut text = String::new();
@@ -157,7 +157,7 @@ fn signal_named(signal: &str) -> Result<Signal> {
         "KILL" | "9" => Signal::KILL,
         other => {
             return Err(Error::other(format!(
-                "SIGNAL={other}: TERM, INT, HUP, QUIT or KILL is due"
+                "SIGNAL={other} is not supported: use TERM, INT, HUP, QUIT or KILL"
             )));
         }
     })
@@ -192,11 +192,14 @@ fn running_nodes() -> Result<Vec<Running>> {
 
 /// How a process was started that is a node.
 fn node_of(words: &[String]) -> Option<ServerArgs> {
-    if words.len() <= 1 && by_name::command(words).is_none() && by_name::tool(words).is_none() {
+    if words.len() <= 1
+        && by_name::own_command(words).is_none()
+        && by_name::find_tool(words).is_none()
+    {
         return Some(ServerArgs::default());
     }
-    let words = match by_name::command(words) {
-        None if by_name::tool(words).is_none() => words.to_vec(),
+    let words = match by_name::own_command(words) {
+        None if by_name::find_tool(words).is_none() => words.to_vec(),
         Some(Ok(Ours::Now(words))) => words,
         _ => return None,
     };
@@ -212,7 +215,7 @@ fn known_settings(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
     let file = server.settings.file.as_ref().map(|it| folder.join(it));
     // What it took from its environment is not known here.
     let given = SettingsArgs { file, env: false, overrides: server.settings.overrides.clone() };
-    let settings = server::settings(&given).ok()?;
+    let settings = server::read_settings(&given).ok()?;
     Some(KnownNode {
         node_id: settings.node_id().ok()?,
         roles: role_set(settings.roles().iter().map(String::as_str)),
@@ -250,10 +253,10 @@ mod tests {
         for (line, right) in [
             ("--node-id=2", Ok(vec![11])),
             ("--node-id 3", Ok(vec![12])),
-            ("--node-id=7", Err("No kafka server of that name")),
+            ("--node-id=7", Err("No running kafka server matches")),
             ("--process-role=broker", Ok(vec![12])),
             ("--process-role=controller,broker", Ok(vec![10, 11])),
-            ("--process-role=controller", Err("No kafka server of that name")),
+            ("--process-role=controller", Err("No running kafka server matches")),
             ("--node-id=1 --process-role=broker", Ok(vec![10])),
             ("", Err("4 kafka servers run here")),
             ("--all", Ok(vec![10, 11, 12, 13])),

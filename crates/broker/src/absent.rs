@@ -1,20 +1,30 @@
 //! Why a partition that a client asks for is not served here.
 
-use std::sync::Arc;
-
-use ottla_metadata::Topic;
+use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
-use ottla_types::{ErrorCode, PartitionIndex};
+use ottla_types::{ErrorCode, PartitionIndex, Uuid};
 
-/// The error code for a partition of `topic` that is not served here; `unknown`, if there is no
-/// such topic.
+/// What a request names a topic by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicKey<'a> {
+    /// Its name.
+    Name(&'a str),
+    /// Its id (KIP-516): who asks by id is answered in the error codes of ids.
+    Id(Uuid),
+}
+
+/// The error code for a partition that is not served here.
 pub fn why_not_here(
     partitions: &Partitions,
-    topic: Option<&Arc<Topic>>,
+    cluster: &Cluster,
+    topic: TopicKey<'_>,
     index: PartitionIndex,
-    unknown: ErrorCode,
 ) -> ErrorCode {
-    match topic {
+    let (known, unknown) = match topic {
+        TopicKey::Name(name) => (cluster.topic(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        TopicKey::Id(id) => (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID),
+    };
+    match known {
         None => unknown,
         Some(topic) if partitions.is_offline(&topic.name, index) => ErrorCode::KAFKA_STORAGE_ERROR,
         Some(topic) if partitions.of_topic(&topic.name).is_empty() => {

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Controller, ControllerCommand, Defaults, bootstrap_records};
+use ottla_metadata::{
+    Cluster, Controller, ControllerSettings, bootstrap_records, unbuilt_features,
+};
 use ottla_net::names::is_local_host;
 use ottla_net::threads::Spawner;
 use ottla_net::transport::Transport;
 use ottla_partitions::{Files, Keeper, MetaProperties, Partitions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
-use ottla_settings::{SettingError, SettingRules, Settings, refusals};
-use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
+use ottla_settings::{SettingError, SettingRules, Settings, unbuilt_settings};
+use ottla_types::{NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
+use crate::dirs::{DirectoryFacts, check_formatted, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::lanes::NodeLanes;
@@ -28,8 +30,8 @@ use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, registration};
-use crate::rules::{keeper_settings, node_settings};
+use crate::register::{join_cluster, leave_cluster, registration};
+use crate::rules::{controller_settings, keeper_settings};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -65,7 +67,7 @@ pub struct StartOptions {
     pub formatting: Formatting,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
@@ -90,10 +92,10 @@ pub struct StartFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeFailure {
     /// No data directory is left to serve from.
-    #[error("every data directory has failed; see above")]
+    #[error("every data directory has failed; see the errors in the log")]
     Directories,
     /// The controller cannot write its log.
-    #[error("the controller cannot write the metadata log; see above")]
+    #[error("the controller cannot write the metadata log; see the errors in the log")]
     Controller,
 }
 
@@ -114,7 +116,7 @@ pub struct Assembled {
 /// Builds a node and lets it serve: directories, metadata log, controller, partitions, listeners.
 ///
 /// # Errors
-/// Something of it fails; nothing of it runs then, but tasks that end by themselves.
+/// A part of it fails; then no part of it runs, except tasks that end by themselves.
 pub async fn assemble(
     seams: Seams,
     settings: Settings,
@@ -124,20 +126,26 @@ pub async fn assemble(
     let begun = seams.clock.monotonic();
     refuse_promises(&settings)?;
     // Before anything is created: an empty mount point stays empty.
-    check(&*seams.files, &settings, formatting)?;
+    check_formatted(&*seams.files, &settings, formatting)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
     let page = bind_page(&seams.transport, &settings)?;
     let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
-    let found = find(&seams, settings, &voter_listeners)?;
+    let found = find_on_disk(&seams, settings, &voter_listeners)?;
     let FoundOnDisk { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
     let rules = SettingRules { settings: Arc::clone(&started), node: id };
-    let defaults = defaults(&started, kraft_version);
-    let controller = Controller::new(found.cluster, defaults, Box::new(rules));
+    let cluster = cluster_at_start(found.cluster.settled(), &found.bootstrap);
+    let told = ControllerSettings {
+        cluster_id: meta.cluster_id.clone(),
+        kraft_version,
+        own_broker: Some(meta.node_id),
+        ..controller_settings(&started)
+    };
+    let controller = Controller::new(found.cluster, told, Box::new(rules));
     let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
@@ -157,13 +165,16 @@ pub async fn assemble(
     }));
     lanes.hosts.metadata.keep_thread()?;
     let told = Arc::clone(&node);
-    node.controller.serve(&lanes.hosts.metadata, move |news| told.take(news));
-    let request = registration(&node, &listeners, found.directories)?;
-    let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
+    node.controller.serve(&lanes.hosts.metadata, move |news| match news {
+        Some(news) => told.take(news),
+        None => told.open_offline_partitions(),
+    });
+    let request = registration(&node, &listeners, found.directories, &cluster)?;
+    let epoch = join_cluster(&node, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
+    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -194,7 +205,7 @@ struct FoundOnDisk {
     recovery: Duration,
 }
 
-fn find(
+fn find_on_disk(
     seams: &Seams,
     settings: Settings,
     voter_listeners: &[Endpoint],
@@ -210,7 +221,7 @@ fn find(
     let opened = open_quorum(files, &settings, clock, &meta, was_clean)?;
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
-    let lost = lost::check(&dirs, &cluster, id, &settings)?;
+    let lost = lost::check_absent_directories(&dirs, &cluster, id, &settings)?;
     let bootstrap = ottla_quorum::read_bootstrap(files, &settings.metadata_dir())?;
     let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
     let directories = DirectoryFacts::of_opened(&dirs, &settings);
@@ -222,7 +233,7 @@ fn find(
     let partitions = partitions.on_lanes(lanes.partitions.clone());
     partitions.sweep()?;
     partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
-    lost::tell(&lost);
+    lost::log_lost_partitions(&lost);
     Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
@@ -306,18 +317,19 @@ impl Assembled {
     }
 
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
-    /// not look through it.
+    /// not recover it.
     ///
     /// # Errors
-    /// The disk fails; the next start will look through everything.
+    /// The disk fails; the next start recovers every log.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
-        let asked: Result<(), ErrorCode> =
-            node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
-        if let Err(code) = asked {
+        // First, as the last step of a move asks the controller.
+        node.stop_moves();
+        if let Err(code) = leave_cluster(&node, epoch).await {
             tracing::error!(
+                node_id = ?node.id,
                 error = code.name(),
-                "controlled shutdown failed: the controller had stopped"
+                "controlled shutdown failed: the controller had stopped; the node stops without it"
             );
         }
         lanes.hosts.stop();
@@ -331,11 +343,7 @@ impl Assembled {
 }
 
 /// How a node has started that began at `begun`, and to read its logs at `recovery`.
-fn start_facts(
-    node: &Node,
-    was_clean: bool,
-    (begun, recovery): (Duration, Duration),
-) -> StartFacts {
+fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration) -> StartFacts {
     let millis = |since: Duration| {
         u64::try_from((node.clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
     };
@@ -356,18 +364,25 @@ fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uui
     state.replicas.contains(&id).then_some(topic.id)
 }
 
-fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
-    let own = node_settings(settings);
-    Defaults {
-        partitions: own.partitions,
-        replication_factor: own.replication_factor,
-        delete_topics: own.deletes_topics,
-        kraft_version,
+/// The metadata with its first records: those that the controller of a new cluster is going to
+/// write. Warns of features that Apache Kafka has brought to levels that are not built here.
+fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
+    let mut cluster = found.clone();
+    if cluster.is_blank() {
+        bootstrap.iter().for_each(|record| cluster.apply(record));
     }
+    for (feature, level) in unbuilt_features(&cluster) {
+        tracing::warn!(
+            feature,
+            level,
+            "feature level is not built in this release; the cluster keeps it, for Apache Kafka"
+        );
+    }
+    cluster
 }
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
-    let missing = refusals(settings, &is_local_host);
+    let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
-use ottla_settings::{Scope, find};
+use ottla_settings::{Scope, find_setting};
 
 use crate::request::Call;
 
-/// What stands for a value that may not be shown.
+/// The text for a value that may not be shown.
 const HIDDEN: &str = "[hidden]";
-/// What stands for the broker whose settings are those of all.
+/// The name for settings of all brokers.
 const ALL_BROKERS: &str = "all brokers";
-/// What stands for a setting that was not set.
+/// The text for a setting that was not set.
 const DEFAULT: &str = "(default)";
-/// What stands for a quota that is not set: nothing holds the client back.
+/// The text for a quota that is not set.
 const NO_QUOTA: &str = "(none)";
 /// The protocol's numbers of the mechanisms.
 pub const SCRAM_SHA_256: i8 = 1;
@@ -52,7 +52,8 @@ pub fn topics_changed(before: &Cluster, now: &Cluster) {
     }
 }
 
-/// The settings of these resources that a request has changed, each with who asked.
+/// The settings of these resources that a request has changed, each with the principal and client
+/// of the request.
 pub fn settings_changed<'a>(
     call: &Call,
     before: &Cluster,
@@ -62,14 +63,7 @@ pub fn settings_changed<'a>(
     for (kind, resource) in resources {
         let Some(kind) = ResourceKind::of(kind) else { continue };
         let (old, new) = (before.config(kind, resource), now.config(kind, resource));
-        let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let (from, to) = (old.get(name), new.get(name));
-            if from == to {
-                continue;
-            }
+        for (name, from, to) in changed_values(old, new) {
             let shown = |value: Option<&String>| match value {
                 None => DEFAULT.to_owned(),
                 Some(_) if is_secret(kind, name) => HIDDEN.to_owned(),
@@ -78,7 +72,7 @@ pub fn settings_changed<'a>(
             tracing::info!(
                 resource_type = kind_name(kind),
                 resource = if resource.is_empty() { ALL_BROKERS } else { resource },
-                setting = name.as_str(),
+                setting = name,
                 from = shown(from),
                 to = shown(to),
                 principal = %call.principal,
@@ -89,7 +83,7 @@ pub fn settings_changed<'a>(
     }
 }
 
-/// The quotas of these entities that a request has changed, each with who asked.
+/// The quotas of these entities that a request has changed, each with the principal and client.
 pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[QuotaEntity]) {
     let of = |cluster: &Cluster, entity: &QuotaEntity| -> BTreeMap<String, f64> {
         let all = cluster.client_quotas().filter(|(it, _)| it == entity);
@@ -97,19 +91,14 @@ pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[
     };
     for entity in entities {
         let (old, new) = (of(before, entity), of(now, entity));
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        for name in names {
-            let (from, to) = (old.get(name), new.get(name));
-            if from == to {
-                continue;
-            }
+        for (name, from, to) in changed_values(&old, &new) {
             let shown = |value: Option<&f64>| match value {
                 None => NO_QUOTA.to_owned(),
                 Some(value) => value.to_string(),
             };
             tracing::info!(
                 entity = entity_name(entity),
-                quota = name.as_str(),
+                quota = name,
                 from = shown(from),
                 to = shown(to),
                 principal = %call.principal,
@@ -118,6 +107,16 @@ pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[
             );
         }
     }
+}
+
+/// What differs between two maps: each key, its value before, and its value now.
+fn changed_values<'a, V: PartialEq>(
+    before: &'a BTreeMap<String, V>,
+    now: &'a BTreeMap<String, V>,
+) -> impl Iterator<Item = (&'a str, Option<&'a V>, Option<&'a V>)> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let looked = names.into_iter().map(|name| (name.as_str(), before.get(name), now.get(name)));
+    looked.filter(|(_, from, to)| from != to)
 }
 
 /// `user=alice, client-id=(default)`.
@@ -137,7 +136,8 @@ pub enum CredentialChange {
     Deleted,
 }
 
-/// A user's SCRAM credential that a request has changed, with who asked.
+/// A user's SCRAM credential that a request has changed, with the principal and client of the
+/// request.
 pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: CredentialChange) {
     let event = match change {
         CredentialChange::Stored => "SCRAM credential stored",
@@ -156,7 +156,7 @@ pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: Creden
     );
 }
 
-/// The features whose level a request has changed, with who asked.
+/// The features whose level a request has changed, with the principal and client.
 pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
     let (old, new) = (before.features(), now.features());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -189,7 +189,7 @@ pub fn level_changed(call: &Call, target: &str, from: &str, to: &str) {
 }
 
 /// What a coordinator wants to be known.
-pub fn note(note: &Note) {
+pub fn log_group_note(note: &Note) {
     let Note { event, group, generation, members, reason } = note;
     tracing::info!(group = %group, generation, members, reason = reason.as_str(), "{event}");
 }
@@ -202,7 +202,7 @@ fn is_secret(kind: ResourceKind, name: &str) -> bool {
         ResourceKind::Group => Scope::Group,
         ResourceKind::ClientMetrics | ResourceKind::BrokerLogger => return false,
     };
-    find(scope, name).is_none_or(|setting| setting.is_secret())
+    find_setting(scope, name).is_none_or(|setting| setting.is_secret())
 }
 
 const fn kind_name(kind: ResourceKind) -> &'static str {

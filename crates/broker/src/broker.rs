@@ -11,13 +11,22 @@ use ottla_partitions::{DiskFiles, Files};
 use ottla_settings::Settings;
 
 use crate::assemble::{Assembled, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-use crate::dirs::{open_dirs, own};
+use crate::dirs::{open_dirs, own_directories};
 use crate::lanes::NodeLanes;
 use crate::lost;
 #[cfg(test)]
 use crate::node::Node;
 use crate::start_error::StartError;
 use crate::voter::voter_listeners;
+
+/// What formatting does with directories that are formatted for the cluster already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormattedDirs {
+    /// Refuses.
+    Refuse,
+    /// Leaves them as they are.
+    Keep,
+}
 
 /// A running node.
 #[derive(Debug)]
@@ -30,7 +39,7 @@ impl Broker {
     /// Starts a node: directories, metadata log, controller, listeners, partitions.
     ///
     /// # Errors
-    /// Something of it fails; nothing of it runs then.
+    /// A part of it fails; then no part of it runs.
     pub fn start(
         settings: Settings,
         options: StartOptions,
@@ -54,19 +63,19 @@ impl Broker {
             spawner: threads.spawner(),
             transport: Transport::Tcp,
         };
-        let assembled = runtime()?.block_on(assemble(seams, settings, options))?;
+        let assembled = current_thread_runtime()?.block_on(assemble(seams, settings, options))?;
         Ok(Self { assembled, threads })
     }
 
     /// Formats the data directories of a node for the cluster of this id, or of a new one; says
-    /// which it is. With `ignores_formatted`, those that are formatted for it stay as they are.
+    /// which it is.
     ///
     /// # Errors
     /// One of them is formatted already, or for another cluster, or the disk fails.
     pub fn format(
         settings: &Settings,
         cluster_id: Option<String>,
-        ignores_formatted: bool,
+        formatted: FormattedDirs,
         clock: &Clock,
     ) -> Result<String, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
@@ -82,16 +91,17 @@ impl Broker {
                 ),
                 None => "it is formatted already; --ignore-formatted leaves it as it is".to_owned(),
             };
-            if wanted.is_some() || !ignores_formatted {
+            if wanted.is_some() || formatted == FormattedDirs::Refuse {
                 return Err(StartError::Foreign { path: path.to_owned(), why });
             }
         }
         let endpoints = voter_listeners(settings, None)?;
-        Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
+        Ok(own_directories(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
     }
 
-    /// Declares data directories lost, each by its path or its id: what lay there is given up. An
-    /// empty directory at that path is formatted for the cluster. Returns what was done, in lines.
+    /// Declares data directories lost, each by its path or its id: their partitions are given up.
+    /// An empty directory at that path is formatted for the cluster. Returns what was done, in
+    /// lines.
     ///
     /// # Errors
     /// The directory holds data, is not one of this node's, or is one of several that may be
@@ -102,7 +112,7 @@ impl Broker {
         clock: &Clock,
     ) -> Result<Vec<String>, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
-        lost::declare(&files, settings, names, clock)
+        lost::declare_lost(&files, settings, names, clock)
     }
 
     /// The node, to be dialled in process.
@@ -169,18 +179,18 @@ impl Broker {
         self.assembled.failed().await
     }
 
-    /// Stops: no more requests, everything on the disk, the next start need not look through it.
+    /// Stops: no more requests, everything on the disk, the next start needs no recovery.
     ///
     /// # Errors
-    /// The disk fails; the next start will look through everything.
+    /// The disk fails; the next start recovers every log.
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
-        runtime()?.block_on(self.assembled.stop())
+        current_thread_runtime()?.block_on(self.assembled.stop())
     }
 }
 
-/// A runtime to wait with for what runs elsewhere.
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+/// A runtime that waits for work on other threads.
+fn current_thread_runtime() -> Result<tokio::runtime::Runtime, StartError> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?)
 }
 

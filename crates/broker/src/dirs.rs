@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::{bootstrap_records, with_versions};
+use ottla_metadata::{METADATA_VERSION, bootstrap_records, with_versions};
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
 use ottla_settings::{SettingError, Settings};
@@ -24,7 +24,7 @@ pub struct OpenDir {
 }
 
 /// The paths of the data directories, the metadata directory among them, each once.
-pub fn paths(settings: &Settings) -> Vec<PathBuf> {
+pub fn directory_paths(settings: &Settings) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();
     for path in settings.log_dirs().into_iter().chain([settings.metadata_dir()]) {
         if !all.contains(&path) {
@@ -38,24 +38,24 @@ pub fn paths(settings: &Settings) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// A directory cannot be listed.
-pub fn states(
+pub fn directory_states(
     files: &dyn Files,
     settings: &Settings,
 ) -> Result<Vec<(PathBuf, DirState)>, StartError> {
     let state = |path: PathBuf| DirState::at(files, &path).map(|state| (path, state));
-    Ok(paths(settings).into_iter().map(state).collect::<Result<_, _>>()?)
+    Ok(directory_paths(settings).into_iter().map(state).collect::<Result<_, _>>()?)
 }
 
 /// Refuses a start in directories that are not formatted, unless they may be formatted now.
 ///
 /// # Errors
 /// It is refused, or a directory cannot be listed.
-pub fn check(
+pub fn check_formatted(
     files: &dyn Files,
     settings: &Settings,
     formatting: Formatting,
 ) -> Result<(), StartError> {
-    let states = states(files, settings)?;
+    let states = directory_states(files, settings)?;
     let is_blank = |state: DirState| matches!(state, DirState::Missing | DirState::Empty);
     let may_format = formatting == Formatting::IfEmpty || settings.has_default_directory();
     if may_format && states.iter().all(|(_, state)| is_blank(*state)) {
@@ -108,7 +108,7 @@ fn epoch_of_clean_stop(dirs: &[OpenDir], settings: &Settings) -> i64 {
 /// # Errors
 /// A directory cannot be created or locked, or its `meta.properties` cannot be read.
 pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>, StartError> {
-    let paths = paths(settings);
+    let paths = directory_paths(settings);
     let mut all = Vec::new();
     for path in paths {
         let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
@@ -124,7 +124,7 @@ pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<Open
 /// # Errors
 /// A directory belongs to another cluster or node or has the id of another, the metadata log lies
 /// in two directories, or the disk fails.
-pub fn own(
+pub fn own_directories(
     dirs: &mut [OpenDir],
     settings: &Settings,
     clock: &Clock,
@@ -143,11 +143,17 @@ pub fn own(
         let foreign = |why: String| StartError::Foreign { path: path.clone(), why };
         let meta = match &it.meta {
             Some(meta) if meta.cluster_id != cluster_id => {
-                let why = format!("it belongs to cluster {}, not {cluster_id}", meta.cluster_id);
+                let why = format!(
+                    "it belongs to cluster {}, but this node to cluster {cluster_id}",
+                    meta.cluster_id
+                );
                 return Err(foreign(why));
             }
             Some(meta) if meta.node_id != id => {
-                return Err(foreign(format!("it belongs to node {}, this is {id}", meta.node_id)));
+                return Err(foreign(format!(
+                    "it belongs to node {}, but node.id is {id}",
+                    meta.node_id
+                )));
             }
             // An older Kafka gave directories no ids.
             Some(meta) if meta.directory_id.is_zero() => {
@@ -174,18 +180,18 @@ pub fn own(
     found.ok_or(StartError::Setting(SettingError::Missing("metadata.log.dir")))
 }
 
-/// As [`own`], for a node that starts: how its directories were left is known then. The marks that
-/// say so stay until [`take_marks`], as the start may still be refused.
+/// As [`own_directories`], for a node that starts: how its directories were left is known then.
+/// The marks that say so stay until [`take_marks`], as the start may still be refused.
 ///
 /// # Errors
-/// As [`own`].
+/// As [`own_directories`].
 pub fn take_over(
     dirs: &mut [OpenDir],
     settings: &Settings,
     clock: &Clock,
     endpoints: &[Endpoint],
 ) -> Result<MetaProperties, StartError> {
-    let meta = own(dirs, settings, clock, None, endpoints)?;
+    let meta = own_directories(dirs, settings, clock, None, endpoints)?;
     for it in dirs.iter_mut().filter(|it| !it.is_new) {
         it.clean = it.dir.clean_shutdown()?;
     }
@@ -227,8 +233,9 @@ fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), Sta
         let folder = it.dir.path().join(format!("{CLUSTER_METADATA}-0"));
         if it.dir.files().exists(&folder) {
             let configured = metadata_dir.display();
-            let why =
-                format!("a metadata log lies here, and the metadata directory is {configured}");
+            let why = format!(
+                "it has a metadata log, but the metadata directory of the settings is {configured}"
+            );
             return Err(StartError::Foreign { path: folder, why });
         }
     }
@@ -246,7 +253,7 @@ pub fn format_metadata(
     meta: &MetaProperties,
     endpoints: &[Endpoint],
 ) -> Result<(), StartError> {
-    let records = with_versions(bootstrap_records());
+    let records = with_versions(bootstrap_records(), METADATA_VERSION);
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
     let now = &mut || clock.wall_ms();

@@ -32,9 +32,9 @@ macro_rules! apis {
             match call.key {
                 key::produce => $produce(node, call, head, body).await,
                 $(key::$api => {
-                    serve(head, body, async |it| $api::handle(node, call, it).await).await
+                    serve_decoded(head, body, async |it| $api::handle(node, call, it).await).await
                 })*
-                other => Outcome::Close(format!("{} is not served", other.name())),
+                other => Outcome::Close(format!("{} is not supported", other.name())),
             }
         }
     };
@@ -42,7 +42,7 @@ macro_rules! apis {
 
 // In the order of their keys, each by its file in `handlers/`.
 apis! {
-    produce by produce_wire::serve,
+    produce by produce_wire::serve_produce,
     fetch, list_offsets, metadata, offset_commit, offset_fetch, find_coordinator, join_group,
     heartbeat, leave_group, sync_group, describe_groups, list_groups, api_versions, create_topics,
     delete_topics, delete_records, init_producer_id, offset_for_leader_epoch,
@@ -69,7 +69,7 @@ pub struct Serving<'a> {
 
 impl Handler for Serving<'_> {
     async fn serve(&self, frame: Bytes) -> Outcome {
-        answer(self.node, &self.session, frame).await
+        answer_request(self.node, &self.session, frame).await
     }
 
     /// Produces to one partition are appended together.
@@ -78,15 +78,15 @@ impl Handler for Serving<'_> {
     }
 }
 
-async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
+async fn answer_request(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
-        Err(error) => return Outcome::Close(format!("request header cannot be read: {error}")),
+        Err(error) => return Outcome::Close(format!("request header cannot be decoded: {error}")),
     };
     let served = SERVED.iter().find(|api| api.key.code() == head.key);
     let Some(api) = served else {
-        return Outcome::Close(format!("API key {} is not served", head.key));
+        return Outcome::Close(format!("API key {} is not supported", head.key));
     };
     let key = api.key;
     if !api.serves(head.version) {
@@ -113,9 +113,9 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     outcome
 }
 
-/// Decodes, handles, encodes. What stands behind the body is ignored, as Kafka does: librdkafka
+/// Decodes, handles, encodes. Bytes after the body are ignored, as Kafka does: librdkafka
 /// leaves a few bytes there.
-async fn serve<R: Request, A: Into<DispatchAnswer<R::Response>>>(
+async fn serve_decoded<R: Request, A: Into<DispatchAnswer<R::Response>>>(
     head: &FrameHead,
     mut body: Decoder,
     handle: impl AsyncFnOnce(R) -> A,

@@ -1,4 +1,4 @@
-//! Who asks, and may they?
+//! The principal of a request, and whether it may do what it asks.
 //!
 //! Every handler asks `call.may(node, operation, resource)` before it does something. What each API
 //! has to ask, and what it answers when that is denied, is a table: `authorisation.txt`, and a test
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use ottla_metadata::ResourceKind;
 use ottla_types::ErrorCode;
 
-/// Who a connection belongs to.
+/// The authenticated identity of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// `User` for everybody but tokens of later kinds.
+    /// `User`, as for all principals of Kafka's own authentication.
     pub kind: Arc<str>,
     /// The name, such as `ANONYMOUS`.
     pub name: Arc<str>,
 }
 
 impl Principal {
-    /// Who has not said who they are.
+    /// The principal of clients that have not authenticated.
     #[must_use]
     pub fn anonymous() -> Self {
         Self { kind: "User".into(), name: "ANONYMOUS".into() }
@@ -35,10 +35,10 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Who sends a request, and from where.
+/// The principal of a request, and the address that it came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester<'a> {
-    /// Who the connection belongs to.
+    /// The principal of the connection.
     pub principal: &'a Principal,
     /// The address that it comes from.
     pub host: IpAddr,
@@ -58,15 +58,15 @@ pub enum Operation {
     Delete = 6,
     /// Change the resource.
     Alter = 7,
-    /// Look at the resource.
+    /// Describe the resource.
     Describe = 8,
     /// Do what only brokers do.
     ClusterAction = 9,
-    /// Look at its settings.
+    /// Describe its settings.
     DescribeConfigs = 10,
     /// Change its settings.
     AlterConfigs = 11,
-    /// Produce with a producer id; who may write to any topic may do this too.
+    /// Produce with a producer id; a principal that may write to any topic may do this too.
     IdempotentWrite = 12,
 }
 
@@ -86,7 +86,7 @@ impl Operation {
     ];
 }
 
-/// To what.
+/// The resource that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// A topic, by name.
@@ -186,7 +186,7 @@ impl ResourceType {
     }
 }
 
-/// Decides who may do what.
+/// Decides which principal may do what.
 pub trait Authorizer: fmt::Debug + Send + Sync {
     /// May `client` do `operation` to `resource`?
     fn allows(&self, client: Requester<'_>, operation: Operation, resource: Resource<'_>) -> bool;

@@ -25,6 +25,8 @@ use crate::node::Node;
 use crate::request::Session;
 
 pub mod asks;
+pub mod members;
+pub mod transacting;
 
 /// An operation, and what it is done to.
 pub type Right = (ResourceType, Operation);

@@ -10,7 +10,7 @@ use ottla_client::{
     NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
 };
 use ottla_clock::Clock;
-use ottla_net::connection::{Closed, Limits, serve};
+use ottla_net::connection::{Closed, Limits, serve_requests};
 use ottla_types::ErrorCode;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -49,7 +49,7 @@ async fn serve_doors(node: &Node, mut doors: mpsc::Receiver<DuplexStream>) {
             let peer = "127.0.0.1:4711".parse().expect("an address");
             let session = Arc::new(Session::new(peer, "PLAINTEXT".into()));
             let serving = Serving { node, session };
-            connections.push(Box::pin(serve(stream, LIMITS, serving, || {})));
+            connections.push(Box::pin(serve_requests(stream, LIMITS, serving, || {})));
         }
         connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
         Poll::<()>::Pending
@@ -68,7 +68,7 @@ fn run<T>(harness: &Harness, work: impl AsyncFnOnce(Client) -> T) -> T {
         tokio::select! {
             biased;
             done = work(client) => done,
-            () = serve_doors(harness.node(), opened) => unreachable!("it serves for ever"),
+            () = serve_doors(harness.node(), opened) => unreachable!("it never returns"),
         }
     })
 }

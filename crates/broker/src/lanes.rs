@@ -6,7 +6,7 @@ use ottla_clock::{Clock, Lane, LaneRules, Priority};
 use ottla_partitions::Lanes;
 use ottla_settings::Settings;
 
-use crate::dirs::paths;
+use crate::dirs::directory_paths;
 use crate::hosts::lanes::HostLanes;
 
 /// The lanes of a node. Cheap to clone; every clone has the same lanes.
@@ -32,7 +32,7 @@ impl NodeLanes {
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            partitions: Lanes::threads(paths(settings).len()),
+            partitions: Lanes::threads(directory_paths(settings).len()),
             hosts: HostLanes::threads(settings.log_dirs().len()),
             unpacking: lane("ottla-unpack", cores, Priority::Low),
             moving: lane("ottla-mover", 1, Priority::Normal),

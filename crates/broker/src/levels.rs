@@ -12,7 +12,7 @@ pub enum LogLevel {
     Warn,
     /// What an operator wants to know.
     Info,
-    /// What somebody who looks for a fault wants to know.
+    /// Details for finding a fault.
     Debug,
     /// Everything.
     Trace,

@@ -1,4 +1,4 @@
-//! Dispatch, handlers, hosts of the machines.
+//! The broker: dispatch, a handler for each API, the hosts of coordinators and controller.
 //!
 //! # How a request travels
 //! `net` hands `dispatch` a frame. The table there finds the handler by key and version, decodes
@@ -11,6 +11,8 @@
 //! threads, disks and sockets.
 
 mod absent;
+mod acls;
+mod alter_settings;
 mod assemble;
 mod audit;
 #[cfg(test)]
@@ -46,7 +48,7 @@ mod start_error;
 mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-pub use broker::Broker;
+pub use broker::{Broker, FormattedDirs};
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};

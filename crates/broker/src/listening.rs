@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_net::connection::{Closed, Limits, serve};
+use ottla_net::connection::{Closed, Limits, serve_requests};
 use ottla_net::listener::{Accepted, Admission, Arrival};
 use ottla_net::threads::Spawner;
 use ottla_net::transport::{Bound, Stream, Transport};
@@ -84,7 +84,11 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
     let mut listener = match one.bound.listen() {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(listener = %one.setting.name, %error, "listener cannot accept connections");
+            tracing::error!(
+                listener = %one.setting.name,
+                %error,
+                "listener cannot accept connections; it stays closed until the next start"
+            );
             return;
         }
     };
@@ -101,14 +105,14 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(%error, "accepting connections failed; retrying");
+                tracing::error!(listener = %name, %error, "accepting a connection failed; retrying");
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Connections that were refused since it was last told.
+/// Connections that were refused since the last line in the log.
 #[derive(Default)]
 struct Refusals {
     count: u64,
@@ -116,7 +120,7 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// A line at most so often.
+    /// A line in the log at most so often.
     const TOLD_EVERY: Duration = Duration::from_secs(10);
 
     fn count(&mut self, node: &Node, peer: SocketAddr) {
@@ -143,7 +147,9 @@ async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepte
     match socket.adopt() {
         Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
         Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,
-        Err(error) => tracing::warn!(%peer, %error, "connection cannot be served"),
+        Err(error) => {
+            tracing::warn!(client = %peer, %error, "connection closed: its socket cannot be used");
+        }
     }
     drop(permit);
 }
@@ -155,25 +161,25 @@ where
     let peer = session.peer;
     let handler = Serving { node, session };
     let heard = Cell::new(node.clock.monotonic());
-    let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
+    let served = serve_requests(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
         biased;
         closed = served => Some(closed),
         () = idle_for(&node.clock, &heard, node.own().idle) => {
-            tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
+            tracing::debug!(client = %peer, "idle connection closed (connections.max.idle.ms)");
             None
         }
     };
     node.clients.telemetry.disconnected(&peer);
     match closed {
         None => {}
-        Some(Closed::ByPeer) => tracing::debug!(%peer, "client closed the connection"),
-        Some(Closed::Io(error)) => tracing::debug!(%peer, %error, "connection lost"),
-        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
+        Some(Closed::ByPeer) => tracing::debug!(client = %peer, "client closed the connection"),
+        Some(Closed::Io(error)) => tracing::debug!(client = %peer, %error, "connection lost"),
+        Some(why) => tracing::warn!(client = %peer, %why, "connection closed by the broker"),
     }
 }
 
-/// Ends when nothing was heard for as long as that; never without a limit.
+/// Ends when the client has sent nothing for as long as `limit`; never without a limit.
 async fn idle_for(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {

@@ -1,4 +1,5 @@
-//! DescribeConfigs and IncrementalAlterConfigs of BROKER_LOGGER: how much of which part is logged.
+//! DescribeConfigs and IncrementalAlterConfigs of BROKER_LOGGER: the log levels of the node's
+//! parts.
 
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
@@ -10,14 +11,14 @@ use crate::levels::{LogLevel, LogLevels};
 use crate::node::Node;
 use crate::request::Call;
 
-/// The name of what counts where nothing else was set.
+/// The name of the level that applies where no other is set.
 const ROOT: &str = "root";
 /// Kafka's names of the levels, in its order.
 const NAMES: &str = "DEBUG, ERROR, FATAL, INFO, TRACE, WARN";
 
 type LoggerRefusal = (ErrorCode, String);
 
-fn invalid<T>(why: String) -> Result<T, LoggerRefusal> {
+fn invalid_request<T>(why: String) -> Result<T, LoggerRefusal> {
     Err((ErrorCode::INVALID_REQUEST, why))
 }
 
@@ -25,13 +26,15 @@ fn invalid<T>(why: String) -> Result<T, LoggerRefusal> {
 ///
 /// # Errors
 /// Another node is asked for.
-pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, LoggerRefusal> {
+pub fn describe_loggers(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, LoggerRefusal> {
     if name.is_empty() {
-        return invalid("Broker id must not be empty".to_owned());
+        return invalid_request("Broker id must not be empty".to_owned());
     }
     if name.parse() != Ok(node.id) {
         let own = node.id;
-        return invalid(format!("Unexpected broker id, expected {own} but received {name}"));
+        return invalid_request(format!(
+            "Unexpected broker id, expected {own} but received {name}"
+        ));
     }
     Ok(node.levels().levels().into_iter().collect())
 }
@@ -40,7 +43,7 @@ pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, Logg
 ///
 /// # Errors
 /// Another node is asked for, or one of the changes is not possible.
-pub fn alter(
+pub fn alter_loggers(
     node: &Node,
     call: &Call,
     resource: &AlterConfigsResource,
@@ -50,7 +53,7 @@ pub fn alter(
     let changes: Vec<(&str, Option<LogLevel>)> = resource
         .configs
         .iter()
-        .map(|config| change(node.levels(), config))
+        .map(|config| logger_change(node.levels(), config))
         .collect::<Result<_, _>>()?;
     if validate_only {
         return Ok(());
@@ -69,15 +72,15 @@ pub fn alter(
 
 fn check_node(own: NodeId, name: &str) -> Result<(), LoggerRefusal> {
     match name.parse::<NodeId>() {
-        Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
+        Err(_) => invalid_request(format!("Node id must be an integer, but it is: {name}")),
         Ok(id) if id != own => {
-            invalid(format!("Unexpected node id. Expected {own}, but received {id}"))
+            invalid_request(format!("Unexpected node id. Expected {own}, but received {id}"))
         }
         Ok(_) => Ok(()),
     }
 }
 
-fn change<'a>(
+fn logger_change<'a>(
     levels: &dyn LogLevels,
     config: &'a AlterableConfig,
 ) -> Result<(&'a str, Option<LogLevel>), LoggerRefusal> {
@@ -101,13 +104,15 @@ fn change<'a>(
         1 => {
             exists()?;
             if name == ROOT {
-                return invalid(format!("The log level of {ROOT} can be set, but not removed"));
+                return invalid_request(format!(
+                    "The log level of {ROOT} can be set, but not removed"
+                ));
             }
             Ok((name, None))
         }
-        2 => invalid("APPEND is not allowed for the BROKER_LOGGER resource".to_owned()),
-        3 => invalid("SUBTRACT is not allowed for the BROKER_LOGGER resource".to_owned()),
-        other => invalid(format!(
+        2 => invalid_request("APPEND is not allowed for the BROKER_LOGGER resource".to_owned()),
+        3 => invalid_request("SUBTRACT is not allowed for the BROKER_LOGGER resource".to_owned()),
+        other => invalid_request(format!(
             "Unknown operation type {other} is not allowed for the BROKER_LOGGER resource"
         )),
     }

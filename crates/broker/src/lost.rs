@@ -1,7 +1,7 @@
 //! Directories that are gone: found at start, and declared lost by the operator.
 //!
 //! The metadata says in which directory, by its id, each partition of this node lies. A partition
-//! whose directory is not at hand would come back empty, or as an old copy that another directory
+//! whose directory is missing would come back empty, or as an old copy that another directory
 //! has. That happens only after the operator has declared the directory lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,10 @@ use ottla_partitions::{DirState, Files, StorageError};
 use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{OpenDir, directory_ids, format_metadata, open_dirs, own, paths, states};
+use crate::dirs::{
+    OpenDir, directory_ids, directory_paths, directory_states, format_metadata, open_dirs,
+    own_directories,
+};
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -24,12 +27,12 @@ pub struct LostPartition {
     directory: Uuid,
 }
 
-/// Refuses to go on when directories with partitions of this node are not at hand; returns the
+/// Refuses to go on when directories with partitions of this node are missing; returns the
 /// partitions of those that were declared lost and have not come back elsewhere.
 ///
 /// # Errors
 /// Directories are missing, or the list of declared ones cannot be read.
-pub fn check(
+pub fn check_absent_directories(
     dirs: &[OpenDir],
     cluster: &Cluster,
     id: NodeId,
@@ -40,7 +43,7 @@ pub fn check(
         None => Vec::new(),
     };
     let (mut refused, mut given_up) = (Vec::new(), Vec::new());
-    for lost in absent(dirs, cluster, id) {
+    for lost in absent_directories(dirs, cluster, id) {
         if declared.contains(&lost.id) {
             let directory = lost.id;
             let all = lost.partitions.into_iter().filter(|place| !is_here(dirs, place));
@@ -53,7 +56,7 @@ pub fn check(
 }
 
 /// Writes in the log what starts empty because its directory was declared lost.
-pub fn tell(all: &[LostPartition]) {
+pub fn log_lost_partitions(all: &[LostPartition]) {
     for it in all {
         tracing::warn!(
             partition = %it.place,
@@ -67,8 +70,8 @@ fn is_here(dirs: &[OpenDir], place: &TopicPartition) -> bool {
     dirs.iter().any(|it| it.dir.files().exists(&it.dir.folder(place)))
 }
 
-/// The directories that this node's partitions lie in and that are not at hand.
-fn absent(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory> {
+/// The missing directories that have partitions of this node.
+fn absent_directories(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory> {
     let present: BTreeSet<Uuid> = directory_ids(dirs).into_iter().collect();
     let registered = cluster.broker(id).map(|it| it.log_dirs.clone()).unwrap_or_default();
     let missing: Vec<Uuid> =
@@ -85,7 +88,7 @@ fn absent(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory>
             if !directory.is_reserved() {
                 all.entry(directory).or_default().push(place);
             } else if !missing.is_empty() && !is_here(dirs, &place) {
-                // It was not said where it lies: in what is missing.
+                // The metadata does not name its directory: it is in one that is missing.
                 let home = if let [only] = missing.as_slice() { *only } else { Uuid::ZERO };
                 all.entry(home).or_default().push(place);
             }
@@ -130,7 +133,7 @@ fn has_metadata_log(files: &dyn Files, dir: &Path) -> Result<bool, StartError> {
 /// It is so.
 pub fn keep_metadata(files: &dyn Files, settings: &Settings) -> Result<(), StartError> {
     let metadata_dir = settings.metadata_dir();
-    let states = states(files, settings)?;
+    let states = directory_states(files, settings)?;
     let is_lost = |(path, state): &(PathBuf, DirState)| {
         *path == metadata_dir && *state != DirState::Formatted
     };
@@ -150,19 +153,19 @@ pub fn keep_metadata(files: &dyn Files, settings: &Settings) -> Result<(), Start
 ///
 /// # Errors
 /// One of them holds data or is not this node's, or it is not clear which is meant.
-pub fn declare(
+pub fn declare_lost(
     files: &Arc<dyn Files>,
     settings: &Settings,
     names: &[String],
     clock: &Clock,
 ) -> Result<Vec<String>, StartError> {
-    let states = states(&**files, settings)?;
+    let states = directory_states(&**files, settings)?;
     if states.iter().all(|(_, state)| *state != DirState::Formatted) {
-        let why = "no data directory of this node is formatted: there is nothing to lose";
+        let why = "no data directory of this node is formatted: there is none to declare lost";
         return Err(StartError::NotLost(why.to_owned()));
     }
     let metadata_dir = settings.metadata_dir();
-    let names = &as_in_settings(names, &paths(settings))?[..];
+    let names = &as_in_settings(names, &directory_paths(settings))?[..];
     let named = |path: &Path| names.iter().any(|name| Path::new(name) == path);
     let mut said = Vec::new();
     // Only what was named is formatted.
@@ -185,7 +188,7 @@ pub fn declare(
         error => Err(error),
     })?;
     let endpoints = voter_listeners(settings, None)?;
-    let meta = own(&mut dirs, settings, clock, None, &endpoints)?;
+    let meta = own_directories(&mut dirs, settings, clock, None, &endpoints)?;
     for it in dirs.iter().filter(|it| it.is_new) {
         said.push(format!(
             "{} is formatted for cluster {}.",
@@ -207,10 +210,11 @@ pub fn declare(
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     opened.quorum.close()?;
-    let lost = absent(&dirs, &cluster, meta.node_id);
-    let lost = meant(lost, names, &paths(settings))?;
+    let lost = absent_directories(&dirs, &cluster, meta.node_id);
+    let lost = chosen_directories(lost, names, &directory_paths(settings))?;
     let metadata = dirs.iter().find(|it| it.dir.path() == metadata_dir);
-    let metadata = metadata.ok_or(StartError::NotLost("there is no metadata directory".into()))?;
+    let metadata =
+        metadata.ok_or(StartError::NotLost("the metadata directory is missing".into()))?;
     let mut declared = metadata.dir.declared_lost()?;
     declared.extend(lost.iter().map(|it| it.id));
     declared.sort_unstable();
@@ -223,7 +227,7 @@ pub fn declare(
         ));
     }
     if lost.is_empty() {
-        said.push("No partition of this node lay there.".to_owned());
+        said.push("The directory held no partition of this node.".to_owned());
     }
     Ok(said)
 }
@@ -252,7 +256,7 @@ fn as_in_settings(names: &[String], known: &[PathBuf]) -> Result<Vec<String>, St
 }
 
 /// Which of the lost directories are meant: those whose ids are named; all, when as many paths are.
-fn meant(
+fn chosen_directories(
     lost: Vec<LostDirectory>,
     names: &[String],
     known: &[PathBuf],

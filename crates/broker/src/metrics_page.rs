@@ -51,31 +51,40 @@ pub fn bind_page(
 
 /// Serves the page from now on, on the first of the threads.
 pub async fn start_page(node: &Arc<Node>, page: BoundPage, spawner: &Spawner) {
-    tracing::info!(address = %page.address, "metrics are served at {PATH}");
+    tracing::info!(address = %page.address, "metrics page is served at {PATH}");
     let (node, spread) = (Arc::clone(node), spawner.clone());
-    spawner.spawn(0, move || accept_readers(node, page.bound, spread)).await;
+    spawner.spawn(0, move || accept_readers(node, page, spread)).await;
 }
 
-async fn accept_readers(node: Arc<Node>, bound: Bound, spawner: Spawner) {
+async fn accept_readers(node: Arc<Node>, page: BoundPage, spawner: Spawner) {
+    let BoundPage { address, bound } = page;
     let bounds = Bounds { total: READERS_MAX, per_address: READERS_MAX, ..Bounds::default() };
     let admission = Admission::new(bounds);
     let mut listener: Listener = match bound.listen() {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be served");
+            tracing::error!(
+                %address,
+                %error,
+                "metrics page cannot be served; it stays closed until the next start"
+            );
             return;
         }
     };
     loop {
         match listener.accept(&admission).await {
-            // Those who read it ask again.
+            // Refused readers try again.
             Ok(Arrival::Refused(_)) => {}
             Ok(Arrival::Accepted(reader)) => {
                 let node = Arc::clone(&node);
                 spawner.spawn(0, move || serve_reader(node, reader)).await;
             }
             Err(error) => {
-                tracing::error!(%error, "accepting readers of metrics failed; retrying");
+                tracing::error!(
+                    %address,
+                    %error,
+                    "metrics page: accepting a connection failed; retrying"
+                );
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
@@ -94,10 +103,10 @@ async fn serve_reader(node: Arc<Node>, reader: Accepted) {
     tokio::select! {
         biased;
         served = served => if let Err(error) = served {
-            tracing::debug!(%peer, %error, "a reader of metrics was lost");
+            tracing::debug!(client = %peer, %error, "metrics page: connection lost");
         },
         () = node.clock.sleep(READER_TIME_MAX) => {
-            tracing::debug!(%peer, "a reader of metrics took too long");
+            tracing::debug!(client = %peer, "metrics page: slow connection closed");
         }
     }
     drop(permit);

@@ -16,7 +16,7 @@ use ottla_types::{
     ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
 };
 
-use crate::absent::why_not_here;
+use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::mover::{Mover, Moves};
@@ -122,14 +122,14 @@ pub struct Parts {
     pub controller: ControllerHandle,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Where it waits for disks.
     pub lanes: NodeLanes,
 }
 
 impl Node {
-    /// A node that knows nothing of its cluster yet.
+    /// A node without metadata of its cluster.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, facts, started, partitions, controller, .. } = parts;
@@ -197,7 +197,7 @@ impl Node {
         &*self.levels
     }
 
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     #[must_use]
     pub fn authorizer(&self) -> Option<&dyn Authorizer> {
         self.authorizer.as_deref()
@@ -215,7 +215,7 @@ impl Node {
         self.cluster.load_full()
     }
 
-    /// Up to which offset of the metadata log this node has come.
+    /// The offset of the metadata log up to which this node has applied the metadata.
     #[must_use]
     pub fn metadata_offset(&self) -> Offset {
         self.offset.load(Ordering::Acquire)
@@ -237,6 +237,11 @@ impl Node {
             bytes_per_second: self.settings().move_bytes_per_second,
             lane: self.moving.clone(),
         });
+    }
+
+    /// Ends the move that is under way, and returns when it has stopped.
+    pub fn stop_moves(&self) {
+        self.moves.stop(&self.moving);
     }
 
     /// Settings in force now.
@@ -276,20 +281,8 @@ impl Node {
 
     /// The error code for a partition that is not served here.
     #[must_use]
-    pub fn why_not_here(
-        &self,
-        topic: &str,
-        id: Uuid,
-        by_id: bool,
-        index: PartitionIndex,
-    ) -> ErrorCode {
-        let cluster = self.cluster.load();
-        let (known, unknown) = if by_id {
-            (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID)
-        } else {
-            (cluster.topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-        };
-        why_not_here(&self.partitions, known, index, unknown)
+    pub fn why_not_here(&self, topic: TopicKey<'_>, index: PartitionIndex) -> ErrorCode {
+        why_not_here(&self.partitions, &self.cluster.load(), topic, index)
     }
 
     /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.

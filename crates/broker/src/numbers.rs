@@ -20,7 +20,7 @@ pub struct NodeNumbers {
     timing: RequestTiming,
 }
 
-/// Are requests timed? That costs two looks at the clock for each, so only where the times are
+/// Are requests timed? That costs two reads of the clock for each, so only where the times are
 /// shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestTiming {
@@ -33,8 +33,10 @@ pub enum RequestTiming {
 /// What is counted of one API.
 #[derive(Debug, Default)]
 struct RequestNumbers {
-    /// From the oldest version on.
+    /// From the oldest version on. A counter is made at the first request; another that comes at
+    /// once waits for it.
     versions: Vec<OnceLock<Counter>>,
+    /// Made at the first request, as above.
     times: OnceLock<Histogram>,
 }
 
@@ -56,7 +58,7 @@ impl NodeNumbers {
         Self { metrics: metrics.clone(), requests, timing }
     }
 
-    /// A request has come.
+    /// Counts a request that was received.
     pub fn count_request(&self, api: &Api, version: i16) {
         let of_api = self.requests.get(key_index(api.key));
         let version_at = usize::try_from(version - api.oldest).ok();

@@ -9,8 +9,8 @@ use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::ErrorCode;
 
 use ottla_settings::{
-    Allowed, ConfigType, Scope, Setting, SettingEffect, SettingRules, Settings, find, in_scope,
-    protocols,
+    Allowed, ConfigType, Scope, Setting, SettingEffect, SettingRules, Settings, find_setting,
+    in_scope, listener_protocols,
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     socket_options, topic_rules, transaction_settings,
 };
 
-/// Everything that the rest of the node is told of its settings.
+/// Everything that the rest of the node gets from its settings.
 fn told(cluster: &Cluster, settings: &Settings) -> String {
     let node = 1;
     let parts = [
@@ -32,7 +32,7 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", socket_options(settings)),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
-        format!("{:?}", (settings.controller_listeners(), protocols(settings))),
+        format!("{:?}", (settings.controller_listeners(), listener_protocols(settings))),
     ];
     parts.join("\n")
 }
@@ -46,7 +46,7 @@ fn other_value(setting: &Setting) -> String {
         "controller.listener.names" => Some("CONTROLLER"),
         "listener.security.protocol.map" => Some("PLAINTEXT:PLAINTEXT,A:PLAINTEXT"),
         "log.cleaner.dedupe.buffer.size" => Some("33554432"),
-        // Not used unless the topic's codec is this one.
+        // Used only if the topic's codec is this one.
         "compression.gzip.level" => Some("2"),
         "group.consumer.session.timeout.ms" | "consumer.session.timeout.ms" => Some("50000"),
         "group.consumer.heartbeat.interval.ms" | "consumer.heartbeat.interval.ms" => Some("6000"),
@@ -257,10 +257,11 @@ fn what_the_code_reads_is_called_obeyed() {
         }
     }
     assert!(named.len() > 60, "{named:?}");
-    // What is looked at only to refuse it.
+    // Settings that are read only to refuse them.
     let only_checked = ["zookeeper.connect", "broker.id"];
     for name in named.iter().filter(|name| !only_checked.contains(&name.as_str())) {
-        let all = [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find(scope, name));
+        let all =
+            [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find_setting(scope, name));
         let known: Vec<_> = all.into_iter().flatten().collect();
         assert!(!known.is_empty(), "{name} is read and is no setting");
         let is_obeyed = known.iter().any(|it| matches!(it.effect, SettingEffect::Obeyed(_)));

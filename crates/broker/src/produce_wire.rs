@@ -21,12 +21,12 @@ use crate::request::{Call, Session};
 use crate::slow;
 
 /// Serves a produce; it may be answered later, or not at all.
-pub async fn serve(node: &Node, call: &Call, head: &FrameHead, body: Decoder) -> Outcome {
+pub async fn serve_produce(node: &Node, call: &Call, head: &FrameHead, body: Decoder) -> Outcome {
     match at_once(node, call, head, body) {
         Ok(outcome) => outcome,
         Err(spare) => {
             let read = produce::read_through(node, call, &spare.request).await;
-            append(node, call, head, *spare, read)
+            append_produce(node, call, head, *spare, read)
         }
     }
 }
@@ -46,10 +46,10 @@ fn at_once(
     if produce::must_read_through(node, call, &spare.request) {
         return Err(Box::new(spare));
     }
-    Ok(append(node, call, head, spare, Vec::new()))
+    Ok(append_produce(node, call, head, spare, Vec::new()))
 }
 
-fn append(
+fn append_produce(
     node: &Node,
     call: &Call,
     head: &FrameHead,
@@ -61,17 +61,17 @@ fn append(
     match produce::handle(node, call, &spare.request, response, read) {
         produce::ProduceOutcome::Done(response) => {
             let outcome =
-                if silent { unanswered(&response) } else { reply(call.key, head, &response) };
+                if silent { silent_outcome(&response) } else { reply(call.key, head, &response) };
             spare.response = response;
             spare.give_back();
             outcome
         }
-        waiting => answered(node, call, head, waiting),
+        waiting => answer_produce(node, call, head, waiting),
     }
 }
 
-/// Who waits for no answer learns of an error only by the end of the connection.
-fn unanswered(response: &ProduceResponse) -> Outcome {
+/// A producer with acks=0 gets no answer: the connection is closed to show it an error.
+fn silent_outcome(response: &ProduceResponse) -> Outcome {
     let mut parts = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     match parts.find(|part| part.error_code != 0) {
         Some(part) => {
@@ -112,7 +112,7 @@ impl SpareBuffers {
     }
 }
 
-fn answered(
+fn answer_produce(
     node: &Node,
     call: &Call,
     head: &FrameHead,
@@ -164,7 +164,7 @@ pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> 
         if matches!(produced, produce::ProduceOutcome::Done(_)) {
             node.numbers.end(key, begun, &node.clock);
         }
-        answered(node, &call, head, produced)
+        answer_produce(node, &call, head, produced)
     };
     heads.iter().zip(all).map(answer).collect()
 }

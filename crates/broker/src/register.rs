@@ -1,7 +1,9 @@
 //! How a node joins its cluster: it registers with the controller and is let serve.
 
-use ottla_metadata::{ControllerCommand, FEATURES};
+use ottla_metadata::{Cluster, ControllerCommand, RegistrationRefusal, supported_features};
 use ottla_net::names::canonical_host_name;
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
+use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
@@ -9,12 +11,11 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
 use crate::dirs::DirectoryFacts;
-use crate::hosts::controller::ControllerHandle;
 use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
 
-/// What the node says of itself to the controller.
+/// What the node says of itself to the controller of a cluster, which has its first records.
 ///
 /// # Errors
 /// An advertised listener is no `NAME://host:port`.
@@ -22,24 +23,24 @@ pub fn registration(
     node: &Node,
     bound: &[BoundListener],
     directories: DirectoryFacts,
+    cluster: &Cluster,
 ) -> Result<BrokerRegistrationRequest, StartError> {
     let advertised = node.started().advertised()?;
-    let listener = |it: &BoundListener| {
-        let told = advertised.iter().find(|one| one.name == it.setting.name);
+    let listener = |bound: &BoundListener| {
+        let told = advertised.iter().find(|one| one.name == bound.setting.name);
         let (host, port) = match told {
             Some(told) if told.port != 0 => (told.host.clone(), told.port),
-            Some(told) => (told.host.clone(), it.address.port()),
-            None => (it.setting.host.clone(), it.address.port()),
+            Some(told) => (told.host.clone(), bound.address.port()),
+            None => (bound.setting.host.clone(), bound.address.port()),
         };
-        // Clients are sent to the machine by its name; an address that stands for all was refused.
+        // Without a host in the setting the machine's name is advertised; a wildcard was refused.
         let host = if host.is_empty() { canonical_host_name() } else { host };
-        Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
+        Registered { name: bound.setting.name.clone(), host, port, ..Default::default() }
     };
-    let features = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
-    let features = features.chain([("kraft.version", 0, 1)]).map(|(name, low, high)| Feature {
-        name: name.to_owned(),
-        min_supported_version: low,
-        max_supported_version: high,
+    let features = supported_features(cluster).map(|range| Feature {
+        name: range.name.to_owned(),
+        min_supported_version: range.lowest,
+        max_supported_version: range.highest,
         ..Default::default()
     });
     Ok(BrokerRegistrationRequest {
@@ -61,18 +62,72 @@ pub fn registration(
 /// # Errors
 /// The controller refuses, or has stopped.
 pub async fn join_cluster(
-    controller: &ControllerHandle,
+    node: &Node,
     records: Vec<MetadataRecord>,
     request: BrokerRegistrationRequest,
 ) -> Result<i64, StartError> {
-    let broker = request.broker_id;
-    let join = async {
-        let () = controller.ask(ControllerCommand::Bootstrap { records }).await?;
-        let register = ControllerCommand::RegisterBroker(request);
-        let registered: Result<i64, ErrorCode> = controller.ask(register).await?;
-        let epoch = registered?;
-        let () = controller.ask(ControllerCommand::Unfence { broker }).await?;
-        Ok(epoch)
-    };
-    join.await.map_err(StartError::Refused)
+    let controller = &node.controller;
+    let stopped = StartError::Refused;
+    let () = controller.ask(ControllerCommand::Activate { records }).await.map_err(stopped)?;
+    let register = ControllerCommand::RegisterBroker(request);
+    let registered: Result<i64, RegistrationRefusal> =
+        controller.ask(register).await.map_err(stopped)?;
+    let epoch = registered.map_err(|refusal| {
+        tracing::error!(
+            broker = node.id,
+            error = refusal.code.name(),
+            reason = refusal.why,
+            "registration refused"
+        );
+        StartError::Refused(refusal.code)
+    })?;
+    // What is answered is in force on this node: it has applied its registration.
+    let request = heartbeat_request(node, epoch, Wish::Serve);
+    let told: BrokerHeartbeatResponse =
+        controller.ask(ControllerCommand::Heartbeat(request)).await.map_err(stopped)?;
+    match ErrorCode(told.error_code) {
+        ErrorCode::NONE => Ok(epoch),
+        code => Err(StartError::Refused(code)),
+    }
+}
+
+/// The last thing that a node asks its controller: others lead what it leads, if there are others.
+/// A node that is alone may stop with the second answer.
+///
+/// # Errors
+/// The controller has stopped.
+pub async fn leave_cluster(node: &Node, epoch: i64) -> Result<(), ErrorCode> {
+    for _ in 0..2 {
+        let request = heartbeat_request(node, epoch, Wish::Stop);
+        let told: BrokerHeartbeatResponse =
+            node.controller.ask(ControllerCommand::Heartbeat(request)).await?;
+        match ErrorCode(told.error_code) {
+            ErrorCode::NONE if !told.should_shut_down => {}
+            ErrorCode::NONE => return Ok(()),
+            code => return Err(code),
+        }
+    }
+    tracing::warn!(
+        broker = node.id,
+        epoch,
+        "controlled shutdown not granted: other brokers have not applied the new leaders"
+    );
+    Ok(())
+}
+
+/// What a node wants of its controller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Serve,
+    Stop,
+}
+
+fn heartbeat_request(node: &Node, broker_epoch: i64, wish: Wish) -> BrokerHeartbeatRequest {
+    BrokerHeartbeatRequest {
+        broker_id: node.id,
+        broker_epoch,
+        current_metadata_offset: node.metadata_offset() - 1,
+        want_shut_down: wish == Wish::Stop,
+        ..Default::default()
+    }
 }

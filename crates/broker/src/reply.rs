@@ -8,7 +8,16 @@ use crate::handlers::api_versions;
 
 /// The answer to a request.
 pub fn reply(key: ApiKey, head: &FrameHead, response: &impl Message) -> Outcome {
-    match encoded(key, head, response, head.version) {
+    reply_in_version(key, head, response, head.version)
+}
+
+fn reply_in_version(
+    key: ApiKey,
+    head: &FrameHead,
+    response: &impl Message,
+    version: i16,
+) -> Outcome {
+    match encoded(key, head, response, version) {
         Ok(reply) => Outcome::Reply(reply),
         Err(why) => Outcome::Close(why),
     }
@@ -32,8 +41,13 @@ pub fn encoded<M: Message>(
             Ok(Reply { chunks, tail })
         }
         Err(error) => {
-            tracing::error!(message = M::NAME, version, %error, "response cannot be encoded");
-            Err(format!("{} v{version} cannot be written: {error}", M::NAME))
+            tracing::error!(
+                response = M::NAME,
+                version,
+                %error,
+                "response cannot be encoded; the connection is closed"
+            );
+            Err(format!("{} v{version} cannot be encoded: {error}", M::NAME))
         }
     }
 }
@@ -47,8 +61,5 @@ pub fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     let mut response = api_versions::served();
     response.error_code = ErrorCode::UNSUPPORTED_VERSION.0;
     response.api_keys.retain(|it| it.api_key == key.code());
-    match encoded(key, head, &response, 0) {
-        Ok(reply) => Outcome::Reply(reply),
-        Err(why) => Outcome::Close(why),
-    }
+    reply_in_version(key, head, &response, 0)
 }

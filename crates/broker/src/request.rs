@@ -1,4 +1,4 @@
-//! Who asks, on which listener, in which version.
+//! A request's client, listener, principal and version.
 
 use ottla_locks::Mutex;
 use std::collections::BTreeSet;
@@ -21,10 +21,10 @@ pub struct Session {
     pub peer: SocketAddr,
     /// The listener it came in on, such as `PLAINTEXT`.
     pub listener: Arc<str>,
-    /// Who it belongs to from the next request on: a login changes it. A request that has begun
+    /// The principal of the next requests: authentication changes it. A request that has begun
     /// keeps the principal that it came with ([`Call::principal`]).
     pub principal: Mutex<Arc<Principal>>,
-    /// The client's library, once it has said which it is; ApiVersions sets it, metrics read it.
+    /// The client's library, as soon as it is known; ApiVersions sets it, metrics read it.
     pub software: Mutex<Software>,
 }
 
@@ -43,7 +43,7 @@ impl Default for Software {
     }
 }
 
-/// How much of what a client calls itself is kept, in characters.
+/// The longest name or version of a client's library that is kept, in characters.
 const NAME_MAX: usize = 256;
 
 impl Session {
@@ -60,7 +60,7 @@ impl Session {
         format!("/{}", self.peer.ip().to_canonical())
     }
 
-    /// The client has told what it is.
+    /// The client has sent the name and version of its library.
     pub fn is_software(&self, name: &str, version: &str) {
         let kept = |text: &str| text.chars().take(NAME_MAX).collect();
         let software = Software { name: kept(name), version: kept(version) };
@@ -73,7 +73,7 @@ impl Session {
 pub struct Call {
     /// The connection that it came on.
     pub session: Arc<Session>,
-    /// Who asks: whose connection it was when the request came.
+    /// The principal that the connection had when the request came.
     pub principal: Arc<Principal>,
     /// Which API.
     pub key: ApiKey,
@@ -113,7 +113,7 @@ impl Call {
     /// A kind that does not exist is refused elsewhere.
     ///
     /// # Errors
-    /// It may not: what Kafka answers.
+    /// The principal may not: Kafka's error code for that.
     pub fn check_settings(
         &self,
         node: &Node,
@@ -129,7 +129,7 @@ impl Call {
     /// May this request do `operation` to `resource`?
     ///
     /// # Errors
-    /// It may not: what Kafka answers.
+    /// The principal may not: Kafka's error code for that.
     pub fn check(
         &self,
         node: &Node,
@@ -171,7 +171,7 @@ impl Call {
 }
 
 /// What a request has more than once, of the things it is asked about.
-pub fn repeated<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+pub fn repeated_items<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }

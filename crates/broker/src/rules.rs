@@ -1,4 +1,4 @@
-//! Settings as those who obey them want to see them.
+//! Settings in the form in which the other parts of the node use them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
-use ottla_metadata::{Cluster, ResourceKind};
+use ottla_metadata::{Cluster, ControllerSettings, ResourceKind};
 use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
 };
 use ottla_records::Compression;
-use ottla_settings::{Scope, Settings, connections_of_addresses, describe, find, in_force};
+use ottla_settings::{
+    Scope, Settings, connections_of_addresses, describe_setting, find_setting, in_force,
+};
 use ottla_types::NodeId;
 
 /// How many connections may wait to be accepted, unless the settings say.
@@ -100,6 +102,19 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
     }
 }
 
+/// What the settings that a node was started with mean to its controller. Those about other nodes
+/// keep their defaults until there can be others.
+#[must_use]
+pub fn controller_settings(settings: &Settings) -> ControllerSettings {
+    let own = node_settings(settings);
+    ControllerSettings {
+        partitions: own.partitions,
+        replication_factor: own.replication_factor,
+        delete_topics: own.deletes_topics,
+        ..ControllerSettings::default()
+    }
+}
+
 /// What of a node changes while it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InForce {
@@ -156,8 +171,8 @@ pub fn topic_rules(
     topic: &str,
 ) -> PartitionRules {
     let text = |name: &str| {
-        let setting = find(Scope::Topic, name)?;
-        describe(setting, cluster, settings, node, topic).value
+        let setting = find_setting(Scope::Topic, name)?;
+        describe_setting(setting, cluster, settings, node, topic).value
     };
     let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok());
     let size = |name: &str, or: u64| number(name).and_then(|it| it.try_into().ok()).unwrap_or(or);
@@ -196,7 +211,7 @@ pub fn topic_rules(
     };
     let ratio = text("min.cleanable.dirty.ratio").and_then(|it| it.parse::<f64>().ok());
     let compaction = Compaction {
-        dirty_millionths: millionths(ratio.unwrap_or(0.5)),
+        dirty_millionths: to_millionths(ratio.unwrap_or(0.5)),
         min_lag_ms: number("min.compaction.lag.ms").unwrap_or(0),
         max_lag_ms: number("max.compaction.lag.ms").unwrap_or(i64::MAX),
         delete_retention_ms: number("delete.retention.ms").unwrap_or(86_400_000),
@@ -218,11 +233,11 @@ pub fn topic_rules(
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1")]
-fn millionths(ratio: f64) -> u64 {
+fn to_millionths(ratio: f64) -> u64 {
     (ratio.clamp(0.0, 1.0) * 1e6).round() as u64
 }
 
-/// What the settings mean to those who look after logs.
+/// The settings of the upkeep of logs.
 #[must_use]
 pub fn keeper_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> KeeperSettings {
     let text = |name: &str| in_force(name, cluster, settings, node);
@@ -296,7 +311,7 @@ pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> G
         ),
         consumer_members_max: usize::try_from(small("group.consumer.max.size", i32::MAX))
             .unwrap_or(usize::MAX),
-        migration: migration(cluster, settings, node),
+        migration: migration_policy(cluster, settings, node),
         own: Arc::new(own_settings(cluster)),
         ..usual
     }
@@ -307,7 +322,7 @@ fn own_settings(cluster: &Cluster) -> BTreeMap<String, OwnSettings> {
     let one = |group: &str| {
         let all = cluster.config(ResourceKind::Group, group);
         let number = |name: &str| {
-            let setting = find(Scope::Group, name)?;
+            let setting = find_setting(Scope::Group, name)?;
             setting.shown(all.get(name)?).parse().ok()
         };
         let own = OwnSettings {
@@ -319,7 +334,7 @@ fn own_settings(cluster: &Cluster) -> BTreeMap<String, OwnSettings> {
     cluster.configured(ResourceKind::Group).map(one).collect()
 }
 
-fn migration(cluster: &Cluster, settings: &Settings, node: NodeId) -> Migration {
+fn migration_policy(cluster: &Cluster, settings: &Settings, node: NodeId) -> Migration {
     let policy = in_force("group.consumer.migration.policy", cluster, settings, node);
     let is = |names: [&str; 2]| {
         policy.as_ref().is_none_or(|it| names.iter().any(|name| name.eq_ignore_ascii_case(it)))

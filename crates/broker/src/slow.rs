@@ -10,16 +10,17 @@ use crate::request::Call;
 
 /// From when on a request is slow.
 const SLOW: Duration = Duration::from_secs(1);
-/// At most so often slow requests are told; the line says how many there were meanwhile.
+/// At most so often slow requests are logged; the line says how many were left out.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// When a slow request may be logged again, in milliseconds of the monotonic clock. Two threads
-/// that look at once log two lines, which does no harm.
+/// When a slow request may be logged again, in milliseconds of the monotonic clock. Of two
+/// threads that look at once one logs, and the other counts.
 static QUIET_UNTIL_MS: AtomicU64 = AtomicU64::new(0);
-/// How many were slow and not logged since the last line.
+/// How many were slow and not logged since the last line. One that comes while the line is written
+/// is counted in the next.
 static UNTOLD: AtomicU64 = AtomicU64::new(0);
 
-/// Tells of a request that has waited since `begun`, unless it is of a kind that may.
+/// Logs a request that has waited since `begun`, unless its API waits by nature.
 pub fn waited(clock: &Clock, call: &Call, begun: Duration) {
     if !waits_by_nature(call.key) {
         tell(clock, call, begun);
@@ -31,7 +32,7 @@ const fn waits_by_nature(key: ApiKey) -> bool {
     matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
 }
 
-/// Tells of a request that has waited since `begun`, if that is long.
+/// Logs a request that has waited since `begun`, if that is long.
 pub fn tell(clock: &Clock, call: &Call, begun: Duration) {
     let now = clock.monotonic();
     let took = now.saturating_sub(begun);

@@ -1,4 +1,4 @@
-//! A disk that does not answer holds up nothing of another, from the request to its reply.
+//! A disk that does not answer delays no request to another disk.
 
 use std::future::{Future, poll_fn};
 use std::path::Path;

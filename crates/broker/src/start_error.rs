@@ -55,8 +55,8 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// The system gives no thread.
-    #[error("a thread cannot be started: {0}")]
+    /// The system cannot start a thread.
+    #[error("the system cannot start a thread for the node: {0}")]
     Thread(#[from] io::Error),
     /// The controller refuses this node.
     #[error("the controller refused to register this node: {}", .0.name())]
@@ -121,12 +121,15 @@ impl LostDirectory {
 }
 
 fn lost_text(lost: &[LostDirectory]) -> String {
-    let of = |it: &LostDirectory| {
-        let what = it.partitions_text();
-        if it.id.is_zero() {
-            format!("{what} of this node are in none of the directories of log.dirs")
+    let of = |directory: &LostDirectory| {
+        let what = directory.partitions_text();
+        if directory.id.is_zero() {
+            format!("{what} of this node are not in any directory of log.dirs")
         } else {
-            format!("directory id {} is in none of log.dirs; it holds {what}", it.id)
+            format!(
+                "no directory of log.dirs has directory id {}, which holds {what}",
+                directory.id
+            )
         }
     };
     lost.iter().map(of).collect::<Vec<_>>().join("; ")
@@ -167,7 +170,7 @@ impl StartError {
             Self::MetadataLogLost(path) => {
                 return Some(format!(
                     "Restore the folder from where it was moved to, or mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions that are there are renamed to ...-stray.",
-                    declare(path)
+                    declare_lost_command(path)
                 ));
             }
             _ => return None,
@@ -176,7 +179,7 @@ impl StartError {
     }
 }
 
-fn declare(what: impl AsRef<Path>) -> String {
+fn declare_lost_command(what: impl AsRef<Path>) -> String {
     format!("ottla format SETTINGS --declare-lost {}", what.as_ref().display())
 }
 
@@ -185,7 +188,7 @@ fn lost_advice(lost: &[LostDirectory]) -> String {
     let id = known.map_or_else(|| "ID".to_owned(), |it| it.id.to_string());
     format!(
         "Mount the volume and name its directory in log.dirs; or, if it is lost for good, declare it lost:\n    {}\n  Then its partitions start empty.",
-        declare(id)
+        declare_lost_command(id)
     )
 }
 
@@ -200,12 +203,12 @@ impl NotFormatted {
         if let Some((path, _)) = metadata {
             return format!(
                 "Mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions in its other directories are renamed to ...-stray.",
-                declare(path)
+                declare_lost_command(path)
             );
         }
         format!(
             "Mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  If it is an additional directory, format it:\n    ottla format SETTINGS --ignore-formatted",
-            declare(path)
+            declare_lost_command(path)
         )
     }
 }

@@ -13,23 +13,23 @@ use ottla_client::{
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
-use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::front::{Environment, Front, SharedOptions, print_to_stderr};
 use crate::output::{Cell, OutputTable, column, titled};
 use crate::progress::ProgressLine;
 
-/// With what the names of its topics begin.
+/// The prefix of its topics' names.
 pub(crate) const TOPIC_PREFIX: &str = "ottla-bench-";
 
-/// Write, read and time records in a topic of its own, and say how fast that was.
+/// Write, read and time records in a topic of its own, and print throughput and latency.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// How many records to write and read.
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 500_000)]
     records: u64,
-    /// How large each is, in bytes.
+    /// The size of each record, in bytes.
     #[arg(long, short, value_name = "BYTES", default_value_t = 1000)]
     size: usize,
-    /// To how many partitions.
+    /// The number of partitions to write to.
     #[arg(long, short, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// How many single records to time.
@@ -43,7 +43,7 @@ pub struct BenchArgs {
 }
 
 /// A record that no compression shrinks much, the next one different from the last.
-fn payload(size: usize, seed: &mut u64) -> Bytes {
+fn random_payload(size: usize, seed: &mut u64) -> Bytes {
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         *seed ^= *seed << 13;
@@ -64,7 +64,7 @@ const DELETION: Duration = Duration::from_secs(10);
     clippy::cast_possible_truncation,
     reason = "figures to be printed"
 )]
-fn rates(count: u64, size: usize, took: Duration) -> [Cell; 5] {
+fn rate_cells(count: u64, size: usize, took: Duration) -> [Cell; 5] {
     let seconds = took.as_secs_f64().max(1e-9);
     let records = count as f64 / seconds;
     let bytes = records * size as f64;
@@ -77,7 +77,7 @@ fn rates(count: u64, size: usize, took: Duration) -> [Cell; 5] {
     ]
 }
 
-fn percentiles(mut all: Vec<Duration>) -> [Cell; 5] {
+fn percentile_cells(mut all: Vec<Duration>) -> [Cell; 5] {
     all.sort_unstable();
     let at = |part: usize| all.get((all.len() * part / 1000).min(all.len().saturating_sub(1)));
     let us = |part| match at(part).map(|took| i64::try_from(took.as_micros()).unwrap_or(i64::MAX)) {
@@ -87,7 +87,10 @@ fn percentiles(mut all: Vec<Duration>) -> [Cell; 5] {
     [Cell::nothing(), Cell::nothing(), us(500), us(990), us(999)]
 }
 
-pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_bench(
+    args: BenchArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("bench")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
@@ -108,7 +111,7 @@ pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<()
     match deleted {
         // It was not created.
         Ok(()) | Err(ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) => {}
-        Err(error) => tell(format!(
+        Err(error) => print_to_stderr(format!(
             "ottla: topic {topic} could not be deleted ({error}); `ottla topics delete {topic}` does it"
         )),
     }
@@ -124,10 +127,10 @@ async fn create_and_measure(
 ) -> Result<OutputTable, Box<dyn Error>> {
     let new = NewTopic { partitions: args.partitions, ..NewTopic::named(topic) };
     client.create_topic(&new, ChangeMode::Change).await?;
-    measure(args, front, topic, clock).await
+    measure_topic(args, front, topic, clock).await
 }
 
-async fn measure(
+async fn measure_topic(
     args: &BenchArgs,
     front: &Front<'_>,
     topic: &str,
@@ -146,11 +149,11 @@ async fn measure(
         table.row(std::iter::once(what.into()).chain(figures).collect());
     };
     let mut options = ProducerOptions::default();
-    for (name, value) in crate::topics::pairs(args.settings.clone())? {
+    for (name, value) in crate::topics::parse_pairs(args.settings.clone())? {
         options.set(&name, &value)?;
     }
     let mut seed = clock.random_below(u64::MAX - 1) + 1;
-    let made: VecDeque<Bytes> = (0..64).map(|_| payload(args.size, &mut seed)).collect();
+    let made: VecDeque<Bytes> = (0..64).map(|_| random_payload(args.size, &mut seed)).collect();
     let value = |number: u64| made[usize::try_from(number % 64).unwrap_or(0)].clone();
     let mut producer = Producer::new(front.connect().await?, options.clone());
     let mut progress = ProgressLine::new(clock);
@@ -163,7 +166,7 @@ async fn measure(
         }
     }
     producer.flush().await?;
-    row("write", rates(args.records, args.size, clock.monotonic() - began));
+    row("write", rate_cells(args.records, args.size, clock.monotonic() - began));
     drop(progress);
     let places: Vec<TopicPartition> =
         (0..args.partitions).map(|index| TopicPartition::new(topic, index)).collect();
@@ -181,7 +184,7 @@ async fn measure(
             progress.show_part("reading", count, args.records);
         }
     }
-    row("read", rates(count, args.size, clock.monotonic() - began));
+    row("read", rate_cells(count, args.size, clock.monotonic() - began));
     drop(progress);
     let (mut acknowledged, mut received) = (Vec::new(), Vec::new());
     let mut progress = ProgressLine::new(clock);
@@ -197,8 +200,8 @@ async fn measure(
     }
     drop(progress);
     consumer.close().await?;
-    row("acknowledged", percentiles(acknowledged));
-    row("end to end", percentiles(received));
+    row("acknowledged", percentile_cells(acknowledged));
+    row("end to end", percentile_cells(received));
     Ok(table)
 }
 
@@ -211,13 +214,13 @@ mod tests {
         let all = (1..=1000).map(Duration::from_micros).collect();
         let us = |us: i64| Cell::from(us).shown(format!("{us} us"));
         let none = Cell::nothing;
-        assert_eq!(percentiles(all), [none(), none(), us(501), us(991), us(1000)]);
-        assert_eq!(percentiles(Vec::new()), [(); 5].map(|()| none()));
-        let found = rates(1000, 1000, Duration::from_millis(500));
+        assert_eq!(percentile_cells(all), [none(), none(), us(501), us(991), us(1000)]);
+        assert_eq!(percentile_cells(Vec::new()), [(); 5].map(|()| none()));
+        let found = rate_cells(1000, 1000, Duration::from_millis(500));
         let wanted = [2000.into(), Cell::from(2_000_000).shown("2.0"), none(), none(), none()];
         assert_eq!(found, wanted);
         let mut seed = 1;
-        let (one, other) = (payload(13, &mut seed), payload(13, &mut seed));
+        let (one, other) = (random_payload(13, &mut seed), random_payload(13, &mut seed));
         assert!(one.len() == 13 && one != other);
     }
 }

@@ -1,4 +1,4 @@
-//! `ottla cluster`: its brokers, who controls it, how full their disks are.
+//! `ottla cluster`: its brokers, its controller, how full the disks are.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use clap::Args;
 use ottla_client::{Brokers, Client, LogDirDescription};
 
 use crate::front::{Environment, Front, SharedOptions};
-use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
+use crate::output::{Cell, OutputTable, column, format_bytes, only_json, titled};
 
 /// Print the brokers of the cluster, with their partitions and disks.
 #[derive(Args, Debug)]
@@ -83,6 +83,7 @@ fn free_part(dirs: &[LogDirDescription]) -> [Cell; 2] {
     let (usable, total) = (fullest.usable_bytes, fullest.total_bytes);
     let part = usable.saturating_mul(100) / total;
     let size = |count: i64| u64::try_from(count).unwrap_or(0);
-    let free = Cell::bytes(size(usable)).shown(format!("{} ({part} %)", bytes(size(usable))));
+    let free =
+        Cell::bytes(size(usable)).shown(format!("{} ({part} %)", format_bytes(size(usable))));
     [if part < 15 { free.bad() } else { free }, Cell::bytes(size(total))]
 }

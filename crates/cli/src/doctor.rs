@@ -15,11 +15,11 @@ use ottla_types::ErrorCode;
 use crate::bench::TOPIC_PREFIX;
 use crate::findings::{Finding, HealthVerdict};
 use crate::front::{Environment, Front, SharedOptions};
-use crate::output::bytes;
+use crate::output::format_bytes;
 
 /// From how many records on a group's lag is worth a note.
 const LAG_RECORDS: i64 = 10_000;
-/// How many groups' lag is looked at.
+/// The lag of at most so many groups is read.
 const GROUPS_MAX: usize = 500;
 /// From how many partitions in one directory on each directory should hold some.
 const PARTITIONS_SPREAD: usize = 8;
@@ -57,7 +57,7 @@ impl DoctorReport {
 }
 
 /// Looks at a running cluster.
-pub(crate) async fn run(
+pub(crate) async fn diagnose_cluster(
     shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
@@ -67,26 +67,26 @@ pub(crate) async fn run(
     let mut report = DoctorReport::default();
     let cluster = client.describe_cluster(Brokers::Unfenced).await?;
     for broker in &cluster.brokers {
-        reachable(&mut report, broker, &cluster.id, &clock).await;
+        check_reachable(&mut report, broker, &cluster.id, &clock).await;
     }
     if cluster.controller < 0 {
         report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
-    loopback(&mut report, &cluster.brokers, front.bootstrap());
+    check_loopback(&mut report, &cluster.brokers, front.bootstrap());
     let topics = client.describe_topics(None).await?;
-    partitions(&mut report, &client, &topics).await;
-    spread(&mut report, &topics, cluster.brokers.len());
+    check_partitions(&mut report, &client, &topics).await;
+    check_spread(&mut report, &topics, cluster.brokers.len());
     left_over(&mut report, &topics);
-    coordinators(&mut report, &client).await;
-    disks(&mut report, &client, &cluster.brokers).await;
-    groups(&mut report, &client).await;
-    skew(&mut report, &client, &clock).await;
+    check_coordinators(&mut report, &client).await;
+    check_disks(&mut report, &client, &cluster.brokers).await;
+    check_groups(&mut report, &client).await;
+    check_clock_skew(&mut report, &client, &clock).await;
     idle_settings(&mut report, &client, &cluster.brokers).await;
-    files(&mut report, &cluster.brokers);
+    check_open_files(&mut report, &cluster.brokers);
     Ok(report.rows)
 }
 
-/// With what a setting's documentation says that it does nothing at this broker, and why.
+/// The words in a setting's documentation before the reason why it has no effect.
 const NO_EFFECT: &str = "No effect here: ";
 
 /// Settings that were changed from their default and do nothing.
@@ -104,12 +104,12 @@ async fn idle_settings(report: &mut DoctorReport, client: &Client, brokers: &[Br
             }
         }
     }
-    let good = "every setting that was changed is obeyed".to_owned();
+    let good = "every changed setting has an effect".to_owned();
     report.each("settings", wrong, HealthVerdict::Note, good);
 }
 
-/// Can the broker be reached where it says that it is, and is it who it says?
-async fn reachable(
+/// Can the broker be reached at its advertised address, and does that broker answer there?
+async fn check_reachable(
     report: &mut DoctorReport,
     broker: &BrokerDescription,
     cluster_id: &str,
@@ -155,11 +155,11 @@ async fn reachable(
 }
 
 /// A broker that advertises localhost is not reached from other machines.
-fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
+fn check_loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
-    let asked_at_home = bootstrap.split(',').all(|it| {
-        is_local(it.rsplit_once(':').map_or(it, |(host, _)| host).trim_matches(['[', ']']))
+    let asked_at_home = bootstrap.split(',').all(|server| {
+        is_local(server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']))
     });
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
@@ -168,7 +168,7 @@ fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap:
     }
 }
 
-async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicDescription]) {
+async fn check_partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicDescription]) {
     let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
     let names: Vec<String> = topics.iter().map(|it| it.name.clone()).collect();
@@ -202,20 +202,20 @@ async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicD
     if !offline.is_empty() {
         wrong.push(format!(
             "no leader for {}: they can neither be read nor written until a replica comes back",
-            few(&offline)
+            first_few(&offline)
         ));
     }
     if !below.is_empty() {
         wrong.push(format!(
             "too few replicas in sync for acks=all (min.insync.replicas): {}",
-            few(&below)
+            first_few(&below)
         ));
     }
     if !behind.is_empty() {
         report.add(
             HealthVerdict::Note,
             "partitions",
-            format!("under-replicated: {}", few(&behind)),
+            format!("under-replicated: {}", first_few(&behind)),
         );
     }
     report.each(
@@ -226,16 +226,16 @@ async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicD
     );
 }
 
-fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize) {
+fn check_spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize) {
     let mut held: BTreeMap<i32, usize> = BTreeMap::new();
     for id in topics.iter().flat_map(|it| &it.partitions).flat_map(|it| &it.replicas) {
         *held.entry(*id).or_default() += 1;
     }
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
-        report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
+        report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Use fewer partitions a topic, or more brokers."));
     }
-    let is_single = |it: &&TopicDescription| {
-        it.is_internal && it.partitions.iter().any(|it| it.replicas.len() < 2)
+    let is_single = |topic: &&TopicDescription| {
+        topic.is_internal && topic.partitions.iter().any(|it| it.replicas.len() < 2)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = &topic.name;
@@ -243,18 +243,18 @@ fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize
     }
 }
 
-async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
+async fn check_disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
     for broker in brokers {
         let what = format!("disks of broker {}", broker.id);
         let Ok(dirs) = client.describe_log_dirs(broker.id).await else { continue };
         let mut wrong = Vec::new();
         for it in &dirs {
             if it.error != ErrorCode::NONE {
-                wrong.push(format!("{} has failed: what lies there is offline until the disk is mended and the node started again", it.path));
+                wrong.push(format!("{} has failed: its partitions are offline until the disk is repaired and the node restarted", it.path));
             } else if it.total_bytes > 0 && it.usable_bytes >= 0 {
                 let used = 100 - it.usable_bytes.saturating_mul(100) / it.total_bytes;
                 if used > DISK_USED_MAX {
-                    let free = bytes(u64::try_from(it.usable_bytes).unwrap_or(0));
+                    let free = format_bytes(u64::try_from(it.usable_bytes).unwrap_or(0));
                     wrong.push(format!(
                         "{} is {used} % full ({free} left): shorten retention, or add disk",
                         it.path
@@ -265,7 +265,7 @@ async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDesc
         for dir in suspiciously_empty(&dirs) {
             report.add(HealthVerdict::Warning, &what, dir);
         }
-        let good = format!("{} of them, with room", dirs.len());
+        let good = format!("{} data directories, none nearly full", dirs.len());
         report.each(&what, wrong, HealthVerdict::Error, good);
     }
 }
@@ -308,7 +308,7 @@ fn left_over(report: &mut DoctorReport, topics: &[TopicDescription]) {
 }
 
 /// Coordinators that cannot exist with as few brokers as there are.
-async fn coordinators(report: &mut DoctorReport, client: &Client) {
+async fn check_coordinators(report: &mut DoctorReport, client: &Client) {
     let kinds = [(CoordinatorOf::Group, "groups"), (CoordinatorOf::Transaction, "transactions")];
     for (kind, what) in kinds {
         match client.obstacle(kind).await {
@@ -317,14 +317,14 @@ async fn coordinators(report: &mut DoctorReport, client: &Client) {
             Err(error) => report.add(
                 HealthVerdict::Note,
                 what,
-                format!("whether they can have a coordinator is not known: {error}"),
+                format!("cannot find out whether they can have a coordinator: {error}"),
             ),
         }
     }
 }
 
 /// How far groups are behind, and what they will never read.
-async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]) {
+async fn check_lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]) {
     let (mut behind, mut most) = (0, None);
     for group in groups.iter().take(GROUPS_MAX) {
         let Ok(committed) = client.group_offsets(&group.id).await else { continue };
@@ -345,7 +345,7 @@ async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]
         let lost: Vec<String> =
             committed.iter().filter(is_lost).map(|(place, _)| place.to_string()).collect();
         if !lost.is_empty() {
-            report.add(HealthVerdict::Warning, format!("group {}", group.id), format!("records were deleted before it read them: {}; lengthen retention, or add consumers", few(&lost)));
+            report.add(HealthVerdict::Warning, format!("group {}", group.id), format!("records were deleted before it read them: {}; lengthen retention, or add consumers", first_few(&lost)));
         }
     }
     if groups.len() > GROUPS_MAX {
@@ -366,12 +366,12 @@ async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]
 }
 
 /// The first of many.
-fn few(list: &[String]) -> String {
+fn first_few(list: &[String]) -> String {
     let shown = list.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
 }
 
-async fn groups(report: &mut DoctorReport, client: &Client) {
+async fn check_groups(report: &mut DoctorReport, client: &Client) {
     let Ok(all) = client.list_groups(&GroupFilter::default()).await else {
         report.add(HealthVerdict::Error, "groups", "the coordinators do not answer");
         return;
@@ -386,11 +386,11 @@ async fn groups(report: &mut DoctorReport, client: &Client) {
         }
     }
     report.each("groups", idle, HealthVerdict::Note, format!("{count}, no consumer idle"));
-    lag(report, client, &all).await;
+    check_lag(report, client, &all).await;
 }
 
 /// The controller says what time it has: when it last caught up with itself.
-async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
+async fn check_clock_skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
     let before = clock.wall_ms();
     let Ok(quorum) = client.describe_quorum().await else { return };
     let after = clock.wall_ms();
@@ -403,14 +403,14 @@ async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
             report.add(
                 HealthVerdict::Good,
                 "clocks",
-                "the controller's agrees with this machine's",
+                "the controller's clock agrees with this machine's",
             );
         }
     }
 }
 
 /// What this machine lets a node open, if one runs here.
-fn files(report: &mut DoctorReport, brokers: &[BrokerDescription]) {
+fn check_open_files(report: &mut DoctorReport, brokers: &[BrokerDescription]) {
     let is_here = |it: &&BrokerDescription| it.host == "localhost" || it.host.starts_with("127.");
     if !brokers.iter().any(|it| is_here(&it)) {
         return;
@@ -438,7 +438,7 @@ mod tests {
     fn a_broker_at_home_is_a_note_alone_and_wrong_among_others() {
         let verdicts = |brokers: &[BrokerDescription], bootstrap: &str| {
             let mut report = DoctorReport::default();
-            loopback(&mut report, brokers, bootstrap);
+            check_loopback(&mut report, brokers, bootstrap);
             report.rows.into_iter().map(|it| it.verdict).collect::<Vec<_>>()
         };
         assert_eq!(verdicts(&[broker(1, "127.0.0.1")], "localhost:9092"), [HealthVerdict::Note]);
@@ -466,7 +466,7 @@ mod tests {
             partitions: vec![partition(&[2]); PARTITIONS_MAX + 1],
             ..Default::default()
         };
-        spread(&mut report, &[internal, large], 2);
+        check_spread(&mut report, &[internal, large], 2);
         let found: Vec<_> =
             report.rows.iter().map(|it| (it.verdict, it.subject.as_str())).collect();
         assert_eq!(

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, titled};
 
-/// How bad something is. Its number is the exit code of a doctor whose worst finding it is.
+/// How bad something is. Its number is the doctor's exit code, if it is the worst finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HealthVerdict {
     /// As it should be.
@@ -54,7 +54,7 @@ impl Error for HealthVerdict {}
 pub struct Finding {
     /// How bad it is.
     pub verdict: HealthVerdict,
-    /// Of what: a broker, a topic, a file.
+    /// The subject of the finding: a broker, a topic, a file.
     pub subject: String,
     /// What was found, and what to do about it.
     pub finding: String,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{Client, ClientError};
+use ottla_client::{Client, ClientError, OptionError};
 use ottla_clock::Clock;
 
 use crate::output::{OutputFormat, OutputTable};
@@ -61,7 +61,7 @@ pub struct Environment {
     pub server: Option<String>,
     /// The folder with the profiles.
     pub profiles: Option<PathBuf>,
-    /// Does somebody look at the standard output?
+    /// Is the standard output a terminal?
     pub is_terminal: bool,
     /// Are colours wanted there?
     pub colours: bool,
@@ -87,13 +87,15 @@ impl<'a> Front<'a> {
         let folder = environment.profiles.as_deref();
         let named = shared.profile.as_deref();
         let settings = match (folder, named) {
-            (Some(folder), name) => profile(folder, name)?,
+            (Some(folder), name) => read_profile(folder, name)?,
             (None, None) => BTreeMap::new(),
             (None, Some(name)) => {
-                return Err(format!("profile {name}: there is no home folder to look in"));
+                return Err(format!(
+                    "profile {name}: HOME is not set, so profiles cannot be found"
+                ));
             }
         };
-        let bootstrap = with_ports(bootstrap(shared, environment, &settings));
+        let bootstrap = with_ports(bootstrap_servers(shared, environment, &settings));
         Ok(Self { shared, environment, settings, bootstrap })
     }
 
@@ -109,10 +111,33 @@ impl<'a> Front<'a> {
         all.filter(|(name, _)| !matches!(*name, "bootstrap.servers" | "security.protocol"))
     }
 
+    /// Gives a client its options: those of the profile, and then those that the command line
+    /// names.
+    ///
+    /// # Errors An option has a value that it cannot have, or the command line names one that does
+    /// not exist.
+    pub(crate) fn set_options(
+        &self,
+        named: &[String],
+        mut set: impl FnMut(&str, &str) -> Result<(), OptionError>,
+    ) -> Result<(), Box<dyn Error>> {
+        for (name, value) in self.settings() {
+            // A profile is for all commands: it may have settings that only others use.
+            match set(name, value) {
+                Err(OptionError::Unknown { .. }) => {}
+                done => done?,
+            }
+        }
+        for (name, value) in crate::topics::parse_pairs(named.to_vec())? {
+            set(&name, &value)?;
+        }
+        Ok(())
+    }
+
     /// Connects.
     ///
     /// # Errors
-    /// Nobody answers; the text says what can be done.
+    /// No broker answers; the text says what can be done.
     pub async fn connect(&self) -> Result<Client, String> {
         let at = self.bootstrap();
         if let Some(secure) = self.settings.get("security.protocol")
@@ -127,7 +152,7 @@ impl<'a> Front<'a> {
         connected.map_err(|error| {
             let (at, cause) = match error {
                 ClientError::Address { .. } => return format!("--bootstrap-server {error}"),
-                // Of one broker the address is said once, with the port that was tried.
+                // With one broker the message has its address once, with the port that was tried.
                 ClientError::Connection { source, address } if !at.contains(',') => {
                     (address, source.to_string())
                 }
@@ -142,7 +167,7 @@ impl<'a> Front<'a> {
     /// Prints a table, once.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn print(&self, table: &OutputTable) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(table.show(self.shared.output, self.environment.colours).as_bytes())?;
@@ -152,7 +177,7 @@ impl<'a> Front<'a> {
     /// Says in a sentence what was done, to people; programs get it as a table.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn done(&self, sentence: &str, table: &OutputTable) -> io::Result<()> {
         match self.shared.output {
             OutputFormat::Table => writeln!(io::stdout(), "{sentence}"),
@@ -163,7 +188,7 @@ impl<'a> Front<'a> {
     /// Prints what a look finds; with `--watch` again and again, until a signal ends the process.
     ///
     /// # Errors
-    /// The look fails, or nothing can be printed.
+    /// The command fails, or its output cannot be printed.
     pub async fn show(
         &self,
         mut look: impl AsyncFnMut() -> Result<OutputTable, Box<dyn Error>>,
@@ -182,12 +207,12 @@ impl<'a> Front<'a> {
 }
 
 /// Prints a line on the standard error. An error of that is ignored: there is nowhere to print it.
-pub(crate) fn tell(text: impl Display) {
+pub(crate) fn print_to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A profile's settings; the default one may be missing.
-fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
+fn read_profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
     let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));
     let text = match std::fs::read(&file) {
         Ok(text) => text,
@@ -195,7 +220,7 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>
             return Ok(BTreeMap::new());
         }
         Err(error) => {
-            let known = profiles(folder);
+            let known = list_profiles(folder);
             let hint = if known.is_empty() {
                 "write one with bootstrap.servers=HOST:PORT in it".to_owned()
             } else {
@@ -210,7 +235,7 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>
 }
 
 /// The profiles that there are.
-fn profiles(folder: &Path) -> Vec<String> {
+fn list_profiles(folder: &Path) -> Vec<String> {
     let name = |path: PathBuf| {
         let is_profile = path.extension().is_some_and(|it| it == "properties");
         path.file_stem().filter(|_| is_profile)?.to_str().map(str::to_owned)
@@ -221,9 +246,9 @@ fn profiles(folder: &Path) -> Vec<String> {
     all
 }
 
-/// Where the cluster is, as it was said: on the command line, in the profile that was named, in the
+/// The cluster's addresses: from the command line, in the profile that was named, in the
 /// environment, in the usual profile.
-fn bootstrap<'a>(
+fn bootstrap_servers<'a>(
     shared: &'a SharedOptions,
     environment: &'a Environment,
     settings: &'a BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! `ottla groups`: who reads, how far, and how long ago what comes next was written.
+//! `ottla groups`: their members, their offsets, and their lag in records and in time.
 
 use std::error::Error;
 
@@ -11,8 +11,8 @@ use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
 use crate::consume::when::{StartPosition, at};
-use crate::front::{Environment, Front, SharedOptions, tell};
-use crate::output::{Cell, OutputTable, column, partitions, titled};
+use crate::front::{Environment, Front, SharedOptions, print_to_stderr};
+use crate::output::{Cell, OutputTable, column, partitions_cell, titled};
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
@@ -37,17 +37,17 @@ enum GroupAction {
         /// The group.
         group: String,
     },
-    /// Let a group read on from elsewhere; it must have no members meanwhile.
+    /// Change the committed offsets of a group, which must have no members meanwhile.
     Reset {
         /// The group.
         group: String,
-        /// The topic (default: all of the group's).
+        /// The topic (default: all topics that the group has offsets of).
         #[arg(long, short)]
         topic: Option<String>,
-        /// Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.
+        /// The new position: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.
         #[arg(long, allow_hyphen_values = true)]
         to: String,
-        /// Do so; without it, only print what would be done.
+        /// Commit the new offsets; without it, only print what would be done.
         #[arg(long)]
         execute: bool,
     },
@@ -66,21 +66,24 @@ struct Lag {
     records: i64,
 }
 
-pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_groups(
+    args: GroupsArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
     match args.action.unwrap_or(GroupAction::List) {
-        GroupAction::List => front.show(async || list(&client).await).await,
+        GroupAction::List => front.show(async || list_groups(&client).await).await,
         GroupAction::Describe { group } => {
-            front.show(async || describe(&client, &group).await).await
+            front.show(async || describe_group(&client, &group).await).await
         }
         GroupAction::Lag { group } => {
             let mut reader = RecordReader::new(front.connect().await?);
-            front.show(async || lag(&client, &mut reader, &group).await).await
+            front.show(async || lag_table(&client, &mut reader, &group).await).await
         }
         GroupAction::Reset { group, topic, to, execute } => {
             let to = at(&to, &Clock::real())?;
-            let targets = targets(&client, &group, topic.as_deref(), &to).await?;
+            let targets = reset_targets(&client, &group, topic.as_deref(), &to).await?;
             if execute {
                 let options = ConsumerOptions {
                     group: Some(group),
@@ -94,7 +97,7 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
                     format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
                 })?;
             } else {
-                tell("Nothing was changed; add --execute to reset the offsets.");
+                print_to_stderr("Nothing was changed; add --execute to reset the offsets.");
             }
             let head = [
                 column("topic"),
@@ -112,7 +115,7 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
         GroupAction::Delete { groups } => {
             let mut table = OutputTable::new(&[column("group")]);
             for group in &groups {
-                delete(&client, group).await?;
+                delete_group(&client, group).await?;
                 table.row(vec![group.as_str().into()]);
             }
             Ok(front.done(&format!("Deleted {}.", groups.join(", ")), &table)?)
@@ -120,7 +123,7 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
     }
 }
 
-async fn list(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
+async fn list_groups(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
     let mut table = OutputTable::new(&[
         column("group"),
         column("kind"),
@@ -128,14 +131,14 @@ async fn list(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
         titled("behind by", "lag_records"),
     ]);
     for group in client.list_groups(&GroupFilter::default()).await? {
-        let lags = lags(client, &group.id).await?;
+        let lags = group_lags(client, &group.id).await?;
         let behind: i64 = lags.iter().map(|it| it.records).sum();
         table.row(vec![group.id.into(), group.kind.into(), group.state.into(), behind.into()]);
     }
     Ok(table)
 }
 
-async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn Error>> {
+async fn describe_group(client: &Client, group: &str) -> Result<OutputTable, Box<dyn Error>> {
     let found = match client.describe_group(group).await {
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
@@ -150,14 +153,14 @@ async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn E
     let mut table = OutputTable::new(&head);
     for it in found.members {
         let reads = match it.places.is_empty() {
-            true => partitions(&[]).shown("nothing").bad(),
-            false => partitions(&it.places),
+            true => partitions_cell(&[]).shown("nothing").bad(),
+            false => partitions_cell(&it.places),
         };
         let name = it.instance.unwrap_or(it.id);
         table.row(vec![name.into(), it.client.into(), it.host.into(), reads]);
     }
     if table.is_empty() {
-        tell(format!("Group {group} has no members; it is {}.", found.state));
+        print_to_stderr(format!("Group {group} has no members; it is {}.", found.state));
     }
     Ok(table)
 }
@@ -185,12 +188,12 @@ async fn without_offsets(client: &Client, group: &str) -> String {
     }
 }
 
-async fn lag(
+async fn lag_table(
     client: &Client,
     reader: &mut RecordReader,
     group: &str,
 ) -> Result<OutputTable, Box<dyn Error>> {
-    let lags = lags(client, group).await?;
+    let lags = group_lags(client, group).await?;
     if lags.is_empty() {
         return Err(without_offsets(client, group).await.into());
     }
@@ -215,7 +218,7 @@ async fn lag(
     Ok(table)
 }
 
-async fn lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
+async fn group_lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
     let committed = client.group_offsets(group).await?;
     let ends =
@@ -230,7 +233,7 @@ async fn lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> 
 }
 
 /// Where a group's partitions are, and where they are to be.
-async fn targets(
+async fn reset_targets(
     client: &Client,
     group: &str,
     topic: Option<&str>,
@@ -239,15 +242,16 @@ async fn targets(
     let known = client.group_offsets(group).await?;
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
     if let Some(topic) = topic {
-        let found = crate::topics::find(client, topic).await?;
+        let found = crate::topics::find_topic(client, topic).await?;
         let indexes = found.partitions.iter().map(|it| it.partition);
         places = indexes.map(|index| TopicPartition::new(topic, index)).collect();
     }
     if places.is_empty() {
         let why = without_offsets(client, group).await;
-        return Err(
-            format!("{why}; for a group that is yet to come name a topic with --topic").into()
-        );
+        return Err(format!(
+            "{why}; for a group that does not exist yet, name a topic with --topic"
+        )
+        .into());
     }
     places.sort();
     let mut all = Vec::new();
@@ -258,7 +262,7 @@ async fn targets(
     Ok(all)
 }
 
-async fn delete(client: &Client, group: &str) -> Result<(), Box<dyn Error>> {
+async fn delete_group(client: &Client, group: &str) -> Result<(), Box<dyn Error>> {
     let Err(error) = client.delete_group(group).await else { return Ok(()) };
     match error.code() {
         Some(ErrorCode::NON_EMPTY_GROUP) => Err(format!(

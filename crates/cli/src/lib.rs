@@ -49,28 +49,31 @@ pub enum ClusterCommand {
 }
 
 /// Runs a conversation with a cluster.
-fn talk<T>(
+fn run_to_end<T>(
     conversation: impl Future<Output = Result<T, Box<dyn Error>>>,
 ) -> Result<T, Box<dyn Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
 }
 
-/// Does what the command says.
+/// Runs the command.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
-pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box<dyn Error>> {
+/// The error, as a text for the operator.
+pub fn run_command(
+    command: ClusterCommand,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let it = environment;
-    talk(async {
+    run_to_end(async {
         match command {
-            ClusterCommand::Produce(args) => Box::pin(produce::run(args, it)).await,
-            ClusterCommand::Consume(args) => Box::pin(consume::run(args, it)).await,
-            ClusterCommand::Topics(args) => Box::pin(topics::run(args, it)).await,
-            ClusterCommand::Groups(args) => Box::pin(groups::run(args, it)).await,
+            ClusterCommand::Produce(args) => Box::pin(produce::run_produce(args, it)).await,
+            ClusterCommand::Consume(args) => Box::pin(consume::run_consume(args, it)).await,
+            ClusterCommand::Topics(args) => Box::pin(topics::run_topics(args, it)).await,
+            ClusterCommand::Groups(args) => Box::pin(groups::run_groups(args, it)).await,
             ClusterCommand::Cluster(args) => Box::pin(cluster::run(args, it)).await,
-            ClusterCommand::Txn(args) => Box::pin(txn::run(args, it)).await,
-            ClusterCommand::Bench(args) => Box::pin(bench::run(args, it)).await,
-            ClusterCommand::Size(args) => size::run(args, it),
+            ClusterCommand::Txn(args) => Box::pin(txn::run_txn(args, it)).await,
+            ClusterCommand::Bench(args) => Box::pin(bench::run_bench(args, it)).await,
+            ClusterCommand::Size(args) => size::run_size(args, it),
         }
     })
 }
@@ -78,24 +81,24 @@ pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box
 /// Prints settings of a running cluster.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
-pub fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    talk(settings::get(args, environment))
+/// The error, as a text for the operator.
+pub fn print_settings(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    run_to_end(settings::get_settings(args, environment))
 }
 
 /// Changes settings of a running cluster.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
-pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    talk(settings::set(args, environment))
+/// The error, as a text for the operator.
+pub fn change_settings(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    run_to_end(settings::set_settings(args, environment))
 }
 
 /// Prints which build this is.
 ///
 /// # Errors
-/// The standard output takes no more.
-pub fn version(
+/// The standard output is closed.
+pub fn print_version(
     commit: &str,
     kafka: &str,
     shared: &SharedOptions,
@@ -118,15 +121,15 @@ pub fn version(
 ///
 /// # Errors
 /// No broker answers.
-pub fn doctor(
+pub fn run_doctor(
     shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
-    talk(Box::pin(doctor::run(shared, environment)))
+    run_to_end(Box::pin(doctor::diagnose_cluster(shared, environment)))
 }
 
 /// The exit code of an error that is not to be printed: a signal that asked for the end, a reader
-/// of the output who has read enough, or findings that were printed already.
+/// of the output that has closed the pipe, or findings that were printed already.
 #[must_use]
 pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(stopped) = error.downcast_ref::<StopSignal>() {
@@ -142,7 +145,7 @@ pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
 /// The text of a file that the operator named.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn read_file(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }

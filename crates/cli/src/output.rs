@@ -46,13 +46,13 @@ impl Cell {
     /// A number of bytes, shown in the unit that suits it.
     #[must_use]
     pub fn bytes(count: u64) -> Self {
-        Self::new(bytes(count), count.to_string(), count.into())
+        Self::new(format_bytes(count), count.to_string(), count.into())
     }
 
     /// A time that has passed, in milliseconds, shown in the unit that suits it.
     #[must_use]
     pub fn ago(ms: i64) -> Self {
-        Self::new(ago(ms), ms.to_string(), ms.into())
+        Self::new(format_ago(ms), ms.to_string(), ms.into())
     }
 
     /// A number of any size.
@@ -87,7 +87,7 @@ impl Cell {
         Self { mark: Mark::Good, ..self }
     }
 
-    /// Not as it should be.
+    /// Marks the cell as bad.
     #[must_use]
     pub fn bad(self) -> Self {
         Self { mark: Mark::Bad, ..self }
@@ -277,7 +277,7 @@ fn shown_char(it: char) -> Box<dyn Iterator<Item = char>> {
 
 /// Partitions: `t-0 t-1` for people; for programs the numbers of each topic.
 #[must_use]
-pub fn partitions<'a>(all: impl IntoIterator<Item = &'a TopicPartition>) -> Cell {
+pub fn partitions_cell<'a>(all: impl IntoIterator<Item = &'a TopicPartition>) -> Cell {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     let mut names = Vec::new();
     for place in all {
@@ -292,7 +292,7 @@ pub fn partitions<'a>(all: impl IntoIterator<Item = &'a TopicPartition>) -> Cell
 
 /// A time that has passed, in milliseconds, in the unit that suits it.
 #[must_use]
-pub fn ago(ms: i64) -> String {
+pub fn format_ago(ms: i64) -> String {
     match ms / 1000 {
         0 => format!("{ms} ms"),
         seconds if seconds < 120 => format!("{seconds} s"),
@@ -304,7 +304,7 @@ pub fn ago(ms: i64) -> String {
 
 /// A duration of so many seconds, in days where it has some.
 #[must_use]
-pub fn lasting(seconds: u64) -> String {
+pub fn format_duration(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let plural = if days == 1 { "" } else { "s" };
     match (days, rest) {
@@ -318,7 +318,7 @@ pub fn lasting(seconds: u64) -> String {
 
 /// A number of bytes in the unit that suits it.
 #[must_use]
-pub fn bytes(count: u64) -> String {
+pub fn format_bytes(count: u64) -> String {
     let units = ["KB", "MB", "GB", "TB", "PB"];
     if count < 1000 {
         return format!("{count} B");
@@ -341,11 +341,11 @@ mod tests {
 
     #[test]
     fn times_and_sizes_have_the_unit_that_suits_them() {
-        let shown = [5, 1500, 119_000, 3_600_000, 7_300_000, 9 * 86_400_000].map(ago);
+        let shown = [5, 1500, 119_000, 3_600_000, 7_300_000, 9 * 86_400_000].map(format_ago);
         assert_eq!(shown, ["5 ms", "1 s", "119 s", "60 min", "2 h", "9 days"]);
-        let shown = [30, 600, 7200, 86_400, 180_000, 7 * 86_400].map(lasting);
+        let shown = [30, 600, 7200, 86_400, 180_000, 7 * 86_400].map(format_duration);
         assert_eq!(shown, ["30 s", "10 min", "2 h", "1 day", "2 days 2 h", "7 days"]);
-        let shown = [0, 999, 1000, 1_500_000, 25_000_000_000, u64::MAX].map(bytes);
+        let shown = [0, 999, 1000, 1_500_000, 25_000_000_000, u64::MAX].map(format_bytes);
         assert_eq!(shown, ["0 B", "999 B", "1.0 KB", "1.5 MB", "25.0 GB", "18446.7 PB"]);
     }
 

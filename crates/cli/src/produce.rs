@@ -7,15 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
-    ProducerRecord, RecordMetadata, Stop,
+    Acks, ChangeMode, Client, Compression, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use tokio::sync::mpsc;
 
-use crate::front::{Environment, Front, SharedOptions, tell};
-use crate::output::{OutputFormat, bytes};
+use crate::front::{Environment, Front, SharedOptions, print_to_stderr};
+use crate::output::{OutputFormat, format_bytes};
 use crate::progress::ProgressLine;
 
 /// Write the lines of the standard input to a topic.
@@ -26,7 +26,8 @@ pub struct ProduceArgs {
     /// Create the topic if it does not exist, with the cluster's defaults.
     #[arg(long)]
     create: bool,
-    /// What divides key and value in a line; every line must have it. Without it a line is a value.
+    /// The text between key and value in a line; every line must have it. Without it a line is a
+    /// value.
     #[arg(long, short = 'K', value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
     /// The key of all records.
@@ -43,7 +44,7 @@ pub struct ProduceArgs {
     #[arg(long, short, value_name = "NUMBER", allow_negative_numbers = true)]
     partition: Option<i32>,
     /// none, gzip, snappy, lz4 or zstd.
-    #[arg(long, short = 'z', default_value = "none", value_parser = codec)]
+    #[arg(long, short = 'z', default_value = "none", value_parser = parse_codec)]
     compression: Compression,
     /// A setting of the producer, by Kafka's name.
     #[arg(short = 'X', value_name = "NAME=VALUE")]
@@ -52,9 +53,9 @@ pub struct ProduceArgs {
     shared: SharedOptions,
 }
 
-fn codec(name: &str) -> Result<Compression, String> {
+fn parse_codec(name: &str) -> Result<Compression, String> {
     let all = "none, gzip, snappy, lz4 or zstd";
-    Compression::named(name).ok_or_else(|| format!("there is no codec {name}; it is {all}"))
+    Compression::named(name).ok_or_else(|| format!("unknown compression codec {name}; use {all}"))
 }
 
 /// How many lines are read ahead of what is being sent.
@@ -103,15 +104,15 @@ impl InputLines {
     }
 }
 
-pub(crate) async fn run(
+pub(crate) async fn run_produce(
     args: ProduceArgs,
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("produce")?;
     let front = Front::new(&args.shared, environment)?;
     let wants_places = args.shared.output != OutputFormat::Table;
-    let mut options = options(&args, &front)?;
-    let headers = crate::topics::pairs(args.header.clone())?;
+    let mut options = producer_options(&args, &front)?;
+    let headers = crate::topics::parse_pairs(args.header.clone())?;
     let headers: Vec<(Bytes, Option<Bytes>)> =
         headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
     let client = front.connect().await?;
@@ -131,7 +132,7 @@ pub(crate) async fn run(
         is_seen,
     };
     if lines.is_typed {
-        tell("Each line is a record; end with Ctrl-D.");
+        print_to_stderr("Each line is a record; end with Ctrl-D.");
     }
     let (mut stop, clock) = (Stop::listen()?, Clock::real());
     let done = tokio::select! {
@@ -150,23 +151,17 @@ pub(crate) async fn run(
     flushed?;
     if io::stderr().is_terminal() && !wants_places {
         let many = if work.lines == 1 { "" } else { "s" };
-        tell(format!("{} record{many} written to {}.", work.lines, args.topic));
+        print_to_stderr(format!("{} record{many} written to {}.", work.lines, args.topic));
     }
     Ok(())
 }
 
-fn options(args: &ProduceArgs, front: &Front<'_>) -> Result<ProducerOptions, Box<dyn Error>> {
+fn producer_options(
+    args: &ProduceArgs,
+    front: &Front<'_>,
+) -> Result<ProducerOptions, Box<dyn Error>> {
     let mut options = ProducerOptions { compression: args.compression, ..Default::default() };
-    for (name, value) in front.settings() {
-        // A profile is for all commands: it may have settings that only others use.
-        match options.set(name, value) {
-            Err(OptionError::Unknown { .. }) => {}
-            set => set?,
-        }
-    }
-    for (name, value) in crate::topics::pairs(args.settings.clone())? {
-        options.set(&name, &value)?;
-    }
+    front.set_options(&args.settings, |name, value| options.set(name, value))?;
     Ok(options)
 }
 
@@ -182,7 +177,7 @@ async fn find_topic(
     let topic = match found.error {
         ErrorCode::NONE => found,
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-            let missing = crate::topics::missing(client, name).await;
+            let missing = crate::topics::missing_topic(client, name).await;
             if !args.create {
                 let is_wanted = lines.is_typed && io::stderr().is_terminal() && {
                     write!(io::stderr(), "{missing}.\nCreate topic {name} now? [y/N] ")?;
@@ -190,7 +185,7 @@ async fn find_topic(
                     matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes")
                 };
                 if !is_wanted {
-                    return Err(format!("{missing}, --create creates it").into());
+                    return Err(format!("{missing}; add --create to create it").into());
                 }
             }
             let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;
@@ -245,7 +240,7 @@ impl LineBatch<'_> {
             if lines.is_typed {
                 self.flush().await?;
             } else if self.lines.is_multiple_of(1000) {
-                progress.show(|| format!("{} records, {}", self.lines, bytes(self.bytes)));
+                progress.show(|| format!("{} records, {}", self.lines, format_bytes(self.bytes)));
                 self.report()?;
             }
         }
@@ -262,14 +257,14 @@ impl LineBatch<'_> {
         let reports = self.producer.reports();
         if self.is_seen && self.args.shared.output == OutputFormat::Table {
             for it in &reports {
-                tell(format!("  {} offset {}", it.place, it.offset));
+                print_to_stderr(format!("  {} offset {}", it.place, it.offset));
             }
             return Ok(());
         }
         let mut out = io::stdout().lock();
         for it in &reports {
             match self.args.shared.output {
-                OutputFormat::Json => writeln!(out, "{}", object(it))?,
+                OutputFormat::Json => writeln!(out, "{}", metadata_object(it))?,
                 _ => {
                     let place = &it.place;
                     writeln!(out, "{}\t{}\t{}", place.topic, place.partition, it.offset)?;
@@ -283,7 +278,7 @@ impl LineBatch<'_> {
         let args = self.args;
         let (key, value) = match args.key_separator.as_deref() {
             None => (args.key.as_deref().map(str::as_bytes), line),
-            Some(separator) => match split(line, separator.as_bytes()) {
+            Some(separator) => match split_key(line, separator.as_bytes()) {
                 Some((key, value)) => (Some(key), value),
                 None => return Err(without_separator(self.lines, line, separator)),
             },
@@ -300,7 +295,7 @@ impl LineBatch<'_> {
     }
 }
 
-fn object(report: &RecordMetadata) -> serde_json::Value {
+fn metadata_object(report: &RecordMetadata) -> serde_json::Value {
     // Lines are counted from 1, as in messages and in editors.
     serde_json::json!({
         "line": report.number + 1,
@@ -310,7 +305,7 @@ fn object(report: &RecordMetadata) -> serde_json::Value {
     })
 }
 
-fn split<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+fn split_key<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = line.windows(separator.len()).position(|window| window == separator)?;
     Some((&line[..at], &line[at + separator.len()..]))
 }
@@ -339,10 +334,10 @@ mod tests {
 
     #[test]
     fn a_line_is_divided_at_its_first_separator() {
-        assert_eq!(split(b"a:b:c", b":"), Some((&b"a"[..], &b"b:c"[..])));
-        assert_eq!(split(b"a=>b", b"=>"), Some((&b"a"[..], &b"b"[..])));
-        assert_eq!(split(b":v", b":"), Some((&b""[..], &b"v"[..])));
-        assert_eq!(split(b"a", b"=>"), None);
+        assert_eq!(split_key(b"a:b:c", b":"), Some((&b"a"[..], &b"b:c"[..])));
+        assert_eq!(split_key(b"a=>b", b"=>"), Some((&b"a"[..], &b"b"[..])));
+        assert_eq!(split_key(b":v", b":"), Some((&b""[..], &b"v"[..])));
+        assert_eq!(split_key(b"a", b"=>"), None);
     }
 
     #[test]

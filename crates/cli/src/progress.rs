@@ -1,4 +1,4 @@
-//! The line that says how far a command has come.
+//! The progress line of a command.
 
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::time::Duration;
@@ -43,15 +43,15 @@ impl<W: Write> ProgressLine<W> {
             return;
         }
         self.drawn = Some(now);
-        // From the line's begin, and without what is left of a longer one. Whoever cannot be
-        // shown anything misses nothing else.
+        // From the line's begin, and without what is left of a longer one. An output that cannot
+        // show the line is ignored.
         let _ = write!(out, "\r\x1b[2K{}", text()).and_then(|()| out.flush());
     }
 
     /// Shows how many of how many are done, and how long the others will take.
     pub(crate) fn show_part(&mut self, what: &str, done: u64, all: u64) {
         if done == 0 {
-            // It would take for ever.
+            // Without a rate there is no estimate.
             return;
         }
         let took = self.clock.monotonic() - self.began;
@@ -100,6 +100,6 @@ mod tests {
     #[test]
     fn where_nobody_looks_no_text_is_made() {
         let mut line = ProgressLine::hidden(&Clock::manual(0));
-        line.show(|| unreachable!("nobody looks"));
+        line.show(|| unreachable!("no terminal, no line"));
     }
 }

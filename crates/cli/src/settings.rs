@@ -25,27 +25,27 @@ pub enum SettingOwner {
 /// Print settings of a topic, broker or group in a running cluster.
 #[derive(Args, Debug)]
 pub struct Get {
-    /// Of what.
+    /// The kind of resource that has the settings.
     owner: SettingOwner,
-    /// Its name.
+    /// The name of the topic or group, or the broker's id; `all` for all brokers.
     name: String,
     /// Only this setting.
     setting: Option<String>,
-    /// Print those that have their default, too.
+    /// Print settings that have their default value, too.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     shared: SharedOptions,
 }
 
-/// Set settings of a topic, broker or group in a running cluster; they take effect at once.
+/// Change settings of a topic, broker or group in a running cluster; they take effect at once.
 #[derive(Args, Debug)]
 pub struct Set {
-    /// Of what.
+    /// The kind of resource that has the settings.
     owner: SettingOwner,
-    /// Its name; `all` for all brokers.
+    /// The name of the topic or group, or the broker's id; `all` for all brokers.
     name: String,
-    /// The settings; an empty value takes one back to its default.
+    /// The settings to change; an empty value puts a setting back to its default.
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct Set {
 }
 
 /// The kind of an owner, and what the protocol calls it.
-fn owner(owner: SettingOwner, name: &str) -> (ConfigKind, &str) {
+fn config_resource(owner: SettingOwner, name: &str) -> (ConfigKind, &str) {
     match owner {
         SettingOwner::Topic => (ConfigKind::Topic, name),
         SettingOwner::Group => (ConfigKind::Group, name),
@@ -63,7 +63,7 @@ fn owner(owner: SettingOwner, name: &str) -> (ConfigKind, &str) {
 }
 
 /// Where values come from, by the numbers of DescribeConfigs.
-const fn source(number: i8) -> &'static str {
+const fn source_name(number: i8) -> &'static str {
     match number {
         1 => "topic",
         2 => "broker",
@@ -77,24 +77,27 @@ const fn source(number: i8) -> &'static str {
     }
 }
 
-pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn get_settings(
+    args: Get,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
-    let (kind, name) = owner(args.owner, &args.name);
+    let (kind, name) = config_resource(args.owner, &args.name);
     let name = name.to_owned();
     let look = async || {
-        let found = entries(&client, kind, &name).await?;
-        let is_wanted = |it: &&ConfigEntry| match &args.setting {
-            Some(setting) => it.name == *setting,
-            None => args.all || !it.is_default(),
+        let found = config_entries(&client, kind, &name).await?;
+        let is_wanted = |entry: &&ConfigEntry| match &args.setting {
+            Some(setting) => entry.name == *setting,
+            None => args.all || !entry.is_default(),
         };
         let mut table =
             OutputTable::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
         for it in found.iter().filter(is_wanted) {
-            table.row(vec![it.name.as_str().into(), value(it), source(it.source).into()]);
+            table.row(vec![it.name.as_str().into(), value_cell(it), source_name(it.source).into()]);
         }
         match &args.setting {
-            Some(setting) if table.is_empty() => Err(unknown(setting, kind, &found).into()),
+            Some(setting) if table.is_empty() => Err(unknown_setting(setting, kind, &found).into()),
             _ => Ok(table),
         }
     };
@@ -102,7 +105,7 @@ pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<
 }
 
 /// The value of a setting, as far as it may be shown.
-fn value(entry: &ConfigEntry) -> Cell {
+fn value_cell(entry: &ConfigEntry) -> Cell {
     match (&entry.value, entry.is_sensitive) {
         (_, true) => Cell::nothing().shown("(hidden)"),
         (value, false) => value.clone().into(),
@@ -110,7 +113,7 @@ fn value(entry: &ConfigEntry) -> Cell {
 }
 
 /// All settings of one owner.
-async fn entries(
+async fn config_entries(
     client: &Client,
     kind: ConfigKind,
     name: &str,
@@ -121,14 +124,14 @@ async fn entries(
             if kind == ConfigKind::Topic
                 && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) =>
         {
-            Err(crate::topics::missing(client, name).await.into())
+            Err(crate::topics::missing_topic(client, name).await.into())
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// The error for a setting that its owner does not have.
-fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
+fn unknown_setting(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
     let of = match kind {
         ConfigKind::Topic => "topic",
         ConfigKind::Group => "group",
@@ -142,26 +145,29 @@ fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
     }
 }
 
-/// How often it is looked whether a change is in force, before it is reported as it then is.
+/// How often the command checks whether a change is in force, before it prints what is in force.
 const LOOKS: usize = 40;
 
-pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn set_settings(
+    args: Set,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
-    let (kind, name) = owner(args.owner, &args.name);
+    let (kind, name) = config_resource(args.owner, &args.name);
     let (all, mut faults) = crate::topics::pairs_and_faults(args.settings);
-    let before = entries(&client, kind, name).await?;
+    let before = config_entries(&client, kind, name).await?;
     // What is set for all brokers lists only what is set there; one broker lists every setting.
     let known = match (kind, name) {
         (ConfigKind::Broker, "") => {
             let some = client.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
-            entries(&client, kind, &some).await?
+            config_entries(&client, kind, &some).await?
         }
         _ => before.clone(),
     };
     let is_known = |name: &str| known.iter().any(|it| it.name == name);
     let absent = all.keys().filter(|name| !is_known(name));
-    faults.extend(absent.map(|absent| unknown(absent, kind, &known)));
+    faults.extend(absent.map(|absent| unknown_setting(absent, kind, &known)));
     let changes: Vec<_> = all
         .iter()
         .filter(|(name, _)| is_known(name))
@@ -172,15 +178,15 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         let checked = client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
-    crate::topics::together(faults)?;
+    crate::topics::refuse_faults(faults)?;
     client.set_configs(resource, changes, ChangeMode::Change).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {
-        after = entries(&client, kind, name).await?;
-        // The broker that answers may hear of the change a moment after the controller.
-        let is_in_force = |(name, value): (&String, &String)| match find(&after, name) {
-            Some(it) => it.value.as_deref() == Some(value) || find(&before, name) != Some(it),
+        after = config_entries(&client, kind, name).await?;
+        // The broker that answers may have the change a moment after the controller.
+        let is_in_force = |(name, value): (&String, &String)| match find_entry(&after, name) {
+            Some(it) => it.value.as_deref() == Some(value) || find_entry(&before, name) != Some(it),
             None => value.is_empty(),
         };
         if all.iter().all(is_in_force) {
@@ -196,13 +202,15 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
     ];
     let mut table = OutputTable::new(&head);
     for name in all.keys() {
-        let of = |entries: &[ConfigEntry]| find(entries, name).map_or_else(Cell::nothing, value);
-        let set_in = find(&after, name).map(|it| source(it.source));
+        let of = |entries: &[ConfigEntry]| {
+            find_entry(entries, name).map_or_else(Cell::nothing, value_cell)
+        };
+        let set_in = find_entry(&after, name).map(|it| source_name(it.source));
         table.row(vec![name.as_str().into(), of(&before), of(&after), set_in.into()]);
     }
     Ok(front.print(&table)?)
 }
 
-fn find<'a>(entries: &'a [ConfigEntry], name: &str) -> Option<&'a ConfigEntry> {
+fn find_entry<'a>(entries: &'a [ConfigEntry], name: &str) -> Option<&'a ConfigEntry> {
     entries.iter().find(|it| it.name == name)
 }

@@ -6,13 +6,13 @@ use clap::Args;
 use jiff::{Span, SpanRelativeTo, Unit};
 use serde_json::{Value, json};
 
-use crate::front::{Environment, Front, SharedOptions, tell};
-use crate::output::{Cell, OutputTable, bytes, column, lasting};
+use crate::front::{Environment, Front, SharedOptions, print_to_stderr};
+use crate::output::{Cell, OutputTable, column, format_bytes, format_duration};
 
 /// Work out partitions, brokers and disks from throughput, consumers, latency and retention.
 #[derive(Args, Debug)]
 pub struct Size {
-    /// What is written in a second, at the peak: 20MB, 500KB.
+    /// The write rate at the peak, per second: 20MB, 500KB.
     #[arg(long, value_name = "BYTES", value_parser = some_size)]
     throughput: u64,
     /// How large a record is.
@@ -28,18 +28,18 @@ pub struct Size {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     groups: u64,
     /// How long records are kept.
-    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "7d")]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds, default_value = "7d")]
     retention: u64,
     /// How many copies there are of each record.
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     replicas: u64,
-    /// Within which time a record is to be acknowledged.
-    #[arg(long, value_name = "TIME", value_parser = millis, default_value = "10ms")]
+    /// The time in which a record must be acknowledged.
+    #[arg(long, value_name = "TIME", value_parser = parse_millis, default_value = "10ms")]
     latency: u64,
-    /// What one partition takes in a second; measure yours with `ottla bench`.
+    /// How many bytes one partition takes in a second; measure yours with `ottla bench`.
     #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "20MB")]
     per_partition: u64,
-    /// What one broker takes and gives in a second.
+    /// How many bytes one broker receives and sends in a second.
     #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "500MB")]
     per_broker: u64,
     /// How large a broker's disk is.
@@ -54,14 +54,14 @@ const COUNT_MAX: u64 = 1_000_000_000;
 
 /// A number of bytes that is not 0.
 fn some_size(text: &str) -> Result<u64, String> {
-    match size(text)? {
+    match parse_bytes(text)? {
         0 => Err("it must be more than 0".to_owned()),
         size => Ok(size),
     }
 }
 
 /// A number of bytes: `20MB`, `1.5 GB`, `512`.
-fn size(text: &str) -> Result<u64, String> {
+fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches("/s");
     let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -86,7 +86,7 @@ fn size(text: &str) -> Result<u64, String> {
     Ok((number * factor) as u64)
 }
 
-fn millis(text: &str) -> Result<u64, String> {
+fn parse_millis(text: &str) -> Result<u64, String> {
     let span: Span = text
         .parse()
         .map_err(|_| format!("{text:?} is not a duration; write it as 10ms, 2h or 7d"))?;
@@ -95,8 +95,8 @@ fn millis(text: &str) -> Result<u64, String> {
     ms.map(|it| it.abs() as u64).map_err(|error| error.to_string())
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
-    millis(text).map(|ms| ms / 1000)
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    parse_millis(text).map(|ms| ms / 1000)
 }
 
 /// How much of a disk is used at most, in percent: compaction and catching up need the rest.
@@ -119,7 +119,7 @@ struct SizePlan {
     idle_consumers: u64,
 }
 
-fn plan(args: &Size) -> SizePlan {
+fn plan_cluster(args: &Size) -> SizePlan {
     let by_throughput = args.throughput.div_ceil(args.per_partition.max(1)).max(1);
     let records = args.throughput.div_ceil(args.record.max(1));
     let busy = args.consumer_rate.map_or(1, |rate| records.div_ceil(rate.max(1)));
@@ -157,8 +157,8 @@ impl SizePlan {
         let partitions = format!(
             "{} for {}/s at {}/s each, {} for the consumers; {} on each of {} brokers",
             self.partitions_by_throughput,
-            bytes(args.throughput),
-            bytes(args.per_partition),
+            format_bytes(args.throughput),
+            format_bytes(args.per_partition),
             self.partitions_by_consumers,
             self.partitions / self.brokers,
             self.brokers,
@@ -169,8 +169,8 @@ impl SizePlan {
         );
         let disk = format!(
             "{} kept for {}, in {} copies, {DISK_USED} % full at most",
-            bytes(self.kept_bytes),
-            lasting(args.retention),
+            format_bytes(self.kept_bytes),
+            format_duration(args.retention),
             args.replicas
         );
         let batch = format!(
@@ -184,7 +184,7 @@ impl SizePlan {
             [
                 "disk, each broker".into(),
                 Cell::bytes(self.disk_bytes.div_ceil(self.brokers)),
-                format!("of {}", bytes(args.disk)).into(),
+                format!("of {}", format_bytes(args.disk)).into(),
             ],
             ["batch".into(), Cell::bytes(self.batch_bytes.max(args.record)), batch.into()],
         ]
@@ -218,16 +218,16 @@ impl SizePlan {
             let room = others.saturating_mul(args.disk);
             notes.push(format!(
                 "the disks decide: {others} brokers would do if each had {} of disk, or if records were kept for {}. If {}/s is the peak and not the mean, give --throughput the mean for the disks.",
-                bytes(self.disk_bytes.div_ceil(others)),
-                lasting(room / a_day.max(1)),
-                bytes(args.throughput),
+                format_bytes(self.disk_bytes.div_ceil(others)),
+                format_duration(room / a_day.max(1)),
+                format_bytes(args.throughput),
             ));
         }
         if self.batch_bytes < args.record {
             notes.push(format!(
                 "within {} ms not one record of {} reaches each partition; fewer partitions, or keys that gather, make better batches.",
                 args.latency,
-                bytes(args.record)
+                format_bytes(args.record)
             ));
         }
         if args.replicas < 3 {
@@ -248,14 +248,14 @@ impl SizePlan {
     }
 }
 
-pub(crate) fn run(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run_size(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("size")?;
-    let found = plan(&args);
+    let found = plan_cluster(&args);
     let mut table = OutputTable::new(&[column("what"), column("how much"), column("because")]);
     found.rows(&args).into_iter().for_each(|row| table.row(row.into()));
     table.in_json(vec![found.object(&args)]);
     for note in found.notes(&args) {
-        tell(format!("Note: {note}"));
+        print_to_stderr(format!("Note: {note}"));
     }
     Ok(Front::new(&args.shared, environment)?.print(&table)?)
 }
@@ -283,20 +283,20 @@ mod tests {
 
     #[test]
     fn sizes_follow_from_what_is_wanted() {
-        let found = plan(&args());
+        let found = plan_cluster(&args());
         // 5 for the throughput, 8 for the consumers; 37 TB of disk need 19 brokers.
         assert_eq!((found.partitions_by_throughput, found.partitions_by_consumers), (5, 8));
         assert_eq!((found.brokers_by_network, found.brokers_by_disk, found.brokers), (2, 19, 19));
         assert_eq!((found.partitions, found.idle_consumers), (19, 0));
-        let slow = plan(&Size { consumer_rate: Some(1000), retention: 3600, ..args() });
+        let slow = plan_cluster(&Size { consumer_rate: Some(1000), retention: 3600, ..args() });
         assert_eq!((slow.partitions_by_consumers, slow.brokers, slow.partitions), (100, 3, 102));
         assert_eq!(
-            ["20MB", "1.5 GB", "512", "1KiB"].map(size),
+            ["20MB", "1.5 GB", "512", "1KiB"].map(parse_bytes),
             [Ok(20_000_000), Ok(1_500_000_000), Ok(512), Ok(1024)]
         );
-        assert!(size("20 apples").unwrap_err().contains("not a unit"));
+        assert!(parse_bytes("20 apples").unwrap_err().contains("not a unit"));
         assert!(some_size("0").is_err());
-        assert_eq!((seconds("7d"), millis("10ms")), (Ok(604_800), Ok(10)));
+        assert_eq!((parse_seconds("7d"), parse_millis("10ms")), (Ok(604_800), Ok(10)));
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
             for retention in [0, 3600, 604_800, 31_536_000] {
                 for (consumers, replicas) in [(1, 1), (12, 3), (1000, 3), (1_000_000_000, 5)] {
                     let args = Size { throughput, retention, consumers, replicas, ..args() };
-                    let found = plan(&args);
+                    let found = plan_cluster(&args);
                     let text = format!("{args:?}: {found:?}");
                     assert!(
                         found.brokers >= replicas && found.partitions >= found.brokers,
@@ -324,7 +324,7 @@ mod tests {
         }
         assert_ne!(notes, 0);
         let readme = Size { throughput: 50_000_000, consumers: 12, retention: 604_800, ..args() };
-        let found = plan(&readme);
+        let found = plan_cluster(&readme);
         assert_eq!((found.brokers, found.partitions), (65, 65));
         let note = found.notes(&readme).concat();
         assert!(

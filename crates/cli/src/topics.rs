@@ -27,18 +27,18 @@ pub struct TopicsArgs {
 enum TopicAction {
     /// Print the topics, with their partitions, replicas, records and bytes.
     List {
-        /// Print Kafka's own, too.
+        /// Print Kafka's internal topics, too.
         #[arg(long)]
         all: bool,
     },
-    /// Print the partitions of a topic: who leads, who is in sync, which offsets.
+    /// Print the partitions of a topic: leaders, in-sync replicas, offsets.
     Describe {
-        /// Its name.
+        /// The name of the topic.
         name: String,
     },
     /// Create a topic.
     Create {
-        /// Its name.
+        /// The name of the topic.
         name: String,
         /// How many partitions (default: the cluster's num.partitions).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
@@ -52,7 +52,7 @@ enum TopicAction {
     },
     /// Give a topic more partitions, or other settings.
     Alter {
-        /// Its name.
+        /// The name of the topic.
         name: String,
         /// How many partitions it is to have; they cannot become fewer.
         #[arg(long, short)]
@@ -72,18 +72,21 @@ enum TopicAction {
 /// What a broker knows of a topic.
 ///
 /// # Errors
-/// There is none of this name (the nearest one is named), or it cannot be asked for.
-pub(crate) async fn find(client: &Client, name: &str) -> Result<TopicDescription, Box<dyn Error>> {
+/// There is no topic of this name (the nearest one is named), or no broker answers.
+pub(crate) async fn find_topic(
+    client: &Client,
+    name: &str,
+) -> Result<TopicDescription, Box<dyn Error>> {
     let topic = client.describe_topic(name).await?;
     match topic.error {
         ErrorCode::NONE => Ok(topic),
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(missing(client, name).await.into()),
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(missing_topic(client, name).await.into()),
         code => Err(format!("topic {name}: {} ({})", code.message(), code.name()).into()),
     }
 }
 
 /// The error for a topic that does not exist, with the name that may be meant.
-pub(crate) async fn missing(client: &Client, name: &str) -> String {
+pub(crate) async fn missing_topic(client: &Client, name: &str) -> String {
     let all = client.topics().await.unwrap_or_default();
     let near = nearest(all.iter().map(|it| it.name.as_str()), name);
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
@@ -92,14 +95,14 @@ pub(crate) async fn missing(client: &Client, name: &str) -> String {
 }
 
 /// The same for a refusal of the cluster.
-async fn refused(client: &Client, name: &str, error: ClientError) -> Box<dyn Error> {
+async fn refused_topic(client: &Client, name: &str, error: ClientError) -> Box<dyn Error> {
     match error.code() {
-        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => missing(client, name).await.into(),
+        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => missing_topic(client, name).await.into(),
         _ => error.into(),
     }
 }
 
-/// `NAME=VALUE` words, and what is wrong with those that are none.
+/// `NAME=VALUE` words, and the errors of words that are not of that form.
 pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>, Vec<String>) {
     let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
     for word in words {
@@ -107,7 +110,7 @@ pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>,
             Some((name, value)) => {
                 let before = pairs.insert(name.to_owned(), value.to_owned());
                 if let Some(before) = before.filter(|before| before != value) {
-                    faults.push(format!("{name} is there twice: {before} and {value}"));
+                    faults.push(format!("{name} is given twice: {before} and {value}"));
                 }
             }
             None => faults.push(format!("{word} is not NAME=VALUE")),
@@ -117,14 +120,14 @@ pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>,
 }
 
 /// `NAME=VALUE` words.
-pub(crate) fn pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+pub(crate) fn parse_pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
     let (pairs, faults) = pairs_and_faults(words);
-    together(faults)?;
+    refuse_faults(faults)?;
     Ok(pairs)
 }
 
 /// All that is wrong in one error, a line for each.
-pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn refuse_faults(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
     match faults.len() {
         0 => Ok(()),
         1 => Err(faults.remove(0).into()),
@@ -134,13 +137,16 @@ pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_topics(
+    args: TopicsArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
     match args.action.unwrap_or(TopicAction::List { all: false }) {
-        TopicAction::List { all } => front.show(async || list(&client, all).await).await?,
+        TopicAction::List { all } => front.show(async || list_topics(&client, all).await).await?,
         TopicAction::Describe { name } => {
-            front.show(async || describe(&client, &name).await).await?;
+            front.show(async || describe_topic(&client, &name).await).await?;
         }
         TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
@@ -151,9 +157,9 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
                     client.create_topic(&topic, ChangeMode::Check).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
-            together(faults)?;
+            refuse_faults(faults)?;
             client.create_topic(&topic, ChangeMode::Change).await.map_err(in_its_words)?;
-            told(&front, &client, &name, "Created").await?;
+            print_done(&front, &client, &name, "Created").await?;
         }
         TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
@@ -161,7 +167,7 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
                     "nothing to change: add --partitions COUNT or --config NAME=VALUE".into()
                 );
             }
-            find(&client, &name).await?;
+            find_topic(&client, &name).await?;
             let (changes, mut faults) = pairs_and_faults(configs);
             let changes: Vec<_> = changes
                 .into_iter()
@@ -174,30 +180,33 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
-                let checked =
-                    client.create_partitions(&growth(&name, count), ChangeMode::Check).await;
+                let checked = client
+                    .create_partitions(&more_partitions(&name, count), ChangeMode::Check)
+                    .await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
-            together(faults)?;
+            refuse_faults(faults)?;
             if !changes.is_empty() {
                 client
                     .set_configs(ConfigResource::topic(&name), changes, ChangeMode::Change)
                     .await?;
             }
             if let Some(count) = partitions {
-                client.create_partitions(&growth(&name, count), ChangeMode::Change).await?;
+                client
+                    .create_partitions(&more_partitions(&name, count), ChangeMode::Change)
+                    .await?;
             }
-            told(&front, &client, &name, "Changed").await?;
+            print_done(&front, &client, &name, "Changed").await?;
         }
         TopicAction::Delete { names } => {
-            return delete(&front, &client, &names).await;
+            return delete_topics(&front, &client, &names).await;
         }
     }
     Ok(())
 }
 
 /// Deletes topics; where one is refused, says which were deleted before.
-async fn delete(
+async fn delete_topics(
     front: &Front<'_>,
     client: &Client,
     names: &[String],
@@ -206,7 +215,7 @@ async fn delete(
     let (mut deleted, mut failed) = (Vec::new(), None);
     for name in names {
         if let Err(error) = client.delete_topic(name).await {
-            failed = Some(refused(client, name, error).await);
+            failed = Some(refused_topic(client, name, error).await);
             break;
         }
         table.row(vec![name.as_str().into()]);
@@ -229,13 +238,13 @@ pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
 }
 
 /// Says what was done to a topic, and what it is like now.
-async fn told(
+async fn print_done(
     front: &Front<'_>,
     client: &Client,
     name: &str,
     done: &str,
 ) -> Result<(), Box<dyn Error>> {
-    // The node that answers may hear of the change a moment after the controller.
+    // The node that answers may have the change a moment after the controller.
     let topic = client.await_topic(name).await?;
     let partitions = topic.partitions.len();
     let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());
@@ -251,12 +260,12 @@ async fn told(
     Ok(front.done(&sentence, &table)?)
 }
 
-fn growth(name: &str, count: i32) -> MorePartitions {
+fn more_partitions(name: &str, count: i32) -> MorePartitions {
     MorePartitions { topic: name.to_owned(), count, assignments: None }
 }
 
 /// How many bytes each partition's leader has.
-async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
+async fn partition_sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
     let mut all: BTreeMap<TopicPartition, u64> = BTreeMap::new();
     for node in client.all_brokers().await? {
         for dir in client.describe_log_dirs(node).await? {
@@ -270,8 +279,8 @@ async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn
     Ok(all)
 }
 
-async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>> {
-    let sizes = sizes(client).await?;
+async fn list_topics(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>> {
+    let sizes = partition_sizes(client).await?;
     let mut table = OutputTable::new(&[
         column("topic"),
         column("partitions"),
@@ -287,7 +296,7 @@ async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>>
         indexes.map(move |index| TopicPartition::new(Arc::clone(&name), index)).collect::<Vec<_>>()
     };
     let places: Vec<TopicPartition> = topics.iter().flat_map(|topic| of(topic)).collect();
-    let ends = ends(client, &places).await;
+    let ends = partition_ends(client, &places).await;
     for topic in topics {
         let places = of(topic);
         let all_of = |known: &BTreeMap<TopicPartition, i64>| -> i64 {
@@ -308,15 +317,18 @@ async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>>
     Ok(table)
 }
 
-/// The first offsets, and those behind the last; nothing for partitions without a leader.
-async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
+/// The first offsets, and those after the last; nothing for partitions without a leader.
+async fn partition_ends(
+    client: &Client,
+    places: &[TopicPartition],
+) -> [BTreeMap<TopicPartition, i64>; 2] {
     let starts = client.offsets_at(places, OffsetAt::Earliest, IsolationLevel::Uncommitted).await;
     [starts, client.offsets_at(places, OffsetAt::Latest, IsolationLevel::Uncommitted).await]
 }
 
-async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
-    let topic = find(client, name).await?;
-    let sizes = sizes(client).await?;
+async fn describe_topic(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
+    let topic = find_topic(client, name).await?;
+    let sizes = partition_sizes(client).await?;
     let head = [
         only_json("topic"),
         column("partition"),
@@ -332,20 +344,20 @@ async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Er
     partitions.sort_by_key(|it| it.partition);
     let led = partitions.iter().filter(|it| it.leader >= 0);
     let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition)).collect();
-    let ends = ends(client, &led).await;
+    let ends = partition_ends(client, &led).await;
     for it in partitions {
         let place = TopicPartition::new(name, it.partition);
         let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());
         let size = sizes.get(&place).map_or_else(Cell::nothing, |size| Cell::bytes(*size));
         let mut row = vec![name.into(), it.partition.into()];
-        row.extend(state(&it));
+        row.extend(state_cells(&it));
         row.extend([start.into(), end.into(), size]);
         table.row(row);
     }
     Ok(table)
 }
 
-fn state(it: &PartitionDescription) -> [Cell; 3] {
+fn state_cells(it: &PartitionDescription) -> [Cell; 3] {
     let leader = match it.leader {
         ..0 => Cell::nothing().shown("none").bad(),
         id => id.into(),

@@ -7,9 +7,9 @@ use ottla_client::{Client, ClientError, TransactionDescription, TransactionFilte
 use ottla_clock::Clock;
 
 use crate::front::{Environment, Front, SharedOptions};
-use crate::output::{Cell, OutputTable, column, partitions, titled};
+use crate::output::{Cell, OutputTable, column, partitions_cell, titled};
 
-/// List transactional ids and what their transactions are at, or end one; without a command, list.
+/// List transactional ids and their transactions, or abort one; without a command, list.
 #[derive(Args, Debug)]
 pub struct Txn {
     #[command(subcommand)]
@@ -20,37 +20,42 @@ pub struct Txn {
 
 #[derive(Debug, Subcommand)]
 enum TransactionAction {
-    /// Print the transactional ids, their state, how long that lasts, and what they touch.
+    /// Print the transactional ids, their state, since when, and their partitions.
     List {
         /// Only those that have been open for so many seconds.
         #[arg(long, value_name = "SECONDS")]
         open_for: Option<i64>,
     },
-    /// Abort what an id has open; its producer is fenced.
+    /// Abort the open transaction of a transactional id; its producer is fenced.
     Abort {
         /// The transactional id.
         id: String,
     },
 }
 
-pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_txn(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
     match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
         TransactionAction::List { open_for } => {
-            front.show(async || list(&client, open_for).await).await
+            front.show(async || list_transactions(&client, open_for).await).await
         }
         TransactionAction::Abort { id } => {
-            abort(&client, &id).await?;
+            abort_transaction(&client, &id).await?;
             let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
-            Ok(front
-                .done(&format!("Aborted what {id} had open; its producer is fenced."), &table)?)
+            Ok(front.done(
+                &format!("Aborted the open transaction of {id}; its producer is fenced."),
+                &table,
+            )?)
         }
     }
 }
 
-async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
+async fn list_transactions(
+    client: &Client,
+    open_for: Option<i64>,
+) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -76,13 +81,13 @@ async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box
             lasts.into(),
             it.producer_id.into(),
             i32::from(it.producer_epoch).into(),
-            partitions(&it.places),
+            partitions_cell(&it.places),
         ]);
     }
     Ok(table)
 }
 
-/// What a transactional id is at; nothing if there is none of this name.
+/// The state of a transactional id; `None` if it does not exist.
 async fn find_transaction(
     client: &Client,
     id: &str,
@@ -94,12 +99,9 @@ async fn find_transaction(
     }
 }
 
-async fn abort(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
+async fn abort_transaction(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
     if find_transaction(client, id).await?.is_none() {
-        return Err(format!(
-            "there is no transactional id {id}; `ottla txn` lists those that there are"
-        )
-        .into());
+        return Err(format!("there is no transactional id {id}; `ottla txn` lists them").into());
     }
     Ok(client.fence_producer(id).await?)
 }

@@ -10,7 +10,10 @@ pub(crate) fn broker_addresses(list: &str) -> Result<Vec<String>, ClientError> {
     let all = list.split(',').map(str::trim).filter(|it| !it.is_empty());
     let all: Vec<String> = all.map(broker_address).collect::<Result<_, _>>()?;
     match all.is_empty() {
-        true => Err(ClientError::Address { address: list.to_owned(), why: "it names no broker" }),
+        true => Err(ClientError::Address {
+            address: list.to_owned(),
+            why: "the list of brokers is empty",
+        }),
         false => Ok(all),
     }
 }
@@ -18,18 +21,18 @@ pub(crate) fn broker_addresses(list: &str) -> Result<Vec<String>, ClientError> {
 fn broker_address(text: &str) -> Result<String, ClientError> {
     let wrong = |why| ClientError::Address { address: text.to_owned(), why };
     if text.contains("://") {
-        return Err(wrong("a broker is named by host and port, without a protocol before them"));
+        return Err(wrong("write host:port, without a protocol before it"));
     }
     let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
     if bare_v6 {
-        return Err(wrong("an IPv6 address stands in brackets: [::1]:9092"));
+        return Err(wrong("write an IPv6 address in brackets: [::1]:9092"));
     }
     match text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
         None => Ok(format!("{text}:{DEFAULT_PORT}")),
         Some(("", _)) => Err(wrong("the host is missing")),
         Some((_, port)) => match port.parse::<u16>() {
             Ok(1..) => Ok(text.to_owned()),
-            _ => Err(wrong("the port is a number from 1 to 65535")),
+            _ => Err(wrong("the port must be a number from 1 to 65535")),
         },
     }
 }
@@ -47,8 +50,8 @@ mod tests {
             ["a:1", "b:9092", "[::1]:3", "[::1]:9092"]
         );
         let wrong = [
-            ("", "names no broker"),
-            (" , ", "names no broker"),
+            ("", "list of brokers is empty"),
+            (" , ", "list of brokers is empty"),
             ("http://a:1", "without a protocol"),
             ("a:99999", "from 1 to 65535"),
             ("a:0", "from 1 to 65535"),

@@ -1,4 +1,4 @@
-//! Who of a classic group's members is to read what, as its leader decides
+//! The assignment of partitions to a classic group's members, which its leader makes
 //! (`partition.assignment.strategy`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_protocol::shared::consumer_protocol_subscription::{
     ConsumerProtocolSubscription, TopicPartition as Owned,
 };
-use ottla_protocol::{DecodeError, Decoder, Encoder, Message};
+use ottla_protocol::{DecodeError, Decoder, Encoder, LengthForm, Message};
 use ottla_types::TopicPartition;
 
 use crate::partitions::Partitions;
@@ -21,7 +21,7 @@ pub enum Assignor {
     RoundRobin,
     /// Evenly, and as before where that is possible (`sticky`).
     Sticky,
-    /// The same, and nobody stops reading what stays its own (`cooperative-sticky`).
+    /// The same, and members go on reading partitions that they keep (`cooperative-sticky`).
     CooperativeSticky,
 }
 
@@ -61,7 +61,7 @@ impl Assignor {
         Self::ALL.into_iter().find(same)
     }
 
-    /// Do members keep what stays theirs while the group shares out anew?
+    /// Do members go on reading the partitions that they keep, during a rebalance?
     #[must_use]
     pub const fn is_cooperative(self) -> bool {
         matches!(self, Self::CooperativeSticky)
@@ -78,14 +78,14 @@ impl Assignor {
         for place in owned {
             by_topic.entry(place.topic.to_string()).or_default().push(place.partition);
         }
-        let user_data = (self == Self::Sticky).then(|| memory(&by_topic, generation));
+        let user_data = (self == Self::Sticky).then(|| encode_user_data(&by_topic, generation));
         let owned = by_topic.into_iter();
         let owned =
             owned.map(|(topic, partitions)| Owned { topic, partitions, ..Default::default() });
         ConsumerProtocolSubscription {
             topics: topics.iter().cloned().collect(),
             user_data: user_data.flatten(),
-            // Who is eager has given up everything.
+            // With an eager assignor the member has revoked everything.
             owned_partitions: if self.is_cooperative() { owned.collect() } else { Vec::new() },
             generation_id: generation,
             ..Default::default()
@@ -106,12 +106,14 @@ impl Assignor {
             id,
             instance,
             topics: said.topics.into_iter().collect(),
-            owned: places(said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions))),
+            owned: flatten_partitions(
+                said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions)),
+            ),
             generation: said.generation_id,
         };
         if self == Self::Sticky {
             // What another client remembers in its own way is no reason to fail.
-            let known = said.user_data.and_then(|it| remembered(it).ok());
+            let known = said.user_data.and_then(|it| decode_user_data(it).ok());
             (candidate.owned, candidate.generation) = known.unwrap_or_default();
         }
         Ok(candidate)
@@ -124,14 +126,15 @@ impl Assignor {
         sizes: &BTreeMap<String, i32>,
     ) -> BTreeMap<String, Partitions> {
         match self {
-            Self::Range => range(members, sizes),
+            Self::Range => assign_range(members, sizes),
             Self::RoundRobin => round_robin(members, sizes),
-            Self::Sticky => sticky(members, sizes),
+            Self::Sticky => assign_sticky(members, sizes),
             Self::CooperativeSticky => {
-                let mut all = sticky(members, sizes);
-                let owners = owners(members, sizes);
+                let mut all = assign_sticky(members, sizes);
+                let owners = current_owners(members, sizes);
                 for (id, mine) in &mut all {
-                    // What another reads is nobody's until that one has given it up.
+                    // A partition that another member reads is not assigned until that member has
+                    // revoked it.
                     mine.retain(|place| {
                         owners.get(place).is_none_or(|owner| *owner == id.as_str())
                     });
@@ -142,7 +145,7 @@ impl Assignor {
     }
 }
 
-fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
+fn flatten_partitions(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
     all.flat_map(|(topic, partitions)| {
         partitions.into_iter().map(move |it| TopicPartition::new(topic.as_str(), it))
     })
@@ -150,13 +153,13 @@ fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
 }
 
 /// What a sticky member remembers, in the form of Java's `StickyAssignorUserData`.
-fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Bytes> {
+fn encode_user_data(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Bytes> {
     let mut e = Encoder::new();
     let all: Vec<_> = by_topic.iter().collect();
-    e.array(false, &all, |e, (topic, partitions)| {
-        e.string(false, topic)?;
-        e.array(false, partitions, |e, it| {
-            e.i32(*it);
+    e.array(LengthForm::Fixed, &all, |e, (topic, partitions)| {
+        e.string(LengthForm::Fixed, topic)?;
+        e.array(LengthForm::Fixed, partitions, |e, partition| {
+            e.i32(*partition);
             Ok(())
         })
     })
@@ -165,12 +168,14 @@ fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Byte
     Some(e.into_chunks().concat().into())
 }
 
-fn remembered(bytes: Bytes) -> Result<(Partitions, i32), DecodeError> {
+fn decode_user_data(bytes: Bytes) -> Result<(Partitions, i32), DecodeError> {
     let mut d = Decoder::new(bytes);
-    let all = d.array(false, |d| Ok((d.string(false)?, d.array(false, Decoder::i32)?)))?;
+    let all = d.array(LengthForm::Fixed, |d| {
+        Ok((d.string(LengthForm::Fixed)?, d.array(LengthForm::Fixed, Decoder::i32)?))
+    })?;
     // Before version 1 there was no generation.
     let generation = d.i32().unwrap_or(-1);
-    Ok((places(all.into_iter()), generation))
+    Ok((flatten_partitions(all.into_iter()), generation))
 }
 
 /// Members in the order in which they take their turns: static ones keep theirs.
@@ -180,12 +185,15 @@ fn in_order<'a>(members: impl Iterator<Item = &'a Candidate>) -> Vec<&'a Candida
     all
 }
 
-fn nothing(members: &[Candidate]) -> BTreeMap<String, Partitions> {
+fn empty_assignment(members: &[Candidate]) -> BTreeMap<String, Partitions> {
     members.iter().map(|it| (it.id.clone(), Partitions::new())).collect()
 }
 
-fn range(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Partitions> {
-    let mut all = nothing(members);
+fn assign_range(
+    members: &[Candidate],
+    sizes: &BTreeMap<String, i32>,
+) -> BTreeMap<String, Partitions> {
+    let mut all = empty_assignment(members);
     for (topic, size) in sizes {
         let readers = in_order(members.iter().filter(|it| it.topics.contains(topic)));
         let count = i32::try_from(readers.len()).unwrap_or(i32::MAX).max(1);
@@ -205,10 +213,10 @@ fn round_robin(
     members: &[Candidate],
     sizes: &BTreeMap<String, i32>,
 ) -> BTreeMap<String, Partitions> {
-    let mut all = nothing(members);
+    let mut all = empty_assignment(members);
     let turns = in_order(members.iter());
     let mut at = 0;
-    for place in every(sizes) {
+    for place in all_partitions(sizes) {
         let next = (0..turns.len()).map(|step| (at + step) % turns.len());
         let mut next = next.filter(|it| turns[*it].topics.contains(&*place.topic));
         if let Some(found) = next.next() {
@@ -219,22 +227,23 @@ fn round_robin(
     all
 }
 
-fn every(sizes: &BTreeMap<String, i32>) -> impl Iterator<Item = TopicPartition> {
+fn all_partitions(sizes: &BTreeMap<String, i32>) -> impl Iterator<Item = TopicPartition> {
     sizes.iter().flat_map(|(topic, size)| {
         (0..*size).map(move |partition| TopicPartition::new(topic.as_str(), partition))
     })
 }
 
-/// Who reads what, as far as that is still so: of two that say so, the one of the later generation.
-fn owners<'a>(
+/// The present owner of each partition: of two members that claim one, that of the later
+/// generation.
+fn current_owners<'a>(
     members: &'a [Candidate],
     sizes: &BTreeMap<String, i32>,
 ) -> BTreeMap<&'a TopicPartition, &'a str> {
     let mut all: BTreeMap<&TopicPartition, (&str, i32)> = BTreeMap::new();
     for member in members {
-        let exists = |it: &&TopicPartition| {
-            member.topics.contains(&*it.topic)
-                && sizes.get(&*it.topic).is_some_and(|size| it.partition < *size)
+        let exists = |place: &&TopicPartition| {
+            member.topics.contains(&*place.topic)
+                && sizes.get(&*place.topic).is_some_and(|size| place.partition < *size)
         };
         for place in member.owned.iter().filter(exists) {
             let later = all.get(place).is_none_or(|(_, known)| *known < member.generation);
@@ -246,11 +255,14 @@ fn owners<'a>(
     all.into_iter().map(|(place, (owner, _))| (place, owner)).collect()
 }
 
-fn sticky(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Partitions> {
-    let mut all = nothing(members);
-    let owners = owners(members, sizes);
+fn assign_sticky(
+    members: &[Candidate],
+    sizes: &BTreeMap<String, i32>,
+) -> BTreeMap<String, Partitions> {
+    let mut all = empty_assignment(members);
+    let owners = current_owners(members, sizes);
     let mut free = Vec::new();
-    for place in every(sizes) {
+    for place in all_partitions(sizes) {
         match owners.get(&place) {
             Some(owner) => drop(all.entry((*owner).to_owned()).or_default().insert(place)),
             None => free.push(place),
@@ -269,7 +281,7 @@ fn sticky(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<Stri
             all.entry(id).or_default().insert(place);
         }
     }
-    // From who has most to who has least, as long as that makes it more even.
+    // From the member with most to the one with fewest, as long as that makes loads more even.
     loop {
         let mut loads: Vec<(usize, String)> =
             all.iter().map(|(id, mine)| (mine.len(), id.clone())).collect();

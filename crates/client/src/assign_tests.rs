@@ -53,7 +53,7 @@ fn what_was_read_stays_and_the_ghost_of_an_earlier_generation_loses() {
     members[1].generation = 3;
     let all = Assignor::Sticky.assign(&members, &sizes(&[("t", 6)]));
     assert_eq!(shown(&all), ["a: t-0 t-1", "b: t-3 t-4", "c: t-2 t-5"]);
-    // Cooperatively, what is on its way is nobody's for a generation.
+    // Cooperatively, a partition that moves has no owner for one generation.
     let all = Assignor::CooperativeSticky.assign(&members, &sizes(&[("t", 6)]));
     assert_eq!(shown(&all), ["a: t-0 t-1", "b: t-4", "c: t-5"]);
 }
@@ -76,8 +76,8 @@ fn members_say_what_they_are_in_a_form_that_reads_back() {
     assert_eq!(Assignor::named("fair"), None);
 }
 
-/// Every partition that somebody reads has one owner, who reads its topic; loads differ no more
-/// than subscriptions force them to; and again from there nothing moves.
+/// Every partition of a subscribed topic has one owner, which subscribes to it; loads differ no
+/// more than subscriptions force them to; and again from there nothing moves.
 #[test]
 fn whoever_shares_out_gives_each_partition_once() {
     let clock = Clock::real();
@@ -101,7 +101,7 @@ fn whoever_shares_out_gives_each_partition_once() {
             given.dedup();
             assert_eq!(given.len(), count, "{assignor:?}: one owner each");
             let read = |topic: &str| members.iter().any(|it| it.topics.contains(topic));
-            let wanted = every(&sizes).filter(|it| read(&it.topic)).count();
+            let wanted = all_partitions(&sizes).filter(|it| read(&it.topic)).count();
             assert_eq!(count, wanted, "{assignor:?}: {members:?}");
             for it in &members {
                 assert!(found[&it.id].iter().all(|place| it.topics.contains(&*place.topic)));

@@ -116,10 +116,10 @@ impl ClassicMembership {
         }
         let topics = self.wanted.topics(client).await?;
         self.seen = partition_counts(client, &topics).await?;
-        let protocol = |it: &Assignor| {
-            let said = it.subscription(&topics, owned, self.generation);
+        let protocol = |assignor: &Assignor| {
+            let said = assignor.subscription(&topics, owned, self.generation);
             Ok(JoinGroupRequestProtocol {
-                name: it.name().to_owned(),
+                name: assignor.name().to_owned(),
                 metadata: encode_value(&said, SUBSCRIPTION_VERSION)?,
                 ..Default::default()
             })
@@ -200,7 +200,7 @@ impl ClassicMembership {
         Ok(all)
     }
 
-    /// Tells the coordinator that the member lives.
+    /// Sends a heartbeat to the coordinator.
     pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         let request = HeartbeatRequest {
             group_id: self.group.clone(),

@@ -64,7 +64,7 @@ pub enum CoordinatorOf {
     Transaction = 1,
 }
 
-/// For what a connection is used. A broker answers the requests of a connection in their order, so
+/// The use of a connection. A broker answers the requests of a connection in their order, so
 /// what waits long there must not have others behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Line {
@@ -111,7 +111,7 @@ pub(crate) struct ClusterShared {
 struct Links {
     /// Guards the table; connections have locks of their own.
     by_address: Mutex<BTreeMap<(String, Line), BrokerLink>>,
-    /// Where the last request to any broker was answered.
+    /// Guards where the last request to any broker was answered; who sees an old one asks there.
     any: Mutex<Option<BrokerLink>>,
 }
 
@@ -244,7 +244,7 @@ impl Client {
     ) -> Result<PendingReply<R>, ClientError> {
         let link = self.link(node, terms.line)?;
         let sent = link.send(request, terms.newest, terms.limit).await;
-        sent.map_err(|error| advertised(error, node))
+        sent.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// Sends this broker something that it does not answer.
@@ -255,7 +255,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let link = self.link(node, Line::Quick)?;
         let told = link.tell(request, self.options().request_timeout).await;
-        told.map_err(|error| advertised(error, node))
+        told.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// Closes this client's connection to a broker: what waits there for an answer fails.
@@ -265,7 +265,7 @@ impl Client {
         }
     }
 
-    /// Which versions of which requests a broker speaks, by key.
+    /// The API versions that a broker supports, by API key.
     ///
     /// # Errors
     /// The broker is not known or not reachable.
@@ -278,16 +278,16 @@ impl Client {
         Ok(self.greeting(node).await?.features.get(name).copied().unwrap_or(0))
     }
 
-    /// What a broker said when the connection to it was opened.
+    /// The broker's answer when the connection to it was opened.
     async fn greeting(&self, node: NodeId) -> Result<Arc<Greeting>, ClientError> {
         let greeting = self.link(node, Line::Quick)?.greeting(self.options().setup_timeout).await;
-        greeting.map_err(|error| advertised(error, node))
+        greeting.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// The node that coordinates a group or a transactional id.
     ///
     /// # Errors
-    /// There is none within [`ClientOptions::retry_timeout`], or there can be none.
+    /// No coordinator was found within [`ClientOptions::retry_timeout`], or none can exist.
     pub async fn coordinator(&self, of: CoordinatorOf, key: &str) -> Result<NodeId, ClientError> {
         let deadline = self.clock().monotonic() + self.options().retry_timeout;
         let mut was_looked_at = false;
@@ -375,7 +375,7 @@ impl Client {
 }
 
 /// A broker that cannot be reached where it says that it is.
-fn advertised(error: ClientError, node: NodeId) -> ClientError {
+fn advertised_unreachable(error: ClientError, node: NodeId) -> ClientError {
     match error {
         ClientError::Connection { address, source } => {
             ClientError::Advertised { node, address, source }

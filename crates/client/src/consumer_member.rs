@@ -95,7 +95,7 @@ impl ConsumerMembership {
         }
     }
 
-    /// Says that it is there, and what it has given up.
+    /// Sends a heartbeat with the partitions that the member still has.
     pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         // An answer may have been lost: a full heartbeat is answered in full.
         let request = match self.is_reported {
@@ -124,8 +124,8 @@ impl ConsumerMembership {
         }
     }
 
-    /// Waits until a heartbeat that was given up has been heard: one that is heard after the
-    /// member left would let it join again.
+    /// Waits until the broker has handled a heartbeat that was given up: one that is handled after
+    /// the member left would let it join again.
     pub async fn settle(&mut self, client: &Client) {
         self.asking.late_answer(client, self.coordinator).await;
     }

@@ -9,7 +9,7 @@ use ottla_types::ErrorCode;
 
 use crate::obstacle::TooFewBrokers;
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no connection to the broker: it has not seen the request.
@@ -34,11 +34,11 @@ pub enum ClientError {
     Address {
         /// As it was named.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with the address.
         why: &'static str,
     },
     /// The answer cannot be read.
-    #[error("an answer cannot be read: {0}")]
+    #[error("the response cannot be decoded: {0}")]
     Decode(#[from] DecodeError),
     /// The request cannot be written.
     #[error("the request cannot be encoded: {0}")]
@@ -83,7 +83,7 @@ pub enum ClientError {
         source: Arc<io::Error>,
     },
     /// The broker does not speak a version that this client speaks.
-    #[error("the broker has no version of {0} that this client speaks")]
+    #[error("the broker supports no version of {0} that this client supports")]
     Version(&'static str),
     /// No coordinator can exist in this client.
     #[error(transparent)]
@@ -95,7 +95,7 @@ pub enum ClientError {
     #[error("no committed offset for {0}, and auto.offset.reset=none")]
     NoOffset(String),
     /// It took too long, with retries.
-    #[error("{0} took too long")]
+    #[error("{0} timed out")]
     TimedOut(String),
 }
 

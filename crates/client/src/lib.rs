@@ -17,7 +17,7 @@
 //!
 //! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends
 //!   those that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition
-//!   are on their way, and by default each record is written once and in order
+//!   are in flight, and by default each record is written once and in order
 //!   (`enable.idempotence`).
 //! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of
 //!   topics ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]).
@@ -35,18 +35,19 @@
 //!
 //! # Errors
 //!
-//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by
-//! themselves what may pass (a leader that moved, a connection that broke) for as long as the
-//! options say; [`ClientError::is_passing`] tells whether an error is of that kind. After
+//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls retry transient
+//! errors (a leader that moved, a broken connection) for as long as the options say;
+//! [`ClientError::is_passing`] is true for such an error. After
 //! [`ClientError::Connection`] the broker has not seen the request, after
 //! [`ClientError::Unanswered`] it may have carried it out.
 //!
 //! # Threads and runtimes
 //!
-//! There is no thread and no task behind a client: connections move while a call is awaited. A
-//! client can be used from many tasks and threads at once, as long as the runtime that it made its
-//! connections in goes on; it needs tokio's time and, with [`Transport::Tcp`], its network driver.
-//! Futures can be dropped at any time: the answer to a request that was sent is then thrown away.
+//! A client has no thread and no task of its own: its connections read and write while a call is
+//! awaited. It can be used from many tasks and threads at once, as long as the runtime in which it
+//! opened its connections runs; it needs tokio's time and, with [`Transport::Tcp`], its network
+//! driver. Futures can be dropped at any time: the answer to a request that was sent is then
+//! discarded.
 //!
 //! # Connections
 //!

@@ -34,7 +34,7 @@ pub struct VersionRange {
     pub highest: i16,
 }
 
-/// What a broker said when the connection was opened.
+/// The broker's answer when the connection was opened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Greeting {
     /// By the key of the request.
@@ -79,14 +79,14 @@ impl Reach for BrokerReach {
         Box::pin(async move {
             let greeted = async {
                 let mut stream = dialing.await?;
-                let greeting = greet(&mut stream, &client_id).await?;
+                let greeting = ask_api_versions(&mut stream, &client_id).await?;
                 Ok((stream, greeting))
             };
             tokio::select! {
                 biased;
                 greeted = greeted => greeted,
                 () = clock.sleep(limit) => Err(io::Error::new(io::ErrorKind::TimedOut, format!(
-                    "no answer to a Kafka request within {} s; is it a Kafka listener, and not one with TLS?",
+                    "no answer to a Kafka request within {} s; is this a Kafka listener without TLS?",
                     limit.as_secs()
                 ))),
             }
@@ -108,15 +108,19 @@ impl Reach for BrokerReach {
 }
 
 /// Asks a broker what it speaks.
-async fn greet(stream: &mut Box<dyn ByteStream>, client_id: &str) -> io::Result<Greeting> {
+async fn ask_api_versions(
+    stream: &mut Box<dyn ByteStream>,
+    client_id: &str,
+) -> io::Result<Greeting> {
     let request = ApiVersionsRequest {
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Default::default()
     };
     let frame = request_frame(&request, ASKED_FIRST, 0, client_id).map_err(io::Error::other)?;
-    let answer = peer::exchange(stream, &frame, GREETING_BYTES_MAX).await?;
-    let response = decode::<ApiVersionsRequest>(answer, ASKED_FIRST).map_err(io::Error::other)?;
+    let answer = peer::exchange_frames(stream, &frame, GREETING_BYTES_MAX).await?;
+    let response =
+        decode_response::<ApiVersionsRequest>(answer, ASKED_FIRST).map_err(io::Error::other)?;
     let refused = ClientError::check(response.error_code, || "ApiVersions".to_owned());
     refused.map_err(io::Error::other)?;
     let range = |lowest, highest| VersionRange { lowest, highest };
@@ -129,7 +133,7 @@ async fn greet(stream: &mut Box<dyn ByteStream>, client_id: &str) -> io::Result<
 }
 
 /// An answer, without the length in front of it.
-fn decode<R: Request>(answer: Bytes, version: i16) -> Result<R::Response, ClientError> {
+fn decode_response<R: Request>(answer: Bytes, version: i16) -> Result<R::Response, ClientError> {
     let mut d = Decoder::new(answer);
     let _correlation = d.i32()?;
     if response_head_is_flexible(R::KEY, version) {
@@ -144,7 +148,7 @@ pub(crate) struct BrokerLink {
     peer: Peer<BrokerReach>,
 }
 
-/// A failed call, before it is known whom it was made to.
+/// A failed call, before the broker's address is added.
 enum CallError {
     Peer(PeerError),
     Client(ClientError),
@@ -189,7 +193,7 @@ impl BrokerLink {
         &self.peer.reach().address
     }
 
-    /// What the broker said when the connection was opened; opens it if need be.
+    /// The broker's answer when the connection was opened; opens it if need be.
     pub async fn greeting(&self, limit: Duration) -> Result<Arc<Greeting>, ClientError> {
         self.peer.greeting(limit).await.map_err(|error| self.failed(error))
     }
@@ -255,10 +259,10 @@ impl<R: Request> PendingReply<R> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Has it come? Not to be asked again once it has.
+    /// Has the answer come? Must not be called again once it has.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Response, ClientError>> {
         Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
-            Ok(answer) => decode::<R>(answer, self.version),
+            Ok(answer) => decode_response::<R>(answer, self.version),
             Err(error) => Err(self.link.failed(error)),
         })
     }

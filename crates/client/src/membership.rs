@@ -181,7 +181,7 @@ impl GroupMembership {
         }
     }
 
-    /// Tells the coordinator that the member lives, and hears what has changed.
+    /// Sends a heartbeat to the coordinator, and takes its changes.
     pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         match &mut self.kind {
             MemberProtocol::Classic(member) => member.heartbeat(client).await,
@@ -198,7 +198,7 @@ impl GroupMembership {
         }
     }
 
-    /// Takes note of what the coordinator answers to a request that was given up, before leaving.
+    /// Handles the coordinator's answer to a request that was given up, before leaving.
     pub async fn settle(&mut self, client: &Client) {
         match &mut self.kind {
             MemberProtocol::Classic(member) => member.settle(client).await,

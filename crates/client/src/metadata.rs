@@ -42,7 +42,7 @@ pub(crate) enum IfAbsent {
 pub(crate) struct MetadataCache {
     /// Guards the tables; never held across an `await`.
     known: Mutex<KnownCluster>,
-    /// Topics that callers wait to know of; who holds `asking` asks for all of them.
+    /// Topics whose metadata callers wait for; the holder of `asking` requests all of them.
     wanted: Mutex<BTreeSet<(IfAbsent, String)>>,
     /// Held while a request is under way, so that others wait for its answer.
     asking: tokio::sync::Mutex<()>,
@@ -110,7 +110,7 @@ impl MetadataCache {
 }
 
 impl Client {
-    /// Asks for these topics (all of them if none is named), and takes note of the answer.
+    /// Asks for these topics (all of them if none is named), and keeps the answer.
     ///
     /// # Errors
     /// No broker answers.

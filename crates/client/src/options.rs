@@ -9,7 +9,7 @@ use crate::assign::Assignor;
 /// An option that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// There is none of this name.
+    /// There is no option of this name.
     #[error("unknown option {name}{}", .near.map_or_else(String::new, |it| format!("; did you mean {it}?")))]
     Unknown {
         /// The name.
@@ -165,89 +165,109 @@ const UNUSED: &[&str] = &[
     "value.deserializer",
 ];
 
-pub(crate) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(crate) fn put_value<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
 
-pub(crate) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value.trim().parse().map_err(|_| "it takes a number".to_owned())
+pub(crate) fn parse_number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.trim().parse().map_err(|_| "it must be a number".to_owned())
 }
 
-pub(crate) fn millis(value: &str) -> Result<Duration, String> {
-    number(value).map(Duration::from_millis)
+pub(crate) fn parse_millis(value: &str) -> Result<Duration, String> {
+    parse_number(value).map(Duration::from_millis)
 }
 
-pub(crate) fn flag(value: &str) -> Result<bool, String> {
+pub(crate) fn parse_flag(value: &str) -> Result<bool, String> {
     match value.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("it takes true or false".to_owned()),
+        _ => Err("it must be true or false".to_owned()),
     }
 }
 
 pub(crate) fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, String> {
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(value.trim()));
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    found.map(|(_, it)| *it).ok_or_else(|| format!("it takes {}", names.join(" or ")))
+    found.map(|(_, it)| *it).ok_or_else(|| format!("it must be {}", names.join(" or ")))
 }
 
-pub(crate) fn text(value: &str) -> Option<String> {
+pub(crate) fn non_empty_text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|it| !it.is_empty())
 }
 
 const USED: &[Named<ConsumerOptions>] = &[
-    ("allow.auto.create.topics", |it, value| put(&mut it.create_topics, flag(value))),
-    ("auto.commit.interval.ms", |it, value| put(&mut it.auto_commit_interval, millis(value))),
-    ("auto.offset.reset", |it, value| {
+    ("allow.auto.create.topics", |it, value| put_value(&mut it.create_topics, parse_flag(value))),
+    ("auto.commit.interval.ms", |it, value| {
+        put_value(&mut it.auto_commit_interval, parse_millis(value))
+    }),
+    ("auto.offset.reset", |options, value| {
         let all =
             [("earliest", Start::Beginning), ("latest", Start::End), ("none", Start::Nowhere)];
-        put(&mut it.start, one_of(value, &all))
+        put_value(&mut options.start, one_of(value, &all))
     }),
-    ("client.rack", |it, value| put(&mut it.rack, Ok(value.to_owned()))),
-    ("enable.auto.commit", |it, value| put(&mut it.auto_commit, flag(value))),
-    ("fetch.max.bytes", |it, value| put(&mut it.fetch_bytes_max, number(value))),
-    ("fetch.max.wait.ms", |it, value| put(&mut it.fetch_wait_ms, number(value))),
-    ("fetch.min.bytes", |it, value| put(&mut it.fetch_bytes_min, number(value))),
-    ("group.id", |it, value| put(&mut it.group, Ok(text(value)))),
-    ("group.instance.id", |it, value| put(&mut it.instance, Ok(text(value)))),
-    ("group.protocol", |it, value| {
+    ("client.rack", |it, value| put_value(&mut it.rack, Ok(value.to_owned()))),
+    ("enable.auto.commit", |it, value| put_value(&mut it.auto_commit, parse_flag(value))),
+    ("fetch.max.bytes", |it, value| put_value(&mut it.fetch_bytes_max, parse_number(value))),
+    ("fetch.max.wait.ms", |it, value| put_value(&mut it.fetch_wait_ms, parse_number(value))),
+    ("fetch.min.bytes", |it, value| put_value(&mut it.fetch_bytes_min, parse_number(value))),
+    ("group.id", |it, value| put_value(&mut it.group, Ok(non_empty_text(value)))),
+    ("group.instance.id", |it, value| put_value(&mut it.instance, Ok(non_empty_text(value)))),
+    ("group.protocol", |options, value| {
         let all = [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
-        put(&mut it.protocol, one_of(value, &all))
+        put_value(&mut options.protocol, one_of(value, &all))
     }),
-    ("group.remote.assignor", |it, value| put(&mut it.remote_assignor, Ok(text(value)))),
-    ("heartbeat.interval.ms", |it, value| put(&mut it.heartbeat_interval, millis(value))),
-    ("isolation.level", |it, value| {
+    ("group.remote.assignor", |it, value| {
+        put_value(&mut it.remote_assignor, Ok(non_empty_text(value)))
+    }),
+    ("heartbeat.interval.ms", |it, value| {
+        put_value(&mut it.heartbeat_interval, parse_millis(value))
+    }),
+    ("isolation.level", |options, value| {
         let all = [
             ("read_uncommitted", IsolationLevel::Uncommitted),
             ("read_committed", IsolationLevel::Committed),
         ];
-        put(&mut it.isolation, one_of(value, &all))
+        put_value(&mut options.isolation, one_of(value, &all))
     }),
-    ("max.partition.fetch.bytes", |it, value| put(&mut it.partition_bytes_max, number(value))),
-    ("max.poll.interval.ms", |it, value| put(&mut it.rebalance_timeout_ms, number(value))),
-    ("metadata.max.age.ms", |it, value| put(&mut it.metadata_age, millis(value))),
-    ("partition.assignment.strategy", |it, value| {
+    ("max.partition.fetch.bytes", |it, value| {
+        put_value(&mut it.partition_bytes_max, parse_number(value))
+    }),
+    ("max.poll.interval.ms", |it, value| {
+        put_value(&mut it.rebalance_timeout_ms, parse_number(value))
+    }),
+    ("metadata.max.age.ms", |it, value| put_value(&mut it.metadata_age, parse_millis(value))),
+    ("partition.assignment.strategy", |options, value| {
         let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
         let all: Option<Vec<Assignor>> = names.map(Assignor::named).collect();
         let known = Assignor::ALL.map(Assignor::name).join(", ");
-        it.assignors =
-            all.filter(|all| !all.is_empty()).ok_or_else(|| format!("it takes some of {known}"))?;
+        options.assignors = all
+            .filter(|all| !all.is_empty())
+            .ok_or_else(|| format!("it must be a list of {known}"))?;
         Ok(())
     }),
-    ("session.timeout.ms", |it, value| put(&mut it.session_timeout_ms, number(value))),
+    ("session.timeout.ms", |it, value| put_value(&mut it.session_timeout_ms, parse_number(value))),
 ];
 
 /// A setting's name, and what it does to the options.
 pub(crate) type Named<O> = (&'static str, fn(&mut O, &str) -> Result<(), String>);
 
-/// Sets the option of this name, of those that are used; those that are not stay without effect.
+/// The options of a kind of client.
+pub(crate) struct OptionTable<O: 'static> {
+    /// Those that do something.
+    pub used: &'static [Named<O>],
+    /// Those that are taken without effect.
+    pub unused: &'static [&'static str],
+}
+
+/// Sets the option of this name; one that is not used stays without effect.
 pub(crate) fn put_named<O>(
     options: &mut O,
-    (used, unused): (&'static [Named<O>], &'static [&'static str]),
+    table: &OptionTable<O>,
     name: &str,
     value: &str,
 ) -> Result<(), OptionError> {
+    let OptionTable { used, unused } = table;
     if let Some((name, set)) = used.iter().find(|(known, _)| *known == name) {
         let value = value.to_owned();
         return set(options, &value).map_err(|why| OptionError::Value { name, value, why });
@@ -265,7 +285,7 @@ impl ConsumerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 
@@ -291,11 +311,11 @@ mod tests {
         assert_eq!(told("colour", "red"), "unknown option colour");
         assert_eq!(
             told("isolation.level", "some"),
-            "isolation.level cannot be \"some\": it takes read_uncommitted or read_committed"
+            "isolation.level cannot be \"some\": it must be read_uncommitted or read_committed"
         );
         assert_eq!(
             told("session.timeout.ms", "soon"),
-            "session.timeout.ms cannot be \"soon\": it takes a number"
+            "session.timeout.ms cannot be \"soon\": it must be a number"
         );
     }
 }

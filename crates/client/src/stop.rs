@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    /// Not listened to where the process was started to survive it (`nohup`).
+    /// `None` if the process was started to survive SIGHUP (`nohup`).
     hangup: Option<Signal>,
 }
 

@@ -24,14 +24,14 @@ const OLD_END: i16 = 4;
 const OLD_COMMIT_OFFSETS: i16 = 4;
 pub(crate) const OLD_PRODUCE: i16 = 11;
 
-/// For which member of which group offsets are committed.
+/// The group and its member for which offsets are committed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupMember {
     /// The group.
     pub group: String,
-    /// The member's id; empty for nobody.
+    /// The member's id; empty if the consumer is no member.
     pub member: String,
-    /// Its generation, or its epoch; -1 for nobody.
+    /// Its generation, or its epoch; -1 if it is no member.
     pub generation: i32,
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct ProducerTransaction {
     is_known: bool,
     /// Has each transaction an epoch of its own?
     pub(crate) has_own_epoch: bool,
-    /// What it touches, as far as the coordinator has been told.
+    /// The partitions and groups that were added to it at the coordinator.
     touched: BTreeSet<TopicPartition>,
 }
 
 impl Producer {
-    /// Asks who the producer is; from now on every earlier one of its name is fenced, and what they
-    /// left open is aborted.
+    /// Gets the producer's id and epoch; every earlier producer of this transactional id is fenced,
+    /// and the transaction that it left open is aborted.
     ///
     /// # Errors
     /// The coordinator refuses or is gone.
@@ -90,7 +90,7 @@ impl Producer {
             self.init_transactions().await?;
         }
         if self.transaction.is_open {
-            return Err(invalid("a transaction is open already"));
+            return Err(invalid_state("a transaction is open already"));
         }
         self.transaction.is_open = true;
         self.transaction.is_known = false;
@@ -117,10 +117,10 @@ impl Producer {
         self.end(false).await
     }
 
-    /// Says how far a group has come, as part of the transaction.
+    /// Commits a group's offsets as part of the transaction.
     ///
     /// # Errors
-    /// The member is none any more, or a coordinator refuses.
+    /// The consumer is not a member any more, or a coordinator refuses.
     pub async fn send_offsets_to_transaction(
         &mut self,
         offsets: &PartitionOffsets,
@@ -177,7 +177,7 @@ impl Producer {
         .await
     }
 
-    /// Tells the coordinator that the transaction touches a partition, where that must be said.
+    /// Adds a partition to the transaction at the coordinator, where the protocol needs that.
     pub(crate) async fn touch(&mut self, place: &TopicPartition) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
         let ProducerIdentity { id: producer_id, epoch: producer_epoch } = self.in_transaction()?;
@@ -214,7 +214,7 @@ impl Producer {
         let transactional_id = self.transactional_id()?;
         let ProducerIdentity { id: producer_id, epoch: producer_epoch } = self.in_transaction()?;
         if !self.transaction.is_known {
-            // Nobody has heard of it.
+            // The coordinator has no record of the transaction.
             self.transaction.is_open = false;
             return Ok(());
         }
@@ -243,12 +243,12 @@ impl Producer {
     }
 
     fn transactional_id(&self) -> Result<String, ClientError> {
-        let none = || invalid("the producer has no transactional id");
+        let none = || invalid_state("the producer has no transactional id");
         self.options.transactional_id.clone().ok_or_else(none)
     }
 
     fn in_transaction(&self) -> Result<ProducerIdentity, ClientError> {
-        let none = || invalid("no transaction is open");
+        let none = || invalid_state("no transaction is open");
         self.known_identity().filter(|_| self.transaction.is_open).ok_or_else(none)
     }
 
@@ -287,6 +287,6 @@ impl Producer {
     }
 }
 
-fn invalid(what: &str) -> ClientError {
+fn invalid_state(what: &str) -> ClientError {
     ClientError::Refused { what: what.to_owned(), code: ErrorCode::INVALID_TXN_STATE }
 }

@@ -1,6 +1,6 @@
-//! A timer that is left standing, so that those behind it cost no system call.
+//! A timer that is left standing, so that those after it cost no system call.
 //!
-//! A runtime that gets a timer earlier than all that it has wakes itself, to set its alarm anew:
+//! A runtime that gets a timer earlier than all that it has wakes itself, to set its alarm again:
 //! a write, and a second wait. A fetch that waits for records sets a timer each time and drops it
 //! when records come, so that each is the earliest again. With one that stays, the alarm is set
 //! already, and a wait is only noted.
@@ -20,8 +20,8 @@ thread_local! {
     static STANDING: RefCell<Option<Pin<Box<Sleep>>>> = const { RefCell::new(None) };
 }
 
-/// Sees to it that this thread's alarm is set no later than `wait` from now. It rings once, for
-/// nobody, and is set again only when somebody waits again.
+/// Makes sure that this thread's alarm is set no later than `wait` from now. It rings once,
+/// without effect, and is set again only when a task waits again.
 #[expect(clippy::disallowed_methods, reason = "part of the one door to sleeping")]
 pub(crate) fn stand(wait: Duration) {
     if wait < SHORT {
@@ -33,7 +33,7 @@ pub(crate) fn stand(wait: Duration) {
         let serves = |it: &Pin<Box<Sleep>>| it.deadline() > now && it.deadline() <= until;
         if !standing.as_ref().is_some_and(serves) {
             let mut sleep = Box::pin(tokio::time::sleep_until(until));
-            // It must be polled to be noted; nobody is to be woken.
+            // A timer is registered when it is polled; no task is to be woken.
             let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             *standing = Some(sleep);
         }

@@ -51,7 +51,8 @@ impl Clock {
         Self(TimeSource::Real { start: std::time::Instant::now() })
     }
 
-    /// A clock that stands at `wall_ms` until it is told otherwise, and draws from a fixed seed.
+    /// A clock that stands at `wall_ms` until a test moves it, with random numbers from a fixed
+    /// seed.
     #[must_use]
     pub fn manual(wall_ms: TimestampMs) -> Self {
         Self(TimeSource::Manual(Arc::new(Manual {
@@ -76,7 +77,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward by `ms` and wakes who waits for it; a real one moves itself.
+    /// Moves a manual clock forward by `ms` and wakes its sleepers; a real one moves itself.
     pub fn advance(&self, ms: i64) {
         if let TimeSource::Manual(manual) = &self.0 {
             manual.wall_ms.fetch_add(ms, Ordering::SeqCst);

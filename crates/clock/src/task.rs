@@ -65,7 +65,8 @@ pub(crate) struct TaskSchedule {
     made: u64,
 }
 
-/// A task between two rounds, or in one; then it is not `due` and does not hear rings.
+/// A task between two rounds, or in one; then it is not `due`, and rings wait for the end of the
+/// round.
 #[derive(Debug)]
 struct Planned {
     share: Share,
@@ -90,7 +91,7 @@ impl TaskSchedule {
     }
 
     pub(crate) fn ring(&mut self, id: TaskId, now: Duration) {
-        // A task that has ended hears nothing.
+        // A task that has ended takes no rings.
         let Some(planned) = self.tasks.get_mut(&id) else { return };
         planned.is_rung = true;
         if planned.hears {

@@ -21,24 +21,28 @@ const FRAME_HEAD_BYTES: usize = 7;
 /// The longest frame that both ends take, in bytes: what RabbitMQ offers.
 const FRAME_BYTES_MAX: usize = 128 << 10;
 
-/// Methods: their class and number.
-const START: (u16, u16) = (10, 10);
-const START_OK: (u16, u16) = (10, 11);
-const TUNE: (u16, u16) = (10, 30);
-const TUNE_OK: (u16, u16) = (10, 31);
-const OPEN: (u16, u16) = (10, 40);
-const OPEN_OK: (u16, u16) = (10, 41);
-const CLOSE: (u16, u16) = (10, 50);
-const CHANNEL_OPEN: (u16, u16) = (20, 10);
-const CHANNEL_OPEN_OK: (u16, u16) = (20, 11);
-const CHANNEL_CLOSE: (u16, u16) = (20, 40);
-const DECLARE: (u16, u16) = (50, 10);
-const DECLARE_OK: (u16, u16) = (50, 11);
-const PUBLISH: (u16, u16) = (60, 40);
-const ACK: (u16, u16) = (60, 80);
-const NACK: (u16, u16) = (60, 120);
-const SELECT: (u16, u16) = (85, 10);
-const SELECT_OK: (u16, u16) = (85, 11);
+/// A method: its class and number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AmqpMethod(u16, u16);
+
+/// The methods.
+const START: AmqpMethod = AmqpMethod(10, 10);
+const START_OK: AmqpMethod = AmqpMethod(10, 11);
+const TUNE: AmqpMethod = AmqpMethod(10, 30);
+const TUNE_OK: AmqpMethod = AmqpMethod(10, 31);
+const OPEN: AmqpMethod = AmqpMethod(10, 40);
+const OPEN_OK: AmqpMethod = AmqpMethod(10, 41);
+const CLOSE: AmqpMethod = AmqpMethod(10, 50);
+const CHANNEL_OPEN: AmqpMethod = AmqpMethod(20, 10);
+const CHANNEL_OPEN_OK: AmqpMethod = AmqpMethod(20, 11);
+const CHANNEL_CLOSE: AmqpMethod = AmqpMethod(20, 40);
+const DECLARE: AmqpMethod = AmqpMethod(50, 10);
+const DECLARE_OK: AmqpMethod = AmqpMethod(50, 11);
+const PUBLISH: AmqpMethod = AmqpMethod(60, 40);
+const ACK: AmqpMethod = AmqpMethod(60, 80);
+const NACK: AmqpMethod = AmqpMethod(60, 120);
+const SELECT: AmqpMethod = AmqpMethod(85, 10);
+const SELECT_OK: AmqpMethod = AmqpMethod(85, 11);
 
 /// Which queue holds the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,7 +66,7 @@ pub struct Rabbit {
 }
 
 impl Rabbit {
-    /// Does it; or says how many messages there are.
+    /// Runs the load, or counts the messages that there are.
     ///
     /// # Errors
     /// The server refuses, or a connection breaks.
@@ -80,20 +84,20 @@ impl Rabbit {
             let mut server = AmqpServer::open(self.load.target.port)?;
             server.declare(place, Some(self.queue))?;
             server.call(SELECT, &[0], SELECT_OK)?;
-            Ok((server, message(place, self.load.record_bytes)?))
+            Ok((server, message_frames(place, self.load.record_bytes)?))
         };
         self.load.run(open).map(|it: LoadReport| it.json().to_string())
     }
 }
 
 /// One message to a queue: the method, the header of the content, its body.
-fn message(queue: &str, bytes: usize) -> Result<Vec<u8>, LoadError> {
+fn message_frames(queue: &str, bytes: usize) -> Result<Vec<u8>, LoadError> {
     let mut publish = vec![0; 2];
     // The default exchange takes a queue's name for the key.
     short_text(&mut publish, "")?;
     short_text(&mut publish, queue)?;
     publish.push(0);
-    let mut all = method(1, PUBLISH, &publish);
+    let mut all = method_frame(1, PUBLISH, &publish);
     let mut header = Vec::new();
     header.extend_from_slice(&PUBLISH.0.to_be_bytes());
     header.extend_from_slice(&0u16.to_be_bytes());
@@ -101,15 +105,15 @@ fn message(queue: &str, bytes: usize) -> Result<Vec<u8>, LoadError> {
     // The only property is the delivery mode: persistent.
     header.extend_from_slice(&0x1000u16.to_be_bytes());
     header.push(2);
-    all.extend(frame(HEADER, 1, &header));
+    all.extend(amqp_frame(HEADER, 1, &header));
     let part_bytes = FRAME_BYTES_MAX - FRAME_HEAD_BYTES - 1;
     for part in vec![b'x'; bytes].chunks(part_bytes) {
-        all.extend(frame(BODY, 1, part));
+        all.extend(amqp_frame(BODY, 1, part));
     }
     Ok(all)
 }
 
-fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+fn amqp_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let mut all = vec![kind];
     all.extend_from_slice(&channel.to_be_bytes());
@@ -119,12 +123,12 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     all
 }
 
-fn method(channel: u16, (class, number): (u16, u16), arguments: &[u8]) -> Vec<u8> {
+fn method_frame(channel: u16, AmqpMethod(class, number): AmqpMethod, arguments: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(4 + arguments.len());
     payload.extend_from_slice(&class.to_be_bytes());
     payload.extend_from_slice(&number.to_be_bytes());
     payload.extend_from_slice(arguments);
-    frame(METHOD, channel, &payload)
+    amqp_frame(METHOD, channel, &payload)
 }
 
 /// A text of at most 255 bytes.
@@ -148,11 +152,11 @@ enum AmqpFrame {
     Lost,
     Alive,
     /// Any other method, with its arguments.
-    Method((u16, u16), Vec<u8>),
+    Method(AmqpMethod, Vec<u8>),
 }
 
 /// The first frame.
-fn parse(bytes: &[u8]) -> Result<Option<(AmqpFrame, usize)>, LoadError> {
+fn parse_amqp_frame(bytes: &[u8]) -> Result<Option<(AmqpFrame, usize)>, LoadError> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() else {
         return Ok(None);
     };
@@ -176,12 +180,13 @@ fn parse(bytes: &[u8]) -> Result<Option<(AmqpFrame, usize)>, LoadError> {
 
 fn parse_method(payload: &[u8]) -> Result<AmqpFrame, LoadError> {
     let mut rest = payload;
-    let called = (u16::from_be_bytes(take(&mut rest)?), u16::from_be_bytes(take(&mut rest)?));
+    let class = u16::from_be_bytes(take_bytes(&mut rest)?);
+    let called = AmqpMethod(class, u16::from_be_bytes(take_bytes(&mut rest)?));
     match called {
         NACK => Ok(AmqpFrame::Lost),
         ACK => {
-            let number = u64::from_be_bytes(take(&mut rest)?);
-            let [bits] = take(&mut rest)?;
+            let number = u64::from_be_bytes(take_bytes(&mut rest)?);
+            let [bits] = take_bytes(&mut rest)?;
             let one = bits & 1 == 0;
             Ok(AmqpFrame::Confirmed(if one {
                 Confirmed::One(number)
@@ -190,7 +195,7 @@ fn parse_method(payload: &[u8]) -> Result<AmqpFrame, LoadError> {
             }))
         }
         CLOSE | CHANNEL_CLOSE => {
-            let code = u64::from(u16::from_be_bytes(take(&mut rest)?));
+            let code = u64::from(u16::from_be_bytes(take_bytes(&mut rest)?));
             let text = take_short_text(&mut rest)?;
             Err(LoadError::Told { code, text: String::from_utf8_lossy(text).into_owned() })
         }
@@ -200,14 +205,14 @@ fn parse_method(payload: &[u8]) -> Result<AmqpFrame, LoadError> {
 
 const TOO_SHORT: LoadError = LoadError::Unexpected("a method is too short");
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], LoadError> {
+fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], LoadError> {
     let (taken, left) = rest.split_first_chunk().ok_or(TOO_SHORT)?;
     *rest = left;
     Ok(*taken)
 }
 
 fn take_short_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], LoadError> {
-    let [length] = take(rest)?;
+    let [length] = take_bytes(rest)?;
     let (taken, left) = rest.split_at_checked(usize::from(length)).ok_or(TOO_SHORT)?;
     *rest = left;
     Ok(taken)
@@ -226,11 +231,11 @@ impl AmqpServer {
         short_text(&mut start_ok, "PLAIN")?;
         long_text(&mut start_ok, b"\0guest\0guest");
         short_text(&mut start_ok, "en_US")?;
-        server.0.send(&method(0, START_OK, &start_ok))?;
+        server.0.send(&method_frame(0, START_OK, &start_ok))?;
         let tune = server.answer(TUNE)?;
         let mut rest = &tune[..];
-        let _channels = u16::from_be_bytes(take(&mut rest)?);
-        let longest = u32::from_be_bytes(take(&mut rest)?) as usize;
+        let _channels = u16::from_be_bytes(take_bytes(&mut rest)?);
+        let longest = u32::from_be_bytes(take_bytes(&mut rest)?) as usize;
         // None is no limit.
         if longest != 0 && longest < FRAME_BYTES_MAX {
             return Err(LoadError::Unexpected("the server takes short frames only"));
@@ -238,13 +243,13 @@ impl AmqpServer {
         let mut tune_ok = Vec::new();
         tune_ok.extend_from_slice(&1u16.to_be_bytes());
         tune_ok.extend_from_slice(&(FRAME_BYTES_MAX as u32).to_be_bytes());
-        // No signs of life: who is silent for too long is given up anyway.
+        // No heartbeats: a server that is silent for too long is given up anyway.
         tune_ok.extend_from_slice(&0u16.to_be_bytes());
-        server.0.send(&method(0, TUNE_OK, &tune_ok))?;
+        server.0.send(&method_frame(0, TUNE_OK, &tune_ok))?;
         let mut host = Vec::new();
         short_text(&mut host, "/")?;
         host.extend_from_slice(&[0, 0]);
-        server.0.send(&method(0, OPEN, &host))?;
+        server.0.send(&method_frame(0, OPEN, &host))?;
         server.answer(OPEN_OK)?;
         server.call(CHANNEL_OPEN, &[0], CHANNEL_OPEN_OK)?;
         Ok(server)
@@ -253,17 +258,17 @@ impl AmqpServer {
     /// Calls a method on the channel; the arguments of its answer.
     fn call(
         &mut self,
-        called: (u16, u16),
+        called: AmqpMethod,
         arguments: &[u8],
-        answer: (u16, u16),
+        answer: AmqpMethod,
     ) -> Result<Vec<u8>, LoadError> {
-        self.0.send(&method(1, called, arguments))?;
+        self.0.send(&method_frame(1, called, arguments))?;
         self.answer(answer)
     }
 
-    fn answer(&mut self, wanted: (u16, u16)) -> Result<Vec<u8>, LoadError> {
+    fn answer(&mut self, wanted: AmqpMethod) -> Result<Vec<u8>, LoadError> {
         loop {
-            match self.0.next(parse)? {
+            match self.0.next(parse_amqp_frame)? {
                 AmqpFrame::Alive => {}
                 AmqpFrame::Method(it, arguments) if it == wanted => return Ok(arguments),
                 _ => return Err(LoadError::Unexpected("the server answers something else")),
@@ -273,16 +278,16 @@ impl AmqpServer {
 
     /// Makes a durable queue of a kind, or looks at one that is there; how many messages it has.
     fn declare(&mut self, queue: &str, kind: Option<QueueKind>) -> Result<u32, LoadError> {
-        let arguments = declaration(queue, kind)?;
+        let arguments = queue_declaration(queue, kind)?;
         let told = self.call(DECLARE, &arguments, DECLARE_OK)?;
         let mut rest = &told[..];
         take_short_text(&mut rest)?;
-        Ok(u32::from_be_bytes(take(&mut rest)?))
+        Ok(u32::from_be_bytes(take_bytes(&mut rest)?))
     }
 }
 
 /// The arguments of a queue's declaration: passive without a kind.
-fn declaration(queue: &str, kind: Option<QueueKind>) -> Result<Vec<u8>, LoadError> {
+fn queue_declaration(queue: &str, kind: Option<QueueKind>) -> Result<Vec<u8>, LoadError> {
     const PASSIVE: u8 = 1;
     const DURABLE: u8 = 2;
     let mut table = Vec::new();
@@ -309,7 +314,7 @@ fn declaration(queue: &str, kind: Option<QueueKind>) -> Result<Vec<u8>, LoadErro
 impl LoadPeer for AmqpServer {
     type Told = AmqpFrame;
 
-    const PARSE: Parse<AmqpFrame> = parse;
+    const PARSE: Parse<AmqpFrame> = parse_amqp_frame;
 
     fn stream(&mut self) -> &mut LoadStream {
         &mut self.0
@@ -417,8 +422,8 @@ mod tests {
 
     #[test]
     fn a_long_message_goes_in_frames_as_long_as_was_agreed() {
-        let all = message("q", FRAME_BYTES_MAX).unwrap();
-        let head = message("q", 0).unwrap().len();
+        let all = message_frames("q", FRAME_BYTES_MAX).unwrap();
+        let head = message_frames("q", 0).unwrap().len();
         let mut at = head;
         let mut found = Vec::new();
         while at < all.len() {

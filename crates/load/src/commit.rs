@@ -11,7 +11,7 @@ use ottla_protocol::messages::offset_commit_request::{
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
 use crate::measure::{DoneRequest, LoadReport};
-use crate::wire::{LoadError, WireConnection, frame};
+use crate::wire::{LoadError, WireConnection, wire_frame};
 
 const COMMIT_VERSION: i16 = 8;
 const FETCH_VERSION: i16 = 8;
@@ -81,8 +81,8 @@ impl Commit {
             topics: vec![topic],
             ..Default::default()
         };
-        let bytes = frame(&request, COMMIT_VERSION)?;
-        insist::<OffsetCommitRequest>(connection, &bytes, COMMIT_VERSION, |told| {
+        let bytes = wire_frame(&request, COMMIT_VERSION)?;
+        ask_until_loaded::<OffsetCommitRequest>(connection, &bytes, COMMIT_VERSION, |told| {
             told.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code).collect()
         })?;
         Ok(bytes.len() as u64)
@@ -92,10 +92,11 @@ impl Commit {
     fn count(&self, connection: &mut WireConnection, group_id: String) -> Result<u64, LoadError> {
         let group = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
-        let bytes = frame(&request, FETCH_VERSION)?;
-        let told = insist::<OffsetFetchRequest>(connection, &bytes, FETCH_VERSION, |told| {
-            told.groups.iter().map(|it| it.error_code).collect()
-        })?;
+        let bytes = wire_frame(&request, FETCH_VERSION)?;
+        let told =
+            ask_until_loaded::<OffsetFetchRequest>(connection, &bytes, FETCH_VERSION, |told| {
+                told.groups.iter().map(|it| it.error_code).collect()
+            })?;
         let topics = told.groups.iter().flat_map(|it| &it.topics);
         Ok(topics.map(|it| it.partitions.len() as u64).sum())
     }
@@ -104,13 +105,14 @@ impl Commit {
 /// Waits until there is a coordinator: the first to ask has its topic made.
 fn find_coordinator(connection: &mut WireConnection) -> Result<(), LoadError> {
     let request = FindCoordinatorRequest { key: "group-0".to_owned(), ..Default::default() };
-    let bytes = frame(&request, COORDINATOR_VERSION)?;
+    let bytes = wire_frame(&request, COORDINATOR_VERSION)?;
     let codes = |told: &FindCoordinatorResponse| vec![told.error_code];
-    insist::<FindCoordinatorRequest>(connection, &bytes, COORDINATOR_VERSION, codes).map(drop)
+    ask_until_loaded::<FindCoordinatorRequest>(connection, &bytes, COORDINATOR_VERSION, codes)
+        .map(drop)
 }
 
 /// Asks until no code of the answer says that the coordinator is on its way.
-fn insist<R: Request>(
+fn ask_until_loaded<R: Request>(
     connection: &mut WireConnection,
     bytes: &[u8],
     version: i16,

@@ -11,8 +11,8 @@ use ottla_records::{BadBatch, HEADER_BYTES, batches_in};
 
 use crate::LoadTarget;
 use crate::measure::{DoneRequest, LoadReport};
-use crate::produce::{BatchShape, acknowledged, wait_until};
-use crate::wire::{LoadError, WireConnection, WireReader, frame};
+use crate::produce::{BatchShape, read_acknowledgement, wait_until};
+use crate::wire::{LoadError, WireConnection, WireReader, wire_frame};
 
 /// The version that is spoken: the newest with topic names and plain lengths.
 const VERSION: i16 = 11;
@@ -36,17 +36,22 @@ struct FetchReader {
 impl FetchReader {
     fn open(target: &LoadTarget, partition: i32, bytes_max: i32) -> Result<Self, LoadError> {
         let connection = WireConnection::open(target.port)?;
-        Ok(Self { connection, request: request(&target.topic, partition, bytes_max, 0)? })
+        Ok(Self { connection, request: fetch_request(&target.topic, partition, bytes_max, 0)? })
     }
 
     fn read(&mut self, offset: i64) -> Result<FetchedBytes, LoadError> {
         set_offset(&mut self.request, offset);
         self.connection.send(&self.request)?;
-        read(&mut self.connection.next_answer()?, offset)
+        read_fetched(&mut self.connection.next_answer()?, offset)
     }
 }
 
-fn request(topic: &str, partition: i32, bytes_max: i32, offset: i64) -> Result<Vec<u8>, LoadError> {
+fn fetch_request(
+    topic: &str,
+    partition: i32,
+    bytes_max: i32,
+    offset: i64,
+) -> Result<Vec<u8>, LoadError> {
     let partition = FetchPartition {
         partition,
         fetch_offset: offset,
@@ -64,7 +69,7 @@ fn request(topic: &str, partition: i32, bytes_max: i32, offset: i64) -> Result<V
         topics: vec![topic],
         ..Default::default()
     };
-    frame(&request, VERSION)
+    wire_frame(&request, VERSION)
 }
 
 /// Behind the offset: the log's start, the most bytes, no forgotten topics, no rack.
@@ -73,8 +78,8 @@ fn set_offset(request: &mut [u8], offset: i64) {
     request[at..at + 8].copy_from_slice(&offset.to_be_bytes());
 }
 
-/// What a fetch from `offset` brought. Its batches' headers are looked at; none may be missing.
-fn read(answer: &mut WireReader<'_>, offset: i64) -> Result<FetchedBytes, LoadError> {
+/// What a fetch from `offset` brought. The headers of its batches are checked; none may be missing.
+fn read_fetched(answer: &mut WireReader<'_>, offset: i64) -> Result<FetchedBytes, LoadError> {
     let (_correlation, _throttled_ms, error) = (answer.i32()?, answer.i32()?, answer.i16()?);
     let (_session, topics) = (answer.i32()?, answer.i32()?);
     if error != 0 || topics == 0 {
@@ -131,7 +136,7 @@ pub struct FetchLoad {
 }
 
 impl FetchLoad {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -192,7 +197,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Does it, from the log's end on.
+    /// Runs the load, from the log's end on.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -216,7 +221,7 @@ impl Tail {
                         break;
                     }
                     connection.send(&frame)?;
-                    acknowledged(&mut connection)?;
+                    read_acknowledgement(&mut connection)?;
                 }
                 Ok::<(), LoadError>(())
             });
@@ -250,9 +255,13 @@ mod tests {
     #[test]
     fn a_patched_offset_is_as_an_encoded_one() {
         for (topic, offset) in [("t", 0), ("a-longer-name", 1), ("t", i64::MAX), ("", 77)] {
-            let mut patched = request(topic, 3, 1 << 20, 123).unwrap();
+            let mut patched = fetch_request(topic, 3, 1 << 20, 123).unwrap();
             set_offset(&mut patched, offset);
-            assert_eq!(patched, request(topic, 3, 1 << 20, offset).unwrap(), "{topic} {offset}");
+            assert_eq!(
+                patched,
+                fetch_request(topic, 3, 1 << 20, offset).unwrap(),
+                "{topic} {offset}"
+            );
         }
     }
 
@@ -297,7 +306,7 @@ mod tests {
             (answer(0, 0, &ab)[..80].to_vec(), 5, Err("end of file")),
         ];
         for (bytes, offset, wanted) in cases {
-            let found = read(&mut WireReader(&bytes), offset);
+            let found = read_fetched(&mut WireReader(&bytes), offset);
             let found = found.map(|it| (it.records, it.next)).map_err(|error| error.to_string());
             match (&found, wanted) {
                 (Err(found), Err(part)) => assert!(found.contains(part), "{found}: no {part}"),

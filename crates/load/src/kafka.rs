@@ -4,7 +4,7 @@ use clap::Args;
 
 use ottla_records::Compression;
 
-use crate::produce::{BatchShape, accepted};
+use crate::produce::{BatchShape, check_accepted};
 use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::{LoadError, WireReader};
 
@@ -22,7 +22,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -51,7 +51,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(i64, usize)>, LoadError> {
         return Err(LoadError::Unexpected("an answer is too long"));
     }
     let Some(answer) = rest.get(..length) else { return Ok(None) };
-    accepted(&mut WireReader(answer))?;
+    check_accepted(&mut WireReader(answer))?;
     let mut answer = WireReader(answer);
     let (_correlation, _topics, _topic) = (answer.i32()?, answer.i32()?, answer.text()?);
     let (_partitions, _index, _error) = (answer.i32()?, answer.i32()?, answer.i16()?);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn batches_are_acknowledged_one_after_the_other() {
-        // What is said to three batches of four records, and what comes of that.
+        // The answer to three batches of four records, and the result.
         let half = answer(10, 0)[..20].to_vec();
         let cases = [
             ([answer(6, 0), answer(10, 0), answer(14, 0)].concat(), Ok(3)),

@@ -54,7 +54,7 @@ struct LoadTarget {
 }
 
 impl LoadTarget {
-    /// What all connections did, each on a thread of its own; `one` is told its number.
+    /// What all connections did, each on a thread of its own; `one` gets its number.
     fn each(
         &self,
         clock: &Clock,
@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
         eprintln!("ottla-load: requests go late: {error}");
     }
-    let done = run(LoadArgs::parse().mode);
+    let done = run_mode(LoadArgs::parse().mode);
     match done {
         Ok(told) => {
             println!("{told}");
@@ -116,8 +116,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked; the line that is printed.
-fn run(mode: LoadMode) -> Result<String, LoadError> {
+/// Runs the mode; returns the line to print.
+fn run_mode(mode: LoadMode) -> Result<String, LoadError> {
     let json = |report: LoadReport| report.json().to_string();
     match mode {
         LoadMode::Produce(mode) => mode.run().map(json),
@@ -126,7 +126,7 @@ fn run(mode: LoadMode) -> Result<String, LoadError> {
         LoadMode::Roofline(mode) => mode.run(),
         LoadMode::Commit(mode) => mode.run().map(json),
         LoadMode::Kafka(mode) => mode.run(),
-        LoadMode::Nats(load) => nats::run(&load),
+        LoadMode::Nats(load) => nats::run_nats(&load),
         LoadMode::Rabbit(mode) => mode.run(),
         LoadMode::Histories(mode) => mode.run(),
     }

@@ -23,7 +23,7 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// Of what several threads did.
+    /// The report of several threads' requests.
     #[must_use]
     pub fn new(begun: Duration, parts: Vec<Vec<DoneRequest>>) -> Self {
         let mut all: Vec<DoneRequest> = parts.into_iter().flatten().collect();

@@ -16,7 +16,7 @@ const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// The server refuses, or a connection breaks.
-pub fn run(load: &MessageLoad) -> Result<String, LoadError> {
+pub fn run_nats(load: &MessageLoad) -> Result<String, LoadError> {
     if load.ask {
         let mut messages = 0;
         for at in 0..load.target.connections {
@@ -35,7 +35,7 @@ pub fn run(load: &MessageLoad) -> Result<String, LoadError> {
             "retention": "limits", "discard": "old",
         });
         server.request(&format!("$JS.API.STREAM.CREATE.{place}"), &config.to_string())?;
-        let frame = publish(place, &server.inbox, &vec![b'x'; load.record_bytes]);
+        let frame = publish_frame(place, &server.inbox, &vec![b'x'; load.record_bytes]);
         Ok((server, frame))
     };
     load.run(open).map(|it: LoadReport| it.json().to_string())
@@ -43,7 +43,7 @@ pub fn run(load: &MessageLoad) -> Result<String, LoadError> {
 
 const NO_ANSWER: LoadError = LoadError::Unexpected("the server's answer is none");
 
-fn publish(subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
+fn publish_frame(subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
     let mut all = format!("PUB {subject} {reply} {}\r\n", payload.len()).into_bytes();
     all.extend_from_slice(payload);
     all.extend_from_slice(b"\r\n");
@@ -61,8 +61,8 @@ enum NatsFrame {
     Message(Vec<u8>),
 }
 
-/// The first thing that is said.
-fn parse(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
+/// The first frame in the bytes.
+fn parse_nats_frame(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
     let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") else {
         if bytes.len() > LINE_BYTES_MAX {
             return Err(LoadError::Unexpected("a line does not end"));
@@ -77,7 +77,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
         b"PING" => Ok(Some((NatsFrame::Ping, after))),
         b"PONG" => Ok(Some((NatsFrame::Pong, after))),
         b"MSG" => {
-            let length = rest.rsplit(|it| *it == b' ').next().and_then(number);
+            let length = rest.rsplit(|it| *it == b' ').next().and_then(parse_digits);
             let length = length.and_then(|it| usize::try_from(it).ok());
             let length = length.ok_or(LoadError::Unexpected("a message has no length"))?;
             if length > PAYLOAD_BYTES_MAX {
@@ -102,7 +102,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
 }
 
 /// A number of decimal digits only.
-fn number(digits: &[u8]) -> Option<u64> {
+fn parse_digits(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 19 {
         return None;
     }
@@ -112,18 +112,18 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// The number of a message in its stream, by the answer to it.
-fn sequence(payload: &[u8], stream: &str) -> Result<u64, LoadError> {
+fn message_sequence(payload: &[u8], stream: &str) -> Result<u64, LoadError> {
     // All answers look so; reading them as JSON would cost the server a part of the machine.
     let plain = payload
         .strip_prefix(b"{\"stream\":\"")
         .and_then(|it| it.strip_prefix(stream.as_bytes()))
         .and_then(|it| it.strip_prefix(b"\", \"seq\":"))
         .and_then(|it| it.strip_suffix(b"}"))
-        .and_then(number);
+        .and_then(parse_digits);
     if let Some(plain) = plain {
         return Ok(plain);
     }
-    let told = answer(payload)?;
+    let told = parse_answer(payload)?;
     if told["stream"] != *stream || told["duplicate"] == true {
         return Err(LoadError::Unexpected("a message is not in its stream"));
     }
@@ -131,7 +131,7 @@ fn sequence(payload: &[u8], stream: &str) -> Result<u64, LoadError> {
 }
 
 /// An answer of JetStream's, which may be an error.
-fn answer(payload: &[u8]) -> Result<Value, LoadError> {
+fn parse_answer(payload: &[u8]) -> Result<Value, LoadError> {
     let told: Value = serde_json::from_slice(payload).map_err(|_| NO_ANSWER)?;
     if let Some(error) = told.get("error") {
         let code = error["err_code"].as_u64().or_else(|| error["code"].as_u64()).unwrap_or(0);
@@ -162,17 +162,17 @@ impl NatsServer {
         });
         let hello = format!("CONNECT {options}\r\nSUB {} 1\r\nPING\r\n", server.inbox);
         server.stream.send(hello.as_bytes())?;
-        while server.stream.next(parse)? != NatsFrame::Pong {}
+        while server.stream.next(parse_nats_frame)? != NatsFrame::Pong {}
         Ok(server)
     }
 
     /// Asks JetStream.
     fn request(&mut self, subject: &str, payload: &str) -> Result<Value, LoadError> {
-        self.stream.send(&publish(subject, &self.inbox, payload.as_bytes()))?;
+        self.stream.send(&publish_frame(subject, &self.inbox, payload.as_bytes()))?;
         loop {
-            let told = self.stream.next(parse)?;
+            let told = self.stream.next(parse_nats_frame)?;
             if let Some(payload) = self.message(told)? {
-                return answer(&payload);
+                return parse_answer(&payload);
             }
         }
     }
@@ -191,7 +191,7 @@ impl NatsServer {
 impl LoadPeer for NatsServer {
     type Told = NatsFrame;
 
-    const PARSE: Parse<NatsFrame> = parse;
+    const PARSE: Parse<NatsFrame> = parse_nats_frame;
 
     fn stream(&mut self) -> &mut LoadStream {
         &mut self.stream
@@ -199,7 +199,7 @@ impl LoadPeer for NatsServer {
 
     fn confirms(&mut self, told: NatsFrame) -> Result<Option<Confirmed>, LoadError> {
         let Some(payload) = self.message(told)? else { return Ok(None) };
-        let sequence = sequence(&payload, &self.place)?;
+        let sequence = message_sequence(&payload, &self.place)?;
         // A stream that one connection writes to counts its messages one by one.
         let first = *self.first.get_or_insert(sequence);
         if sequence != first + self.count {
@@ -290,11 +290,14 @@ mod tests {
         let whole = format!("{}PING\r\n", ack(1));
         let first = whole.len() - "PING\r\n".len();
         for length in 0..first {
-            assert_eq!(parse(&whole.as_bytes()[..length]).unwrap(), None, "{length}");
+            assert_eq!(parse_nats_frame(&whole.as_bytes()[..length]).unwrap(), None, "{length}");
         }
-        let (message, took) = parse(whole.as_bytes()).unwrap().unwrap();
+        let (message, took) = parse_nats_frame(whole.as_bytes()).unwrap().unwrap();
         assert!(matches!(message, NatsFrame::Message(_)));
         assert_eq!(took, first);
-        assert_eq!(parse(&whole.as_bytes()[took..]).unwrap(), Some((NatsFrame::Ping, 6)));
+        assert_eq!(
+            parse_nats_frame(&whole.as_bytes()[took..]).unwrap(),
+            Some((NatsFrame::Ping, 6))
+        );
     }
 }

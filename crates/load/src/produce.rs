@@ -14,7 +14,7 @@ use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord};
 
 use crate::LoadTarget;
 use crate::measure::{DoneRequest, LoadReport};
-use crate::wire::{HEAD_BYTES, LoadError, WireConnection, WireReader, frame};
+use crate::wire::{HEAD_BYTES, LoadError, WireConnection, WireReader, wire_frame};
 
 /// The version that is spoken: the newest that brokers from 2.4 to 4.x have in common.
 const VERSION: i16 = 8;
@@ -34,7 +34,7 @@ pub struct BatchShape {
     pub record_bytes: usize,
     /// none, gzip, snappy, lz4 or zstd. Values of compressed batches are text, which becomes
     /// a quarter or so.
-    #[arg(long, default_value = "none", value_parser = codec)]
+    #[arg(long, default_value = "none", value_parser = parse_codec)]
     pub compression: Compression,
     /// 1, -1 (all) or 0.
     #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
@@ -45,7 +45,7 @@ impl BatchShape {
     /// A request for one partition.
     ///
     /// # Errors
-    /// Sizes do not fit.
+    /// The records do not fit into a batch of this size.
     pub fn frame(&self, topic: &str, index: i32) -> Result<Vec<u8>, LoadError> {
         let compression = self.compression;
         let mut builder =
@@ -73,11 +73,11 @@ impl BatchShape {
             topic_data: vec![topic],
             ..Default::default()
         };
-        frame(&request, VERSION)
+        wire_frame(&request, VERSION)
     }
 }
 
-fn codec(name: &str) -> Result<Compression, String> {
+fn parse_codec(name: &str) -> Result<Compression, String> {
     Compression::named(name).ok_or_else(|| format!("{name} is not a codec"))
 }
 
@@ -123,15 +123,15 @@ impl Words {
 ///
 /// # Errors
 /// The connection broke, or the broker refuses.
-pub fn acknowledged(connection: &mut WireConnection) -> Result<(), LoadError> {
-    accepted(&mut connection.next_answer()?)
+pub fn read_acknowledgement(connection: &mut WireConnection) -> Result<(), LoadError> {
+    check_accepted(&mut connection.next_answer()?)
 }
 
 /// Looks at the code of each partition.
 ///
 /// # Errors
 /// The broker refuses, or it is no such answer.
-pub fn accepted(answer: &mut WireReader<'_>) -> Result<(), LoadError> {
+pub fn check_accepted(answer: &mut WireReader<'_>) -> Result<(), LoadError> {
     let _correlation = answer.i32()?;
     for _topic in 0..answer.i32()? {
         answer.text()?;
@@ -173,7 +173,7 @@ pub struct ProduceLoad {
 }
 
 impl ProduceLoad {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -219,7 +219,7 @@ impl ProduceLoad {
                 connection.send(&frame)?;
                 continue;
             }
-            acknowledged(&mut connection)?;
+            read_acknowledgement(&mut connection)?;
             let now = clock.monotonic();
             let since = unanswered.pop_front().unwrap_or(now);
             all.push(DoneRequest { at: now, took: now.saturating_sub(since), bytes });
@@ -247,7 +247,7 @@ impl ProduceLoad {
     }
 }
 
-/// Sets the partition of an encoded request: it stands behind the head, no transactional id, acks,
+/// Sets the partition of an encoded request: it comes after the head, no transactional id, acks,
 /// the time, and the topic with the counts around it.
 fn set_index(frame: &mut [u8], topic: &str, index: i32) {
     let at = 4 + HEAD_BYTES + 2 + 2 + 4 + (4 + 2 + topic.len() + 4);
@@ -294,9 +294,9 @@ mod tests {
 
     #[test]
     fn every_partition_s_code_is_looked_at() {
-        assert!(accepted(&mut WireReader(&answer(0))).is_ok());
-        assert!(matches!(accepted(&mut WireReader(&answer(6))), Err(LoadError::Refused(6))));
+        assert!(check_accepted(&mut WireReader(&answer(0))).is_ok());
+        assert!(matches!(check_accepted(&mut WireReader(&answer(6))), Err(LoadError::Refused(6))));
         let cut = &answer(0)[..80];
-        assert!(matches!(accepted(&mut WireReader(cut)), Err(LoadError::Io(_))));
+        assert!(matches!(check_accepted(&mut WireReader(cut)), Err(LoadError::Io(_))));
     }
 }

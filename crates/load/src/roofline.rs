@@ -27,7 +27,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 /// The longest request that is taken, in bytes.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
-/// How many bytes behind the end stay in the page cache, and after how many that is looked at.
+/// How many bytes before the end stay in the page cache, and after how many that is checked.
 const WINDOW_BYTES: u64 = 256 << 20;
 const TRIM_EVERY_BYTES: u64 = 8 << 20;
 
@@ -86,25 +86,25 @@ impl Roofline {
         std::fs::create_dir_all(&self.dir)?;
         let listener = TcpListener::bind(("127.0.0.1", self.port))?;
         println!("ready");
-        accept(&listener, &self.dir)?;
+        accept_connections(&listener, &self.dir)?;
         Ok(String::new())
     }
 }
 
-fn accept(listener: &TcpListener, dir: &Path) -> io::Result<()> {
+fn accept_connections(listener: &TcpListener, dir: &Path) -> io::Result<()> {
     let logs = Arc::new(Logs::default());
     for stream in listener.incoming() {
         let (stream, logs, dir) = (stream?, Arc::clone(&logs), dir.to_owned());
         stream.set_nodelay(true)?;
         thread::spawn(move || {
-            // Whoever hangs up has had enough.
-            let _ = serve(stream, &logs, &dir);
+            // The client has disconnected: it is done.
+            let _ = serve_connection(stream, &logs, &dir);
         });
     }
     Ok(())
 }
 
-fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
+fn serve_connection(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
     let (mut request, mut answer) = (Vec::new(), Vec::new());
     loop {
         let mut length = [0; 4];
@@ -122,8 +122,8 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
         answer.extend_from_slice(&[0; 4]);
         answer.extend_from_slice(&correlation.to_be_bytes());
         let records = match key {
-            PRODUCE => produce(&mut d, (logs, dir), &mut answer).map(|()| None)?,
-            FETCH => fetch(&mut d, (logs, dir), &mut answer).map(Some)?,
+            PRODUCE => serve_produce(&mut d, LogPlace { logs, dir }, &mut answer).map(|()| None)?,
+            FETCH => serve_fetch(&mut d, LogPlace { logs, dir }, &mut answer).map(Some)?,
             other => return Err(io::Error::other(format!("API {other} is not served"))),
         };
         let more = records.as_ref().map_or(0, |(_, range)| range.end - range.start);
@@ -142,7 +142,15 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
     }
 }
 
-fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<FileLog>> {
+/// The logs, and the directory that they lie in.
+#[derive(Clone, Copy)]
+struct LogPlace<'a> {
+    logs: &'a Logs,
+    dir: &'a Path,
+}
+
+fn open_log(place: LogPlace<'_>, topic: &[u8], index: i32) -> io::Result<Arc<FileLog>> {
+    let LogPlace { logs, dir } = place;
     let mut all = logs.lock();
     if let Some(log) = all.get(&(topic.to_vec(), index)) {
         return Ok(Arc::clone(log));
@@ -158,7 +166,11 @@ fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<
 }
 
 /// Produce, version 8, of one batch.
-fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
+fn serve_produce(
+    d: &mut WireReader<'_>,
+    place: LogPlace<'_>,
+    answer: &mut Vec<u8>,
+) -> io::Result<()> {
     d.text()?;
     let (_acks, _timeout, _topics) = (d.i16()?, d.i32()?, d.i32()?);
     let topic = d.text()?;
@@ -169,13 +181,13 @@ fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) 
         return Err(io::Error::other("a batch is broken"));
     }
     let count = i64::from(batch.record_count());
-    let log = log(place, topic, index)?;
+    let log = open_log(place, topic, index)?;
     let mut end = log.end.lock();
     let base = end.offset;
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(&records[..HEADER_BYTES]);
     header[..8].copy_from_slice(&base.to_be_bytes());
-    append(&log.file, &header, &records[HEADER_BYTES..], end.bytes)?;
+    append_batch(&log.file, &header, &records[HEADER_BYTES..], end.bytes)?;
     let at = end.bytes;
     end.batches.push((base, at));
     end.offset += count;
@@ -188,7 +200,7 @@ fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) 
     log.settle(bytes)?;
     log.grown.notify_all();
     if bytes - trimmed >= TRIM_EVERY_BYTES {
-        trim(&log.file, trimmed, bytes);
+        trim_cache(&log.file, trimmed, bytes);
     }
     answer.extend_from_slice(&1i32.to_be_bytes());
     answer.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(0).to_be_bytes());
@@ -207,7 +219,7 @@ fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) 
 }
 
 /// One call where it goes through at once.
-fn append(file: &File, header: &[u8], rest: &[u8], at: u64) -> io::Result<()> {
+fn append_batch(file: &File, header: &[u8], rest: &[u8], at: u64) -> io::Result<()> {
     let parts = [IoSlice::new(header), IoSlice::new(rest)];
     let written = rustix::io::pwritev(file, &parts, at)?;
     if written < header.len() {
@@ -217,7 +229,7 @@ fn append(file: &File, header: &[u8], rest: &[u8], at: u64) -> io::Result<()> {
 }
 
 /// What is new goes to the disk early, what is behind the window leaves the cache.
-fn trim(file: &File, from: u64, end: u64) {
+fn trim_cache(file: &File, from: u64, end: u64) {
     use rustix::fs::{Advice, fadvise};
     let old = end.saturating_sub(WINDOW_BYTES);
     let again = old.saturating_sub(WINDOW_BYTES / 2);
@@ -230,9 +242,9 @@ fn trim(file: &File, from: u64, end: u64) {
 }
 
 /// Fetch, version 11, of one partition.
-fn fetch(
+fn serve_fetch(
     d: &mut WireReader<'_>,
-    place: (&Logs, &Path),
+    place: LogPlace<'_>,
     answer: &mut Vec<u8>,
 ) -> io::Result<(Arc<FileLog>, Range<u64>)> {
     let (_replica, wait_ms, _least, _most) = (d.i32()?, d.i32()?, d.i32()?, d.i32()?);
@@ -240,7 +252,7 @@ fn fetch(
     let topic = d.text()?;
     let (_partitions, index, _leader_epoch) = (d.i32()?, d.i32()?, d.i32()?);
     let (offset, _start, most) = (d.i64()?, d.i64()?, d.i32()?);
-    let log = log(place, topic, index)?;
+    let log = open_log(place, topic, index)?;
     let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
     let end = log.end.lock();
     let end = log.grown.wait_timeout_while(end, wait, |end| end.offset <= offset);
@@ -291,7 +303,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port().to_string();
             let dir = folder.path().to_owned();
-            thread::spawn(move || accept(&listener, &dir));
+            thread::spawn(move || accept_connections(&listener, &dir));
             Self { folder, port }
         }
 
@@ -299,7 +311,7 @@ mod tests {
         fn told(&self, line: &str) -> (u64, u64) {
             let words = ["ottla-load"].into_iter().chain(line.split(' '));
             let words = words.chain(["--port", &self.port, "--topic", "t"]);
-            let told = crate::run(crate::LoadArgs::parse_from(words).mode).unwrap();
+            let told = crate::run_mode(crate::LoadArgs::parse_from(words).mode).unwrap();
             let told: serde_json::Value = serde_json::from_str(&told).unwrap();
             (told["count"].as_u64().unwrap(), told["bytes"].as_u64().unwrap())
         }
@@ -334,12 +346,12 @@ mod tests {
     #[test]
     fn answers_wait_for_the_disk_where_they_are_told_to() {
         let served = Served::new();
-        let place = (&Logs::default(), served.folder.path());
-        assert!(log(place, b"t", 0).unwrap().durable.is_none());
+        let place = LogPlace { logs: &Logs::default(), dir: served.folder.path() };
+        assert!(open_log(place, b"t", 0).unwrap().durable.is_none());
         File::create(served.folder.path().join("t.flush")).unwrap();
         let (count, _) = served.told("produce --connections 4 --sharing 4 --count 10");
         assert_eq!(count, 40);
-        let log = log(place, b"t", 1).unwrap();
+        let log = open_log(place, b"t", 1).unwrap();
         let durable = || *log.durable.as_ref().unwrap().lock();
         log.end.lock().bytes = 300;
         log.settle(100).unwrap();

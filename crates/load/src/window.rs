@@ -67,7 +67,7 @@ pub trait LoadPeer {
     /// The connection broke, or the peer refuses a message.
     fn confirms(&mut self, told: Self::Told) -> Result<Option<Confirmed>, LoadError>;
 
-    /// Waits for something that is said, and takes all that came with it.
+    /// Waits for bytes from the server, and takes all that came.
     ///
     /// # Errors
     /// The connection broke, or the peer refuses a message.
@@ -147,7 +147,7 @@ impl WindowInFlight {
         self.sent.extend(std::iter::repeat_n(Some(at), count));
     }
 
-    /// Tells `done` when each message was sent that is confirmed now.
+    /// Gives `done` the time at which each message was sent that is confirmed now.
     fn confirmed(
         &mut self,
         confirmed: Confirmed,
@@ -192,7 +192,7 @@ impl LoadStream {
     /// Connects to a peer on this machine.
     ///
     /// # Errors
-    /// Nobody is there.
+    /// No server listens on the port.
     pub fn open(port: u16) -> Result<Self, LoadError> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
@@ -255,7 +255,7 @@ pub mod fake {
 
     use super::*;
 
-    /// What is expected of the client, and what is said to it then.
+    /// What is expected of the client, and what it gets as an answer.
     pub type Script = Vec<(Vec<u8>, Vec<u8>)>;
 
     /// Runs a command of this program at a peer with a script, and sees that all of it is played.
@@ -273,13 +273,13 @@ pub mod fake {
                 stream.write_all(&said).unwrap();
             }
             let mut more = Vec::new();
-            // A client that has not read all breaks the connection, and has said nothing more.
+            // A client that has not read all breaks the connection, and has sent nothing more.
             let _ = stream.read_to_end(&mut more);
             assert!(more.is_empty(), "too much: {}", more.escape_ascii());
         });
         let words = ["ottla-load"].into_iter().chain(line.split(' '));
         let words = words.chain(["--port", &port, "--topic", "t"]);
-        let told = crate::run(crate::LoadArgs::parse_from(words).mode);
+        let told = crate::run_mode(crate::LoadArgs::parse_from(words).mode);
         peer.join().unwrap();
         told.map(|it| serde_json::from_str(&it).unwrap())
     }
@@ -294,7 +294,7 @@ mod tests {
         use Confirmed::{One, UpTo};
         let mut window = WindowInFlight::default();
         window.sent(5, Duration::ZERO);
-        // What is said, how many that confirms, how many are under way then.
+        // The answer, how many messages it confirms, how many are in flight then.
         let script = [
             (One(2), Some(1), 4),
             (One(2), None, 4),

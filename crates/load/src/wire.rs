@@ -24,7 +24,7 @@ pub enum LoadError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
-    /// The answer is none.
+    /// The answer cannot be decoded.
     #[error("the answer cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// The request has no form in this version.
@@ -64,7 +64,7 @@ pub enum LoadError {
 ///
 /// # Errors
 /// A value has no form in that version.
-pub fn frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError> {
+pub fn wire_frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError> {
     Ok(request_frame(request, version, 0, CLIENT_ID)?)
 }
 
@@ -125,7 +125,7 @@ impl WireConnection {
     /// Connects to a broker on this machine.
     ///
     /// # Errors
-    /// Nobody is there.
+    /// No server listens on the port.
     pub fn open(port: u16) -> Result<Self, LoadError> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;

@@ -13,7 +13,7 @@
 //! 4. **commit**: when the journal has committed the records, the replies leave.
 //!
 //! A new leader, or a restart, feeds the journal's records to [`Machine::apply`], and nothing else
-//! is needed to stand where the machine stood.
+//! is needed to restore the machine's state.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -40,6 +40,12 @@ pub trait Machine {
     /// What [`Machine::decide`] itself may change: what only this leader knows, such as members
     /// between two generations, and what a load does not bring back. `()` if there is nothing.
     type Volatile: Clone;
+    /// What an operator decides about the machine. It is in no record: the host hands it over when
+    /// the machine is loaded, and whenever it changes. `()` if there is nothing.
+    type Settings;
+
+    /// Takes new settings over; decisions follow them from the next one on.
+    fn set_settings(&mut self, settings: Self::Settings);
 
     /// Turns a command into records, replies and timers. Must not touch durable state: it may
     /// count on `apply` being called with each record of the turn before the next `decide`, or on
@@ -199,7 +205,7 @@ macro_rules! answers {
 /// # Panics
 /// The reply is that to another command: a mistake in the machine, which no client can cause.
 #[must_use]
-pub fn answer<T, R: Debug>(reply: R) -> T
+pub fn expect_reply<T, R: Debug>(reply: R) -> T
 where
     T: TryFrom<R, Error = R>,
 {

@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] is the metadata as of one offset: an immutable picture whose clones share what has
 //! not changed. [`Controller`] is the machine that decides: commands in, records out; the records
-//! change its `Cluster` as they change everybody's (KIP-631).
+//! change its `Cluster` as they change that of every node (KIP-631).
 #![no_std]
 
 extern crate alloc;
@@ -16,10 +16,10 @@ pub use cluster::{
     BrokerEndpoint, BrokerRegistration, Cluster, PartitionState, QuotaEntity, ResourceKind, Topic,
 };
 pub use controller::{
-    AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply,
-    Defaults, bootstrap_records,
+    AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerMemory,
+    ControllerReply, ControllerSettings, ControllerTimer, RegistrationRefusal, bootstrap_records,
 };
 pub use versions::{
-    FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,
-    with_versions,
+    FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,
+    METADATA_VERSION_OLDEST, supported_features, unbuilt_features, version_of, with_versions,
 };

@@ -57,7 +57,7 @@ impl Cluster {
         out.extend(self.kept.all().filter(|it| it.kind() != 27).cloned());
         if self.next_producer_id > 0 {
             let next_producer_id = self.next_producer_id;
-            // Who was given the last block does not matter any more.
+            // The broker that got the last block does not matter any more.
             let record = ProducerIdsRecord {
                 broker_id: -1,
                 broker_epoch: -1,

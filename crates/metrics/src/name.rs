@@ -13,7 +13,7 @@ pub struct MetricName {
     /// Which number of it; as in Kafka it ends in `PerSec` if it counts, and its readers make
     /// the rate.
     pub name: &'static str,
-    /// Of what, such as `topic`; in Kafka's order.
+    /// The tags, such as `topic`; in Kafka's order.
     pub tags: Vec<(&'static str, String)>,
 }
 

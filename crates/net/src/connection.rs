@@ -118,7 +118,7 @@ pub enum Closed {
     #[error("the peer closed the connection")]
     ByPeer,
     /// The peer hung up in the middle of a frame.
-    #[error("the peer closed the connection inside a frame")]
+    #[error("the peer closed the connection within a request")]
     InsideFrame,
     /// The byte stream was no sequence of frames.
     #[error(transparent)]
@@ -131,10 +131,15 @@ pub enum Closed {
     Io(#[from] io::Error),
 }
 
-/// Serves `stream` until one side ends it; says who and why.
+/// Serves `stream` until one side ends it; returns which side, and why.
 ///
-/// `active` is called at every request, for whoever watches for idle connections.
-pub async fn serve<S, H>(stream: S, limits: Limits, handler: H, active: impl Fn()) -> Closed
+/// `active` is called at every request, so that the caller can find idle connections.
+pub async fn serve_requests<S, H>(
+    stream: S,
+    limits: Limits,
+    handler: H,
+    active: impl Fn(),
+) -> Closed
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
@@ -323,7 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServedConnection<S> {
 #[derive(Default)]
 struct Unsent {
     chunks: VecDeque<Bytes>,
-    /// What comes behind the chunks: small replies, one after the other.
+    /// What comes after the chunks: small replies, one after the other.
     tail: BytesMut,
     bytes: usize,
 }
@@ -364,7 +369,7 @@ impl Unsent {
         }
     }
 
-    /// What comes next comes behind what is there.
+    /// The next bytes are put after those that are there.
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.chunks.push_back(self.tail.split().freeze());

@@ -8,10 +8,10 @@ use bytes::{Buf, Bytes, BytesMut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The length is below zero.
-    #[error("a frame of negative length {0}")]
+    #[error("request length {0} is negative")]
     Negative(i32),
     /// The length is above `socket.request.max.bytes`.
-    #[error("a frame of {length} bytes where socket.request.max.bytes allows {allowed}")]
+    #[error("request of {length} bytes is larger than socket.request.max.bytes allows ({allowed})")]
     TooLong {
         /// What the peer announced.
         length: usize,
@@ -47,7 +47,7 @@ const SPARES_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = (1 << 20) + (1 << 16);
 
 thread_local! {
-    /// Buffers that nobody uses, each with how large it has been.
+    /// Buffers that are not in use, each with how large it has been.
     static SPARES: RefCell<Vec<(BytesMut, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -126,7 +126,7 @@ impl Inbox {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let held = std::mem::take(&mut self.held);
-        // While somebody has a frame of it, it is not free.
+        // While a request still uses a frame in it, it is not free.
         if held == 0 || held > SPARE_BYTES_MAX || !buffer.try_reclaim(GROWTH_MIN) {
             return;
         }

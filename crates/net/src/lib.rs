@@ -1,11 +1,11 @@
 //! Listeners, connections, frames: the only crate that opens a socket.
 //!
-//! A connection is read, served and written by one task on one thread ([`connection::serve`]);
-//! threads are started by [`threads::Threads`], one single-threaded runtime each, and a connection
-//! never changes its thread. What a frame means is not known here: the handler is an async closure
-//! from bytes to an [`connection::Outcome`].
+//! A connection is read, served and written by one task on one thread
+//! ([`connection::serve_requests`]); threads are started by [`threads::Threads`], one
+//! single-threaded runtime each, and a connection never changes its thread. What a frame means is
+//! not known here: the handler is an async closure from bytes to an [`connection::Outcome`].
 //!
-//! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
+//! - [`frame`]: the 4-byte length and the bytes after it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called

@@ -38,13 +38,13 @@ pub struct SocketOptions {
 pub struct Accepted {
     /// The connection.
     pub socket: Socket,
-    /// Who called.
+    /// The client's address.
     pub peer: SocketAddr,
     /// Its place among the connections.
     pub permit: Permit,
 }
 
-/// A connection that has come.
+/// A connection that was accepted.
 #[derive(Debug)]
 pub enum Arrival {
     /// It was let in.
@@ -147,6 +147,7 @@ pub struct Bounds {
 /// Counts connections against their bounds.
 #[derive(Clone, Debug)]
 pub struct Admission {
+    /// Guards bounds and counts, so that both are looked at together.
     counts: Arc<Mutex<ConnectionCounts>>,
 }
 
@@ -199,6 +200,7 @@ impl Admission {
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
+    /// Those of the [`Admission`] that gave it.
     counts: Arc<Mutex<ConnectionCounts>>,
     address: IpAddr,
 }

@@ -1,8 +1,8 @@
 //! One connection to another node: many requests in flight, each answer matched to its request.
 //!
-//! A [`Peer`] knows frames and correlation ids, and nothing else of the protocol. How the other
+//! A [`Peer`] knows frames and correlation ids, but not the requests in them. How the other
 //! node is reached, what is exchanged before the first request, what time it is and what is random
-//! is said by a [`Reach`].
+//! is up to a [`Reach`].
 //!
 //! - **No task of its own.** A caller that waits for an answer moves the bytes of all callers: each
 //!   poll writes what is queued and reads what has come, and an answer wakes the request it belongs
@@ -44,8 +44,8 @@ pub trait Reach: Send + Sync + 'static {
     /// What was learnt when the connection was opened, such as the versions that the node speaks.
     type Greeting: Send + Sync + 'static;
 
-    /// Opens a connection and exchanges what comes before the first request ([`exchange`]). It has
-    /// to give up by itself: callers stop waiting for it, and do not end it.
+    /// Opens a connection and exchanges what comes before the first request ([`exchange_frames`]).
+    /// It has to give up by itself: callers stop waiting for it, and do not end it.
     fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Self::Greeting)>>;
 
     /// The monotonic time.
@@ -132,8 +132,8 @@ struct PeerShared<R: Reach> {
     waker: Waker,
 }
 
-/// Those who wait, by ticket. Apart from [`PeerState`], because a stream may wake them while it is
-/// polled under that lock.
+/// The waiting callers, by ticket; the lock guards the table, and no waker is called under it.
+/// Apart from [`PeerState`], because a stream may wake them while it is polled under that lock.
 #[derive(Debug, Default)]
 struct Callers(Mutex<BTreeMap<u64, Waker>>);
 
@@ -263,7 +263,7 @@ impl<R: Reach> Peer<R> {
     }
 }
 
-/// One who waits: for a connection and room, then for an answer.
+/// A waiting caller: for a connection and room, then for an answer.
 struct Caller<R: Reach> {
     shared: Arc<PeerShared<R>>,
     ticket: u64,
@@ -417,7 +417,7 @@ impl<R: Reach> PeerShared<R> {
                 up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
             let has_room = up.answered() != had;
             match moved {
-                // Those who wait for room.
+                // Callers that wait for room.
                 Ok(()) if has_room => self.waker.wake_by_ref(),
                 Ok(()) => {}
                 Err(why) => self.break_off(state, why),
@@ -450,7 +450,7 @@ impl<R: Reach> PeerShared<R> {
 ///
 /// # Errors
 /// The stream broke, or the answer is longer than `answer_bytes_max`.
-pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn exchange_frames<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     frame: &[u8],
     answer_bytes_max: usize,

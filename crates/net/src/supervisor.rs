@@ -1,4 +1,4 @@
-//! Tells the supervisor of this process, such as systemd, how it is (the protocol of
+//! Sends the state of this process to its supervisor, such as systemd (the protocol of
 //! `sd_notify(3)`): datagrams of text to a Unix socket.
 
 use std::ffi::OsStr;

@@ -34,7 +34,7 @@ impl Threads {
     /// Starts `count` threads (at least one), each with a runtime of its own.
     ///
     /// # Errors
-    /// The system gives no thread or no runtime.
+    /// The system cannot start a thread or a runtime.
     pub fn start(count: usize) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };
@@ -44,7 +44,7 @@ impl Threads {
             let stopped = stopped.clone();
             let handle = std::thread::Builder::new()
                 .name(format!("ottla-net-{index}"))
-                .spawn(move || LocalSet::new().block_on(&runtime, run(incoming, stopped)))?;
+                .spawn(move || LocalSet::new().block_on(&runtime, run_jobs(incoming, stopped)))?;
             threads.jobs.push(jobs);
             threads.handles.push(handle);
         }
@@ -68,7 +68,7 @@ impl Threads {
         self.stop.send_replace(true);
         drop(self.jobs);
         for handle in self.handles {
-            // A thread that panicked has said so; the others must still be joined.
+            // A thread that panicked has printed that; the others must still be joined.
             let _ = handle.join();
         }
     }
@@ -116,7 +116,7 @@ impl Spawner {
     }
 }
 
-async fn run(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
+async fn run_jobs(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             // First, so that many jobs do not put it off.

@@ -49,7 +49,7 @@ pub trait Doorstep: fmt::Debug + Send {
     /// The next connection and its address.
     ///
     /// # Errors
-    /// The network gives no more.
+    /// The network fails.
     fn poll_accept(&mut self, cx: &mut Context<'_>)
     -> Poll<io::Result<(MemoryStream, SocketAddr)>>;
 }
@@ -116,7 +116,7 @@ impl Bound {
     /// Begins to take connections; for a socket of the system, inside a runtime.
     ///
     /// # Errors
-    /// The runtime cannot take it.
+    /// The runtime cannot register the socket.
     pub fn listen(self) -> io::Result<Listener> {
         Listener::new(self)
     }
@@ -134,7 +134,7 @@ impl Socket {
     /// Adopts the connection by the runtime of this thread, if it is of the system.
     ///
     /// # Errors
-    /// The runtime cannot take it.
+    /// The runtime cannot register the socket.
     pub fn adopt(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),

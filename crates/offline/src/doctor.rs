@@ -17,7 +17,7 @@ use crate::lock;
 
 /// How much of a log is read at once, in bytes.
 const READ_BYTES: usize = 4 << 20;
-/// The largest batch that is believed, in bytes.
+/// The largest batch that can be valid, in bytes.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 /// What half-done work leaves, and what a start does with it.
 const LEFT_OVER: [(&str, &str); 4] = [
@@ -41,7 +41,7 @@ pub struct Doctor {
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Of what, and what.
+    /// Severity, file or folder, and finding.
     pub all: Vec<(Severity, String, String)>,
     /// How many partitions there are.
     pub partitions: usize,
@@ -52,14 +52,14 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// What there is, in a sentence; nothing of a directory that was not looked at.
+    /// What was found, in a sentence; empty if the directory was not checked.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
         let worst = self.all.iter().map(|(severity, ..)| *severity).max();
         let verdict = match worst {
             None => "all is well",
             Some(Severity::Note) => "all is well; a start tidies up",
-            Some(Severity::Warning) => "a start goes on without what the warnings name",
+            Some(Severity::Warning) => "a start works, without the data that the warnings name",
             Some(Severity::Error) => "something is lost or broken",
         };
         let (count, bytes) = (self.partitions, self.to_read_bytes);
@@ -113,7 +113,11 @@ impl Doctor {
                 found.partitions += 1;
                 self.partition(&dir.join(&entry.name), &place, &points, &mut found)?;
             } else {
-                found.say(Severity::Warning, &entry.name, "no partition's directory; left alone");
+                found.say(
+                    Severity::Warning,
+                    &entry.name,
+                    "not the folder of a partition; left alone",
+                );
             }
         }
         Ok(found)
@@ -224,7 +228,7 @@ fn place_of(name: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, index.parse().ok()?))
 }
 
-/// Reads a segment through and tells where it is not what it should be.
+/// Reads a segment through and reports where it is not valid.
 fn check_segment(
     path: &Path,
     name: &str,
@@ -243,17 +247,22 @@ fn check_segment(
                 position += batch.size() as u64;
             }
             wrong => {
-                let why = wrong.map_or_else(|why| why, |_| "goes back in offsets".to_owned());
+                let why = wrong.map_or_else(
+                    |why| why,
+                    |_| "the batch's offset is lower than the one before".to_owned(),
+                );
                 let left = size - position;
                 let (severity, then) = match (expected.durable, expected.next) {
-                    (true, _) => (Severity::Error, "what lies there cannot be read".to_owned()),
+                    (true, _) => {
+                        (Severity::Error, "records from here on cannot be read".to_owned())
+                    }
                     (false, None) => (Severity::Warning, format!("a start cuts {left} bytes off")),
                     (false, Some(_)) => {
                         let then = "a start cuts it there and removes later segments";
                         (Severity::Error, then.to_owned())
                     }
                 };
-                let what = format!("at {position}, behind offset {end}: {why}; {then}");
+                let what = format!("at byte {position}, after offset {end}: {why}; {then}");
                 found.say(severity, name, what);
                 return Ok(());
             }
@@ -262,7 +271,7 @@ fn check_segment(
     Ok(())
 }
 
-/// The batch at a place of a log, or why there is none.
+/// The batch at a place of a log, or what is wrong there.
 fn batch_at<'a>(
     file: &dyn File,
     position: u64,
@@ -273,12 +282,12 @@ fn batch_at<'a>(
     buffer.clear();
     file.read_into(buffer, position, left.min(HEADER_BYTES))?;
     let length = match buffer.first_chunk::<HEADER_BYTES>().map(Batch::header_only) {
-        None => return Ok(Err("half a header".to_owned())),
+        None => return Ok(Err("incomplete batch header".to_owned())),
         Some(Err(error)) => return Ok(Err(error.to_string())),
         Some(Ok(header)) => header.size(),
     };
     if length > left || length > BATCH_BYTES_MAX {
-        return Ok(Err(format!("a batch of {length} bytes, of which {left} are there")));
+        return Ok(Err(format!("a batch of {length} bytes, but the file has only {left} more")));
     }
     buffer.clear();
     let mut at = 0;
@@ -289,7 +298,7 @@ fn batch_at<'a>(
     }
     Ok(match Batch::first(buffer) {
         Ok(batch) if batch.crc_is_right() => Ok(batch),
-        Ok(_) => Err("the checksum is wrong".to_owned()),
+        Ok(_) => Err("the batch's checksum is wrong".to_owned()),
         Err(error) => Err(error.to_string()),
     })
 }

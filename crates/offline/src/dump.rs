@@ -1,4 +1,4 @@
-//! `ottla dump`: what is in the files of a log, as `kafka-dump-log.sh` tells it.
+//! `ottla dump`: what is in the files of a log, as `kafka-dump-log.sh` prints it.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ pub struct Dump {
 /// Why a file cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// Which.
@@ -63,7 +63,7 @@ pub enum DumpError {
         /// What the system says.
         source: io::Error,
     },
-    /// Its name says nothing of what is in it.
+    /// Its name does not show which kind of file it is.
     #[error("{}: not a .log, .index, .timeindex, .txnindex, .snapshot or .checkpoint file", .0.display())]
     Kind(PathBuf),
     /// It is not what its name says.
@@ -90,7 +90,7 @@ pub(crate) struct Differences {
     pub order: Vec<(PathBuf, i64, i64)>,
     /// Offset in the time index, and the one found in the log.
     pub lost: Vec<(i64, i64)>,
-    /// Log; an offset and the one behind it. Also told where it is as it should be: of a log that
+    /// Log; an offset and the one after it. Also printed where it is not an error: of a log that
     /// does not begin at 0, and of a compacted one.
     pub gaps: Vec<(PathBuf, i64, i64)>,
 }
@@ -99,7 +99,7 @@ impl Dump {
     /// Shows the files, one after the other, and then where indexes differ from their logs.
     ///
     /// # Errors
-    /// A file cannot be read or is none of a log's.
+    /// A file cannot be read, or is not a file of a log.
     pub fn run(&self, out: &mut impl Write) -> Result<(), DumpError> {
         let mut differences = Differences::default();
         for path in &self.files {

@@ -84,7 +84,7 @@ fn check_index_size(
 ) -> Result<(), DumpError> {
     let broken = |why: String| Err(DumpError::Broken { path: path.to_owned(), why });
     if !size.is_multiple_of(entry) {
-        return broken(format!("{size} bytes are no whole entries of {entry} bytes"));
+        return broken(format!("{size} bytes are not a multiple of the entry size, {entry} bytes"));
     }
     if let Some(last) = last.filter(|last| *last < 0) {
         return broken(format!("its last entry lies {} before its first offset", -last));

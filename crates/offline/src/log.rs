@@ -57,7 +57,7 @@ pub(crate) fn dump_log(
             // Apache's tool leaves it at that, and ends well.
             let _ = writeln!(
                 io::stderr(),
-                "{name}: no batch of records begins here, so this is no log segment, or its first bytes are damaged; `ottla doctor --offline DIR` looks at a whole data directory"
+                "{name}: no record batch begins here: this is not a log segment, or its first bytes are damaged; `ottla doctor --offline DIR` looks at a whole data directory"
             );
         }
     }

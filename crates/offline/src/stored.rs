@@ -14,7 +14,7 @@ use ottla_records::Record;
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordDecoder {
-    /// Anybody's.
+    /// Records of no internal topic: shown as text.
     Text,
     /// `__consumer_offsets`.
     Groups,
@@ -140,19 +140,19 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
     if version >= 2 {
         json.field("currentStateTimestamp", |json| json.plain(it.current_state_timestamp));
     }
-    let member = |json: &mut Json, it: &MemberMetadata| {
-        json.field("memberId", |json| json.string(&it.member_id));
+    let member = |json: &mut Json, member: &MemberMetadata| {
+        json.field("memberId", |json| json.string(&member.member_id));
         if version >= 3 {
-            let instance = it.group_instance_id.as_ref();
+            let instance = member.group_instance_id.as_ref();
             json.field("groupInstanceId", |json| json.nullable(instance, text));
         }
-        json.field("clientId", |json| json.string(&it.client_id));
-        json.field("clientHost", |json| json.string(&it.client_host));
+        json.field("clientId", |json| json.string(&member.client_id));
+        json.field("clientHost", |json| json.string(&member.client_host));
         if version >= 1 {
-            json.field("rebalanceTimeout", |json| json.plain(it.rebalance_timeout));
+            json.field("rebalanceTimeout", |json| json.plain(member.rebalance_timeout));
         }
-        json.field("sessionTimeout", |json| json.plain(it.session_timeout));
-        let (wishes, given) = (it.subscription.clone(), it.assignment.clone());
+        json.field("sessionTimeout", |json| json.plain(member.session_timeout));
+        let (wishes, given) = (member.subscription.clone(), member.assignment.clone());
         json.field("subscription", |json| {
             versioned_json::<ConsumerProtocolSubscription>(wishes, json)
         });
@@ -163,7 +163,7 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
     });
 }
 
-/// A message behind its version, or its bytes if it is none.
+/// A message behind its version, or its bytes if they cannot be decoded.
 fn versioned_json<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
     let read = || {
         let (version, mut d) = decode_value(bytes.clone())?;

@@ -1,5 +1,5 @@
-//! Work that must not run where records are served: a partition rings, a lane of its data directory
-//! does it.
+//! Background work of partitions, which must not run on serving threads: a partition rings, and a
+//! lane of its data directory does the work.
 
 use ottla_clock::{Lane, Ring, Share};
 use ottla_locks::Mutex;
@@ -7,37 +7,51 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::owner::Needs;
-use crate::partition::Partition;
+
+/// What rings: a partition. This room does not know what that is, for a partition holds its bells.
+pub(crate) trait Ringer: Clone + Send + 'static {
+    /// The share of its data directory.
+    fn share(&self) -> Share;
+
+    /// What it has rung for.
+    fn rung(&self) -> &Rung;
+
+    /// Makes it durable, on this thread.
+    fn make_durable(&self);
+}
 
 /// The bells of one node.
 #[derive(Debug)]
-pub(crate) struct Bells {
+pub(crate) struct Bells<P> {
     /// Of each data directory, in their order.
-    directories: Vec<DirectoryBells>,
-    /// Where partitions are made durable, from when on a keeper runs.
+    directories: Vec<DirectoryBells<P>>,
+    /// Where partitions are made durable, from when on a keeper runs; set once, under `early`.
     syncing: OnceLock<Lane>,
-    /// Those that rang to be made durable before that.
-    early: Mutex<Vec<Partition>>,
+    /// Guards those that rang to be made durable before that.
+    early: Mutex<Vec<P>>,
 }
 
 /// The bells of one data directory.
-#[derive(Debug, Default)]
-pub(crate) struct DirectoryBells {
+#[derive(Debug)]
+pub(crate) struct DirectoryBells<P> {
     /// Recovery points are far behind.
-    pub flush: Bell,
+    pub flush: Bell<P>,
     /// Cache windows are.
-    pub trim: Bell,
-    /// Has anything changed since this was last asked?
+    pub trim: Bell<P>,
+    /// Has anything changed since it was last read? It is cleared before the changes are handled: a
+    /// change in between sets it again.
     changed: AtomicBool,
 }
 
-/// Which bells a partition has rung without an answer yet.
+/// Which bells a partition has rung without an answer yet. Each is taken back before its work
+/// begins: what needs it while that runs rings again.
 #[derive(Debug, Default)]
 pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
-    /// Is a thread making it durable?
+    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks
+    /// again at its end.
     syncing: AtomicBool,
 }
 
@@ -62,16 +76,20 @@ impl Rung {
     }
 }
 
-impl DirectoryBells {
+impl<P> DirectoryBells<P> {
+    fn new() -> Self {
+        Self { flush: Bell::new(), trim: Bell::new(), changed: AtomicBool::new(false) }
+    }
+
     /// Something has changed, or is still to be written down.
     pub(crate) fn set_changed(&self) {
-        // Only looked at as a rule: all who append share it.
+        // Only read as a rule: all appends share it.
         if !self.changed.load(Ordering::Relaxed) {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Has anything changed that [`DirectoryBells::take_changed`] has not said yet?
+    /// Has anything changed since the last [`DirectoryBells::take_changed`]?
     pub(crate) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
     }
@@ -82,19 +100,19 @@ impl DirectoryBells {
     }
 }
 
-impl Bells {
+impl<P: Ringer> Bells<P> {
     pub(crate) fn new(directories: usize) -> Self {
-        let directories = (0..directories).map(|_| DirectoryBells::default()).collect();
+        let directories = (0..directories).map(|_| DirectoryBells::new()).collect();
         Self { directories, syncing: OnceLock::new(), early: Mutex::default() }
     }
 
     /// The bells of the data directory of this number.
-    pub(crate) fn of(&self, directory: Share) -> &DirectoryBells {
+    pub(crate) fn of(&self, directory: Share) -> &DirectoryBells<P> {
         &self.directories[directory.0]
     }
 
-    /// Has done what the partition needs. It may hold its owner's lock.
-    pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
+    /// Starts the work that the partition needs. The caller may hold its owner's lock.
+    pub(crate) fn ring(&self, partition: &P, needs: Needs) {
         let (directory, rung) = (self.of(partition.share()), partition.rung());
         directory.set_changed();
         if needs.sync && !rung.sync.swap(true, Ordering::AcqRel) {
@@ -112,7 +130,7 @@ impl Bells {
     }
 
     /// At most one such job of a partition waits, as it rings only once until it is answered.
-    fn sync(&self, partition: Partition) {
+    fn sync(&self, partition: P) {
         if self.syncing.get().is_none() {
             let mut early = self.early.lock();
             // The lane is set while this lock is held.
@@ -122,7 +140,7 @@ impl Bells {
             }
         }
         if let Some(lane) = self.syncing.get() {
-            lane.start(partition.share(), move || make_durable(&partition));
+            lane.start(partition.share(), move || partition.make_durable());
         }
     }
 
@@ -137,21 +155,21 @@ impl Bells {
     }
 }
 
-fn make_durable(partition: &Partition) {
-    if let Err(error) = partition.sync() {
-        partition.trouble(&error, "records cannot be made durable");
-    }
-}
-
 /// One bell: the partitions that have rung, and the task that answers.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    waiting: Mutex<Vec<Partition>>,
+#[derive(Debug)]
+pub(crate) struct Bell<P> {
+    /// Guards those that have rung and are not answered yet.
+    waiting: Mutex<Vec<P>>,
+    /// The task that answers; set once. Those that rang before wait for its first round.
     ring: OnceLock<Ring>,
 }
 
-impl Bell {
-    fn ring(&self, partition: Partition) {
+impl<P> Bell<P> {
+    const fn new() -> Self {
+        Self { waiting: Mutex::new(Vec::new()), ring: OnceLock::new() }
+    }
+
+    fn ring(&self, partition: P) {
         self.waiting.lock().push(partition);
         if let Some(ring) = self.ring.get() {
             ring.ring();
@@ -166,7 +184,7 @@ impl Bell {
     }
 
     /// The partitions that have rung.
-    pub(crate) fn take(&self) -> Vec<Partition> {
+    pub(crate) fn take(&self) -> Vec<P> {
         std::mem::take(&mut *self.waiting.lock())
     }
 }

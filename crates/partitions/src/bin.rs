@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ottla_storage::Retired;
 
-/// The files of one data directory that are to be removed.
+/// The files of one data directory that are to be removed, and when. The lock guards the list;
+/// files are removed without it.
 #[derive(Debug, Default)]
 pub(crate) struct Bin(Mutex<VecDeque<(Duration, Retired)>>);
 
@@ -20,7 +21,10 @@ impl Bin {
     pub(crate) fn empty(&self, now: Duration) {
         for retired in self.due(now) {
             if let Err(error) = retired.remove() {
-                tracing::warn!(%error, "files of a deleted segment cannot be removed");
+                tracing::warn!(
+                    %error,
+                    "files of a deleted segment cannot be removed; the next start removes them"
+                );
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What a start has to know of each log, written down in every data directory: up to where it is
-//! committed, where it starts, and from where on it is to be recovered.
+//! The checkpoint files of every data directory: high watermarks, log start offsets and recovery
+//! points, which a start needs.
 //!
-//! A file is replaced only when it would say something else than it was last made to say, so a
-//! node on which nothing moves writes nothing. What could not be written is due again.
+//! A file is replaced only when its content would differ from the last one that was written, so
+//! an idle node writes nothing. A write that failed is due again.
 
 use ottla_locks::Mutex;
 use std::sync::{Arc, Weak};
@@ -10,14 +10,17 @@ use std::sync::{Arc, Weak};
 use ottla_storage::{DataDir, OffsetCheckpoint, StorageError};
 use ottla_types::{NO_OFFSET, Offset};
 
+use crate::dir::Dir;
+use crate::index::Index;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Index, Partitions};
+use crate::partitions::Partitions;
 
 /// How much may be unflushed in all logs of one directory together, in bytes: what recovery has to
 /// read of each disk.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
-/// What the files of one directory were last made to say.
+/// What the files of one directory were last made to say. Each lock guards one file and what is
+/// known of it, and is held while the file is written: no older content follows a newer one.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenCheckpoints {
     high_watermarks: Mutex<CheckpointContent>,
@@ -25,10 +28,10 @@ pub(crate) struct WrittenCheckpoints {
     recovery_points: Mutex<CheckpointContent>,
 }
 
-/// What one file says; by default that is not known.
+/// The content of one file; by default it is unknown.
 #[derive(Debug, Default)]
 struct CheckpointContent {
-    /// Of which set of partitions.
+    /// The set of partitions that it is of.
     of: Weak<Index>,
     /// The offset of each, in the order of the set; -1 of those that are not in the file.
     offsets: Vec<Offset>,
@@ -61,14 +64,15 @@ impl Partitions {
         }
     }
 
-    /// Takes note of how writing checkpoints went.
+    /// Handles the outcome of writing checkpoints.
     fn written_down(&self, dir: &Dir, done: Result<(), StorageError>) {
         let Err(error) = done else { return };
         // Nothing else may ever change: what is not written must be due all the same.
         self.bells().of(dir.share).set_changed();
-        // On a full disk appends fail too, and that is told.
+        // On a full disk appends fail too, and they log it.
         if !error.is_shortage() {
-            tracing::error!(directory = %dir.dir.path().display(), %error, "checkpoint file cannot be written");
+            let directory = dir.dir.path().display();
+            tracing::error!(%directory, %error, "checkpoint file cannot be written; retrying");
         }
     }
 
@@ -106,7 +110,7 @@ impl Partitions {
         offset: impl Fn(&Partition) -> Option<Offset>,
         put: impl FnOnce(&DataDir, &OffsetCheckpoint) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        // Held to the end: nobody else may write the same file meanwhile.
+        // Held to the end: no other thread may write the same file meanwhile.
         let mut said = said.lock();
         let all = self.index();
         let is_here = |it: &Partition| it.directory() == dir.id;

@@ -1,8 +1,8 @@
-//! What looks after logs, so that those that serve never wait for a disk: tasks on lanes.
+//! The upkeep of logs, so that serving threads never wait for a disk: tasks on lanes.
 //!
 //! | work | comes | does |
 //! |---|---|---|
-//! | sync | at once when a producer waits for durability | one fsync for all who wait |
+//! | sync | at once when a producer waits for durability | one fsync for all producers that wait |
 //! | window | every few megabytes written | early write-back, lets go of old pages, reserves room |
 //! | upkeep | every 64 MB of a log, and each second | flushes, checkpoints, retention, unlinking |
 //! | cleaner | when a compacted log is dirty enough | compaction |
@@ -19,9 +19,10 @@ use ottla_clock::{Clock, Next, Share, Task};
 use ottla_types::TopicPartition;
 
 use crate::cleaner::Cleaners;
+use crate::dir::Dir;
 use crate::owner::Needs;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Partitions};
+use crate::partitions::Partitions;
 
 /// How often the upkeep of a directory looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// its journal, and appends may have to wait for that.
 const FLUSH_APART: Duration = Duration::from_millis(100);
 
-/// How logs are looked after. Asked for anew each time, so that a change takes effect.
+/// How logs are kept up. Read each time, so that a change takes effect.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
     /// How often segments to delete are looked for (`log.retention.check.interval.ms`).
@@ -69,20 +70,20 @@ impl Default for KeeperSettings {
     }
 }
 
-/// Says how logs are to be looked after now.
+/// Returns the settings of the upkeep that are in force now.
 pub type KeeperSettingsSource = Arc<dyn Fn() -> KeeperSettings + Send + Sync>;
 
-/// Logs are looked after until it is stopped.
+/// Runs the upkeep of logs until it is stopped.
 #[derive(Debug)]
 pub struct Keeper {
     partitions: Arc<Partitions>,
 }
 
 impl Keeper {
-    /// Starts what looks after the logs, on the lanes of the partitions.
+    /// Starts the upkeep of the logs, on the lanes of the partitions.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(
         partitions: &Arc<Partitions>,
         clock: &Clock,
@@ -93,9 +94,9 @@ impl Keeper {
         bells.start_syncing(&lanes.sync);
         for share in partitions.dirs.iter().map(|dir| dir.share) {
             let bells = bells.of(share);
-            let task = window(share, Arc::clone(partitions), Arc::clone(&ask));
+            let task = window_task(share, Arc::clone(partitions), Arc::clone(&ask));
             bells.trim.answer_by(lanes.upkeep.start_task(share, task));
-            let task = upkeep(share, Arc::clone(partitions), clock.clone(), Arc::clone(&ask));
+            let task = upkeep_task(share, Arc::clone(partitions), clock.clone(), Arc::clone(&ask));
             bells.flush.answer_by(lanes.upkeep.start_task(share, task));
         }
         let count = ask().cleaners;
@@ -115,7 +116,7 @@ impl Keeper {
 }
 
 /// Keeps the cache windows of a directory.
-fn window(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task {
+fn window_task(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task {
     Task::new("window", move || {
         let rung = all.bells().of(share).trim.take();
         if !rung.is_empty() {
@@ -127,7 +128,12 @@ fn window(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task
 }
 
 /// Keeps the files of a directory.
-fn upkeep(share: Share, all: Arc<Partitions>, clock: Clock, ask: KeeperSettingsSource) -> Task {
+fn upkeep_task(
+    share: Share,
+    all: Arc<Partitions>,
+    clock: Clock,
+    ask: KeeperSettingsSource,
+) -> Task {
     let (mut checkpointed, mut retained) = (clock.monotonic(), clock.monotonic());
     let mut late = Late::default();
     Task::new("upkeep", move || {
@@ -160,13 +166,15 @@ struct Late(BTreeMap<TopicPartition, (Duration, Partition)>);
 impl Late {
     fn look(&mut self, all: &Partitions, dir: &Dir, now: Duration) {
         if all.bells().of(dir.share).has_changed() {
-            all.each(|it| {
-                if it.directory() != dir.id {
+            all.each(|partition| {
+                if partition.directory() != dir.id {
                     return;
                 }
-                if let Some(after) = it.undurable_ms() {
+                if let Some(after) = partition.undurable_ms() {
                     let due = now + Duration::from_millis(after);
-                    self.0.entry(it.name().clone()).or_insert_with(|| (due, it.clone()));
+                    self.0
+                        .entry(partition.name().clone())
+                        .or_insert_with(|| (due, partition.clone()));
                 }
             });
         }
@@ -186,7 +194,7 @@ impl Partitions {
     pub(crate) fn flush(&self, partitions: &[Partition]) -> bool {
         for partition in partitions {
             if let Err(error) = partition.flush() {
-                partition.trouble(&error, "cannot be made durable");
+                partition.trouble(&error, "log cannot be flushed");
             }
         }
         !partitions.is_empty()

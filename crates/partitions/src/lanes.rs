@@ -1,5 +1,5 @@
 //! The lanes of a node's partitions. Each has a share per data directory: a disk that hangs takes
-//! the threads of its own shares, and nothing of the other directories waits for it.
+//! the threads of its own shares, and the other directories do not wait for it.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ottla_clock::{Clock, Lane, LaneRules, Priority, Share};
 
 /// How many logs of one directory are made durable at once.
 const SYNCS_MAX: usize = 4;
-/// How many tasks look after one directory: flushing and trimming.
+/// How many tasks one directory has: flushing and trimming.
 const TASKS: usize = 2;
 /// How many reads of one directory wait for its disk at once.
 const READS_MAX: usize = 16;
@@ -16,7 +16,7 @@ const READS_MAX: usize = 16;
 /// Where partitions wait for disks.
 #[derive(Clone, Debug)]
 pub struct Lanes {
-    /// One fsync for all who wait for a partition.
+    /// One fsync for all requests that wait for a partition.
     pub(crate) sync: Lane,
     /// Flushes, checkpoints, retention, unlinking; cache windows.
     pub(crate) upkeep: Lane,
@@ -61,8 +61,7 @@ impl Lanes {
         }
     }
 
-    /// From now on what waits for the disk of the directory of this number takes so long in a
-    /// simulation; a random time again, with `None`.
+    /// Sets how long the disk of a directory takes in a simulation; `None` is a random time again.
     pub fn set_latency(&self, directory: Share, latency: Option<Duration>) {
         self.upkeep.set_latency(directory, latency);
     }

@@ -10,6 +10,8 @@ mod bells;
 mod bin;
 mod checkpoints;
 mod cleaner;
+mod dir;
+mod index;
 mod inspect;
 mod keeper;
 mod lanes;
@@ -28,6 +30,7 @@ mod times;
 mod trouble;
 mod upkeep;
 
+pub use dir::Directory;
 pub use inspect::{Effort, Inspected, claims_compression};
 pub use keeper::{Keeper, KeeperSettings, KeeperSettingsSource};
 pub use lanes::Lanes;
@@ -35,9 +38,9 @@ pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
 pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
 pub use partition::{Partition, Waited};
-pub use partitions::{Assigned, Directory, Partitions};
+pub use partitions::{Assigned, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
-pub use reading::{Isolation, PartitionRead, ReadRefused};
+pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 pub use rules::{PartitionRules, TimestampKind};
 
 pub use ottla_replication::Assignment;

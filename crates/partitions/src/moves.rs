@@ -1,18 +1,19 @@
 //! A partition moves from one data directory to another while it is written and read (KIP-113).
 //!
 //! Its log is copied, then what has come meanwhile, until little is left; that little is copied
-//! while writers wait, and the copy takes the log's place. Nobody is refused, nothing is lost: up
-//! to the last step the old folder is the truth, and after it the two hold the same.
+//! while writers wait, and the copy takes the log's place. No request is refused and no record
+//! lost: up to the last step the old folder is the truth, and after it the two hold the same.
 
 use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
+use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
+use crate::dir::{Dir, remove_folder};
 use crate::partition::{Home, Partition};
-use crate::partitions::{Dir, Partitions, remove_folder};
+use crate::partitions::Partitions;
 
 /// What writers wait for is to be no more than this.
 const REST_BYTES: u64 = 4 << 20;
@@ -67,7 +68,7 @@ impl Partitions {
         let partition = self.find(&place.topic, place.partition).ok_or(MoveRefused::NoPartition)?;
         let mut moves = self.lock_moves();
         if partition.directory() == dir.id {
-            // Whatever was under way is called off.
+            // A move that was under way is cancelled.
             moves.remove(place);
             return Ok(false);
         }
@@ -101,7 +102,9 @@ impl Partitions {
     /// directory before it is the one that counts, and `pace` is called with the bytes copied.
     ///
     /// # Errors
-    /// One of the two disks fails, or the cluster cannot be told; the partition stays where it was.
+    /// One of the two disks fails, or the controller does not confirm; the partition stays where it
+    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it
+    /// the next start knows that the move goes on ([`Partitions::interrupted_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,
@@ -115,13 +118,18 @@ impl Partitions {
             self.lock_moves().remove(place);
             return Ok(());
         };
-        partition.set_moving(true);
-        // Whoever is at its segments ends first, and begins nothing new.
+        partition.begin_move();
+        // Running retention and cleaning end first, and begin no new work.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
         let done = self.copy_and_replace(&partition, target, tell, pace);
-        partition.set_moving(false);
+        partition.end_move();
+        if matches!(done, Err(StorageError::Stopped)) {
+            return done;
+        }
         if done.is_err() {
-            let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
+            let files = self
+                .dir(target)
+                .map(|dir| (dir.dir.files(), future_replica_folder(dir, &partition)));
             if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
                 // What is left of it is removed at the next start, too.
                 let _ = files.remove_dir(&folder);
@@ -174,9 +182,9 @@ impl Partitions {
             return Err(StorageError::Failed);
         };
         let old = partition.folder();
-        let future = future(dir, partition);
-        let from = (Arc::clone(source.dir.files()), old.clone());
-        let to = (Arc::clone(dir.dir.files()), future.clone());
+        let future = future_replica_folder(dir, partition);
+        let from = LogFolder { files: Arc::clone(source.dir.files()), folder: old.clone() };
+        let to = LogFolder { files: Arc::clone(dir.dir.files()), folder: future.clone() };
         let mut copy = LogCopy::begin(from, to)?;
         let mut copied = 0;
         for _ in 0..ROUNDS_MAX {
@@ -184,7 +192,7 @@ impl Partitions {
                 copied += bytes;
                 let mut moves = self.lock_moves();
                 let is_wanted = moves.get_mut(place).filter(|it| it.directory == target);
-                // Called off, or sent elsewhere meanwhile.
+                // The move was cancelled, or has another target meanwhile.
                 is_wanted.ok_or(StorageError::Failed)?.copied_bytes = copied;
                 drop(moves);
                 pace(bytes)
@@ -236,7 +244,12 @@ impl Partitions {
         self.take_along(place, source, dir)?;
         // The new one is written down before the old one goes.
         self.checkpoint()?;
-        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "partition moved to another data directory");
+        tracing::info!(
+            partition = %place,
+            from = %old.display(),
+            to = %folder.display(),
+            "partition moved to another data directory"
+        );
         remove_folder(&**source.dir.files(), &old, partition.topic_id())
     }
 
@@ -254,6 +267,6 @@ impl Partitions {
 }
 
 /// Where a partition is made ready that is to move into a directory.
-fn future(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
+fn future_replica_folder(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
     dir.dir.future_folder(partition.name(), partition.topic_id())
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
 use ottla_types::{Bug, Uuid, is_planted};
 
+use crate::dir::Dir;
 use crate::numbers::TopicFlow;
 use crate::owner::Owner;
 use crate::partition::{Home, Partition};
-use crate::partitions::{Assigned, Dir, Partitions};
+use crate::partitions::{Assigned, Partitions};
 
 /// Up to how many partitions are opened by one thread.
 const OPENED_ALONE_MAX: usize = 16;
@@ -42,7 +43,7 @@ impl Partitions {
         self.each(|it| *held.entry(it.directory()).or_default() += 1);
         let mut home = |assigned: &Assigned| {
             let has = |dir: &&Dir| dir.dir.files().exists(&dir.dir.folder(&assigned.place));
-            // The metadata was told before the new folder was the one that counts.
+            // The metadata had the move before the new folder was the valid one.
             let there = self.dirs.iter().filter(has).find(|dir| dir.id == assigned.directory);
             let there = there.or_else(|| self.dirs.iter().find(has));
             let emptiest = || {
@@ -63,11 +64,14 @@ impl Partitions {
     }
 
     fn open(&self, assigned: &Assigned, home: &Dir) -> Result<Partition, StorageError> {
+        if home.trouble.has_failed() {
+            return Err(StorageError::Failed);
+        }
         let place = &assigned.place;
         let (folder, files) = (home.dir.folder(place), home.dir.files());
         self.set_twins_aside(place, home)?;
         let known = match PartitionMetadata::read(&**files, &folder) {
-            // Whatever it said, it did not say that it is this topic's.
+            // The file of a new topic is corrupt: it cannot be this topic's.
             Err(StorageError::Corrupt { .. }) if self.is_news(assigned) => None,
             read => read?.map(|known| known.topic_id),
         };

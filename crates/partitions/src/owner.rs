@@ -1,4 +1,4 @@
-//! The one writer of a partition; a turn of it runs on the thread of whoever asks.
+//! The one writer of a partition; a turn of it runs on the caller's thread.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::rules::{PartitionRules, TimestampKind};
 pub struct AppendedBatch {
     /// The offset of its first record.
     pub base_offset: Offset,
-    /// The offset behind its last record.
+    /// The offset after its last record.
     pub end: Offset,
     /// The append time of its records, in milliseconds; -1 if they have their own. Of a batch that
     /// was there already, its newest timestamp.
@@ -42,6 +42,20 @@ pub struct Terms {
     pub guard: Option<Guard>,
 }
 
+impl Terms {
+    /// Those of a batch that is acknowledged when all replicas in sync have it (acks=all).
+    #[must_use]
+    pub const fn for_all(now_ms: TimestampMs) -> Self {
+        Self { now_ms, for_all: true, zstd_allowed: true, guard: None }
+    }
+
+    /// Those of a batch that is acknowledged when the leader has it (acks=1).
+    #[must_use]
+    pub const fn for_leader(now_ms: TimestampMs) -> Self {
+        Self { for_all: false, ..Self::for_all(now_ms) }
+    }
+}
+
 /// Where a batch went, or why it was not appended.
 pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
 
@@ -61,10 +75,10 @@ pub enum AppendRefusal {
     #[error(transparent)]
     Append(AppendError),
     /// It would begin a transaction that the coordinator does not know of.
-    #[error("the transaction is not known to go on in this partition")]
+    #[error("the transaction coordinator knows no ongoing transaction in this partition")]
     Unverified,
     /// A newer coordinator has written a marker.
-    #[error("the marker comes from a coordinator that is none any more")]
+    #[error("a newer transaction coordinator has already written to this partition")]
     CoordinatorFenced,
     /// The disk fails.
     #[error(transparent)]
@@ -95,8 +109,8 @@ impl AppendRefusal {
         }
     }
 
-    /// Does the log's start offset stand beside the error? As in Kafka, with those that are found
-    /// while the batch is appended.
+    /// Does the answer have the log's start offset beside the error? As in Kafka, with those that
+    /// are found while the batch is appended.
     #[must_use]
     pub const fn tells_log_start(&self) -> bool {
         match self {
@@ -124,7 +138,7 @@ pub(crate) struct Owner {
     leader: Option<Leader>,
     assignment: Assignment,
     rules: PartitionRules,
-    /// Where the watermark stood when the log was opened.
+    /// The high watermark when the log was opened.
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
@@ -181,7 +195,8 @@ impl Owner {
     fn ends(&self) -> Ends {
         let log_start = self.log.log_start();
         let replicated = self.leader.as_ref().map_or(self.watermark, Leader::watermark);
-        // Where durability was chosen, nobody sees what a power cut could take back.
+        // With `flush.messages` or `flush.ms` set, readers see no record that a power cut could
+        // undo.
         let visible =
             if self.rules.is_durable() { replicated.min(self.log.durable()) } else { replicated };
         // What was deleted need not have been durable.
@@ -227,7 +242,7 @@ impl Owner {
         &self.rules
     }
 
-    /// What the log needs now that somebody else must do for it.
+    /// The background work that the log needs now.
     pub(crate) fn needs(&mut self) -> Needs {
         let written = self.log.written_bytes();
         let trim = written - self.trimmed >= TRIM_EVERY_BYTES;
@@ -406,7 +421,7 @@ impl Owner {
         Stamp { leader_epoch: self.assignment.leader_epoch, append_time, max_timestamp: None }
     }
 
-    /// What is said of a batch of so many bytes that the log took.
+    /// The outcome of a batch of so many bytes that was appended.
     fn said(&self, appended: ottla_storage::Appended, bytes: usize) -> AppendedBatch {
         self.flow.appended(bytes, appended.end - appended.base_offset);
         AppendedBatch {

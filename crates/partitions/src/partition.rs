@@ -17,13 +17,13 @@ use ottla_types::{
     TopicPartition, Uuid, is_planted,
 };
 
-use crate::bells::{Bells, Rung};
+use crate::bells::{Bells, Ringer, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
 use crate::numbers::{DiskTimes, TopicFlow};
 use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
-use crate::reading::{Isolation, PartitionRead, ReadRefused};
+use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
 
@@ -47,23 +47,30 @@ pub struct Partition(Arc<PartitionInner>);
 struct PartitionInner {
     place: TopicPartition,
     topic_id: Uuid,
+    /// Replaced as a whole when it moves, in a turn of the owner.
     home: ArcSwap<Home>,
-    /// The number of the directory it lies in. Changes with its home; one who sees the old number
+    /// The number of the directory it lies in. Changes with its home; a caller with the old number
     /// has work done by the threads of another disk, once.
     share: AtomicUsize,
+    /// Replaced in the same turn; who reads the old one reads files that hold the same.
     view: ArcSwap<LogView>,
     progress: Arc<Progress>,
+    /// Guards the owner: one turn at a time, publishing included. `None` once it is closed.
     owner: Mutex<Option<Owner>>,
-    bells: Arc<Bells>,
+    bells: Arc<Bells<Partition>>,
     rung: Rung,
     flow: Arc<TopicFlow>,
-    /// Is it being copied to another directory? Then no segment is removed or written anew.
+    /// Is it being copied to another directory? Then no segment is removed or rewritten. The move
+    /// sets it and then passes through `cleaning` and `upkeep`: a holder of one of them has seen
+    /// it, or the move waits for it.
     moving: AtomicBool,
-    /// Has the topic a codec of its own?
+    /// Has the topic a codec of its own? A batch that comes while that changes is read through in
+    /// vain, or in the owner's turn.
     repacks: AtomicBool,
-    /// Whoever changes the files of closed segments does so alone.
+    /// Guards the files of closed segments: one who changes them at a time. Taken after `cleaning`,
+    /// and before the owner's lock.
     upkeep: Mutex<()>,
-    /// Whoever writes segments anew does so alone.
+    /// Guards compaction: one cleaner at a time.
     cleaning: Mutex<()>,
 }
 
@@ -87,13 +94,14 @@ impl fmt::Debug for Partition {
     }
 }
 
+/// What it is and where it lies. None of this takes the owner's lock.
 impl Partition {
     pub(crate) fn new(
         place: TopicPartition,
         topic_id: Uuid,
         home: Home,
         mut owner: Owner,
-        bells: Arc<Bells>,
+        bells: Arc<Bells<Self>>,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.settle());
@@ -163,9 +171,10 @@ impl Partition {
         Arc::clone(&self.0.home.load().disk)
     }
 
-    /// So many bytes of it go to a consumer.
-    pub fn count_fetched(&self, bytes: usize) {
-        self.0.flow.fetched(bytes);
+    /// How many bytes its segments have.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.0.view.load().size_bytes()
     }
 
     /// Is it on its way to another directory?
@@ -173,161 +182,20 @@ impl Partition {
     pub fn is_moving(&self) -> bool {
         self.0.moving.load(Ordering::Acquire)
     }
+}
 
-    pub(crate) fn set_moving(&self, is_moving: bool) {
-        self.0.moving.store(is_moving, Ordering::Release);
-    }
-
-    /// Puts another log in the place of this one, which holds the same and lies elsewhere. Whoever
-    /// writes waits meanwhile, and finds the new one; so does whoever reads next.
-    pub(crate) fn replace(
-        &self,
-        make: impl FnOnce(&mut Owner) -> Result<(Log, Home), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.turn(StorageError::Failed, |owner| {
-            let (log, home) = make(owner)?;
-            self.0.view.store(Arc::new(log.view()));
-            self.0.share.store(home.share.0, Ordering::Relaxed);
-            self.0.home.store(Arc::new(home));
-            owner.log = log;
-            Ok(())
-        })
-    }
-
-    /// How far it has come.
-    #[must_use]
-    pub fn ends(&self) -> Ends {
-        self.0.progress.ends()
-    }
-
-    /// To be waited for.
-    #[must_use]
-    pub fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.0.progress)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Owner>> {
-        self.0.owner.lock()
-    }
-
-    /// Runs a turn of the owner, then publishes the new ends and rings for what it needs.
-    pub(crate) fn turn<T, E>(
-        &self,
-        closed: E,
-        turn: impl FnOnce(&mut Owner) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut owner = self.lock();
-        let Some(owner) = owner.as_mut() else { return Err(closed) };
-        let done = turn(owner);
-        let needs = owner.needs();
-        self.0.progress.publish(owner.settle());
-        self.0.bells.ring(self, needs);
-        done
-    }
-
-    /// The disk has not done what it should.
-    pub(crate) fn trouble(&self, error: &StorageError, what: &str) {
-        self.0.home.load().trouble.tell(&self.0.place, error, what);
-    }
-
-    /// Looks at the owner; `None` if there is none any more.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Owner) -> T) -> Option<T> {
-        self.lock().as_ref().map(look)
-    }
-
-    pub(crate) fn rung(&self) -> &Rung {
-        &self.0.rung
-    }
-
-    pub(crate) fn view(&self) -> Arc<LogView> {
-        self.0.view.load_full()
-    }
-
-    pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
-        self.0.upkeep.lock()
-    }
-
-    pub(crate) fn try_upkeep(&self) -> Option<MutexGuard<'_, ()>> {
-        self.0.upkeep.try_lock()
-    }
-
-    pub(crate) fn begin_cleaning(&self) -> MutexGuard<'_, ()> {
-        self.0.cleaning.lock()
-    }
-
-    /// Ends it for good; nobody touches its folder while the guards are held, nor later.
-    pub(crate) fn retire(&self) -> [MutexGuard<'_, ()>; 2] {
-        drop(self.take_owner());
-        [self.begin_cleaning(), self.begin_upkeep()]
-    }
-
-    pub(crate) fn take_owner(&self) -> Option<Owner> {
-        let owner = self.lock().take();
-        if owner.is_some() {
-            self.0.progress.publish(Ends { leading: false, ..self.ends() });
-        }
-        owner
-    }
-
-    pub(crate) fn assign(
-        &self,
-        assignment: Assignment,
-        rules: PartitionRules,
-    ) -> Result<(), StorageError> {
-        self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
-        self.turn(StorageError::Failed, |owner| {
-            owner.assign(assignment, rules);
-            Ok(())
-        })
-    }
-
-    pub(crate) fn recovery_point(&self) -> Option<Offset> {
-        self.lock().as_ref().map(|owner| owner.log.recovery_point())
-    }
-
-    /// What its topic's settings mean to it.
-    #[must_use]
-    pub fn rules(&self) -> PartitionRules {
-        self.lock().as_ref().map(|owner| owner.rules().clone()).unwrap_or_default()
-    }
-
-    /// The leader, or -1.
-    #[must_use]
-    pub fn leader(&self) -> NodeId {
-        self.lock().as_ref().map_or(-1, |owner| owner.assignment().leader)
-    }
-
-    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
-    ///
-    /// # Errors
-    /// It means another.
-    pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
-        self.ends().fence(epoch)
-    }
-
+/// What appends. Each call takes the owner's lock for one turn, on the thread of its caller; but
+/// for the disk's own write none waits for a disk.
+impl Partition {
     /// Checks a produced batch and appends it, on this thread.
     ///
     /// # Errors
     /// It breaks a rule, the partition is led elsewhere, or the disk fails; nothing was written.
-    pub fn append(
-        &self,
-        batch: &Bytes,
-        now_ms: TimestampMs,
-        for_all: bool,
-        zstd_allowed: bool,
-    ) -> AppendResult {
-        self.append_on(batch, &Terms { now_ms, for_all, zstd_allowed, guard: None })
-    }
-
-    /// As [`Partition::append`], also for batches of transactions.
-    ///
-    /// # Errors
-    /// See there.
-    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> AppendResult {
+    pub fn append(&self, batch: &Bytes, terms: &Terms) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, None))
     }
 
-    /// As [`Partition::append_on`], of a batch that was read through before; it is not read again.
+    /// As [`Partition::append`], of a batch that was read through before; it is not read again.
     ///
     /// # Errors
     /// See there.
@@ -338,11 +206,6 @@ impl Partition {
         inspected: Inspected,
     ) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, Some(inspected)))
-    }
-
-    /// Are batches stored in another codec than they may come in?
-    pub(crate) fn repacks(&self) -> bool {
-        self.0.repacks.load(Ordering::Relaxed)
     }
 
     /// Appends batches that came together, in one write; `None` if there is something to say about
@@ -356,17 +219,10 @@ impl Partition {
         match self.turn(StorageError::Failed, |owner| owner.append_together(all, terms)) {
             Ok(appended) => appended.inspect(|_| home.trouble.end_shortage()),
             Err(error) => {
-                self.trouble(&error, "an append failed");
+                self.trouble(&error, "append failed");
                 None
             }
         }
-    }
-
-    /// Could a coordinator append here now, as far as can be told without writing?
-    #[must_use]
-    pub fn accepts_own(&self) -> bool {
-        !self.0.home.load().trouble.has_failed()
-            && self.peek(|owner| owner.may_write_own().is_ok()).unwrap_or(false)
     }
 
     /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
@@ -386,6 +242,13 @@ impl Partition {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
+    /// Could a coordinator append here now, as far as is known without writing?
+    #[must_use]
+    pub fn accepts_own(&self) -> bool {
+        !self.0.home.load().trouble.has_failed()
+            && self.peek(|owner| owner.may_write_own().is_ok()).unwrap_or(false)
+    }
+
     /// Could [`Partition::end_transaction`] be called with this?
     ///
     /// # Errors
@@ -401,6 +264,11 @@ impl Partition {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
     }
 
+    /// Are batches stored in another codec than they may come in?
+    pub(crate) fn repacks(&self) -> bool {
+        self.0.repacks.load(Ordering::Relaxed)
+    }
+
     fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
@@ -408,10 +276,80 @@ impl Partition {
         let appended = self.turn(AppendRefusal::NotLeader, turn);
         match &appended {
             Ok(_) => self.0.home.load().trouble.end_shortage(),
-            Err(AppendRefusal::Storage(error)) => self.trouble(error, "an append failed"),
+            Err(AppendRefusal::Storage(error)) => self.trouble(error, "append failed"),
             Err(_) => {}
         }
         appended
+    }
+}
+
+/// What reads, and what waits for records to be committed. All of it goes past the owner, by the
+/// view and the progress that its last turn has published.
+impl Partition {
+    /// How far it has come.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.0.progress.ends()
+    }
+
+    /// To be waited for.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.0.progress)
+    }
+
+    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
+    ///
+    /// # Errors
+    /// It means another.
+    pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
+        self.ends().fence(epoch)
+    }
+
+    /// Whole batches from the one that holds the slice's offset on.
+    ///
+    /// # Errors
+    /// There is no such offset, the partition is led elsewhere, or the disk fails.
+    pub fn read(&self, slice: PartitionSlice) -> Result<PartitionRead, ReadRefused> {
+        let PartitionSlice { offset, bytes_max, at_least_one, isolation } = slice;
+        let ends = self.ends();
+        if !ends.leading {
+            return Err(ReadRefused::NotLeader);
+        }
+        if self.0.home.load().trouble.has_failed() {
+            return Err(ReadRefused::Storage(StorageError::Failed));
+        }
+        if !(ends.log_start..=ends.log_end).contains(&offset) {
+            return Err(ReadRefused::OutOfRange(offset));
+        }
+        let upper = match isolation {
+            Isolation::Uncommitted if is_planted(Bug::ReadsUndurable) => ends.log_end,
+            Isolation::Uncommitted => ends.high_watermark,
+            Isolation::Committed if is_planted(Bug::ReadsUncommitted) => ends.high_watermark,
+            Isolation::Committed => ends.last_stable,
+        };
+        let slice = Slice { offset, bytes_max, at_least_one, upper };
+        let read = self.0.view.load().read_on(slice);
+        let BatchesRead { records, next } = read.map_err(|error| match error {
+            ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
+            ReadError::Storage(error) => ReadRefused::Storage(error),
+        })?;
+        let aborted = (isolation == Isolation::Committed).then(|| {
+            let aborted = self.view().aborted(offset, upper).into_iter();
+            let mut aborted: Vec<_> = aborted.map(|it| (it.producer_id, it.first_offset)).collect();
+            // Only those that begin in what is read.
+            aborted.retain(|(_, first)| *first < next);
+            aborted.sort_by_key(|(_, first)| *first);
+            aborted
+        });
+        Ok(PartitionRead {
+            has_more: next < upper && !records.is_empty(),
+            records,
+            high_watermark: ends.high_watermark,
+            last_stable: ends.last_stable,
+            log_start: ends.log_start,
+            aborted,
+        })
     }
 
     /// Must the disk be waited for to read from `offset` on? Then [`Partitions::warm`] is to be
@@ -425,8 +363,24 @@ impl Partition {
 
     /// Waits for the disk, so that the next read from `offset` on need not.
     pub(crate) fn warm(&self, offset: Offset, bytes: usize) {
-        // An error is met again, and told, by the read itself.
+        // An error comes again, and is reported, at the read itself.
         let _ = self.0.view.load().warm(offset, bytes);
+    }
+
+    /// The epoch in which the record at `offset` was or will be written; -1 if it is not known.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
+        self.0.view.load().epoch_of(offset)
+    }
+
+    /// The largest epoch up to `epoch` and where it ends; -1s if there is none.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let ends = self.ends();
+        if epoch == ends.leader_epoch {
+            return (epoch, ends.log_end);
+        }
+        self.0.view.load().end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
     }
 
     /// Is everything below `end` committed?
@@ -455,72 +409,87 @@ impl Partition {
         }
     }
 
-    /// Whole batches from the one that holds `offset` on, at most `bytes_max` bytes; with `one`,
-    /// the first even if it has more.
-    ///
-    /// # Errors
-    /// There is no such offset, the partition is led elsewhere, or the disk fails.
-    pub fn read(
+    /// So many bytes of it go to a consumer.
+    pub fn count_fetched(&self, bytes: usize) {
+        self.0.flow.fetched(bytes);
+    }
+
+    pub(crate) fn view(&self) -> Arc<LogView> {
+        self.0.view.load_full()
+    }
+}
+
+/// What the metadata says of it: who leads, who is in sync, under which rules. Takes the owner's
+/// lock.
+impl Partition {
+    pub(crate) fn assign(
         &self,
-        offset: Offset,
-        bytes_max: usize,
-        one: bool,
-        isolation: Isolation,
-    ) -> Result<PartitionRead, ReadRefused> {
-        let ends = self.ends();
-        if !ends.leading {
-            return Err(ReadRefused::NotLeader);
-        }
-        if self.0.home.load().trouble.has_failed() {
-            return Err(ReadRefused::Storage(StorageError::Failed));
-        }
-        if !(ends.log_start..=ends.log_end).contains(&offset) {
-            return Err(ReadRefused::OutOfRange(offset));
-        }
-        let upper = match isolation {
-            Isolation::Uncommitted if is_planted(Bug::ReadsUndurable) => ends.log_end,
-            Isolation::Uncommitted => ends.high_watermark,
-            Isolation::Committed if is_planted(Bug::ReadsUncommitted) => ends.high_watermark,
-            Isolation::Committed => ends.last_stable,
-        };
-        let slice = Slice { offset, bytes_max, at_least_one: one, upper };
-        let read = self.0.view.load().read_on(slice);
-        let BatchesRead { records, next } = read.map_err(|error| match error {
-            ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
-            ReadError::Storage(error) => ReadRefused::Storage(error),
-        })?;
-        let aborted = (isolation == Isolation::Committed).then(|| {
-            let aborted = self.view().aborted(offset, upper).into_iter();
-            let mut aborted: Vec<_> = aborted.map(|it| (it.producer_id, it.first_offset)).collect();
-            // Only those that begin in what is read.
-            aborted.retain(|(_, first)| *first < next);
-            aborted.sort_by_key(|(_, first)| *first);
-            aborted
-        });
-        Ok(PartitionRead {
-            has_more: next < upper && !records.is_empty(),
-            records,
-            high_watermark: ends.high_watermark,
-            last_stable: ends.last_stable,
-            log_start: ends.log_start,
-            aborted,
+        assignment: Assignment,
+        rules: PartitionRules,
+    ) -> Result<(), StorageError> {
+        self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
+        self.turn(StorageError::Failed, |owner| {
+            owner.assign(assignment, rules);
+            Ok(())
         })
     }
 
-    /// The epoch in which the record at `offset` was or will be written; -1 if it is not known.
+    /// The leader, or -1.
     #[must_use]
-    pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
-        self.0.view.load().epoch_of(offset)
+    pub fn leader(&self) -> NodeId {
+        self.lock().as_ref().map_or(-1, |owner| owner.assignment().leader)
     }
 
-    /// The largest epoch up to `epoch` and where it ends; -1s if there is none.
+    /// What its topic's settings mean to it.
     #[must_use]
-    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
-        let ends = self.ends();
-        if epoch == ends.leader_epoch {
-            return (epoch, ends.log_end);
-        }
-        self.0.view.load().end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
+    pub fn rules(&self) -> PartitionRules {
+        self.lock().as_ref().map(|owner| owner.rules().clone()).unwrap_or_default()
+    }
+}
+
+/// What maintains it, on lanes. Files change under the guards of `upkeep` and `cleaning`; the
+/// owner's lock is taken only for the turns at the beginning and at the end, so that appends go on
+/// between.
+impl Partition {
+    /// The disk has not done what it should.
+    pub(crate) fn trouble(&self, error: &StorageError, what: &str) {
+        self.0.home.load().trouble.tell(&self.0.place, error, what);
+    }
+
+    pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
+        self.0.upkeep.lock()
+    }
+
+    pub(crate) fn try_upkeep(&self) -> Option<MutexGuard<'_, ()>> {
+        self.0.upkeep.try_lock()
+    }
+
+    pub(crate) fn begin_cleaning(&self) -> MutexGuard<'_, ()> {
+        self.0.cleaning.lock()
+    }
+
+    pub(crate) fn begin_move(&self) {
+        self.0.moving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn end_move(&self) {
+        self.0.moving.store(false, Ordering::Release);
+    }
+
+    /// Puts another log in the place of this one, which has the same records in another folder.
+    /// Writers wait meanwhile, and then find the new log; so do the next readers.
+    pub(crate) fn replace(
+        &self,
+        make: impl FnOnce(&mut Owner) -> Result<(Log, Home), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.turn(StorageError::Failed, |owner| {
+            let (log, home) = make(owner)?;
+            self.0.view.store(Arc::new(log.view()));
+            self.0.share.store(home.share.0, Ordering::Relaxed);
+            self.0.home.store(Arc::new(home));
+            owner.log = log;
+            Ok(())
+        })
     }
 
     /// Records below `offset` may no longer be read.
@@ -534,15 +503,71 @@ impl Partition {
         })
     }
 
-    /// How many bytes its segments have.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.0.view.load().size_bytes()
+    pub(crate) fn recovery_point(&self) -> Option<Offset> {
+        self.lock().as_ref().map(|owner| owner.log.recovery_point())
     }
 
     /// The producers it remembers.
     #[must_use]
     pub fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {
         self.lock().as_ref().map(|owner| owner.log.producers()).unwrap_or_default()
+    }
+
+    pub(crate) fn take_owner(&self) -> Option<Owner> {
+        let owner = self.lock().take();
+        if owner.is_some() {
+            self.0.progress.publish(Ends { leading: false, ..self.ends() });
+        }
+        owner
+    }
+
+    /// Ends it for good; no other thread uses its folder while the guards are held, nor later.
+    pub(crate) fn retire(&self) -> [MutexGuard<'_, ()>; 2] {
+        drop(self.take_owner());
+        [self.begin_cleaning(), self.begin_upkeep()]
+    }
+}
+
+/// What rings its data directory's bells.
+impl Ringer for Partition {
+    fn share(&self) -> Share {
+        Self::share(self)
+    }
+
+    fn rung(&self) -> &Rung {
+        &self.0.rung
+    }
+
+    fn make_durable(&self) {
+        if let Err(error) = self.sync() {
+            self.trouble(&error, "records cannot be made durable");
+        }
+    }
+}
+
+/// The owner's turns, which all of the above is made of.
+impl Partition {
+    /// Runs a turn of the owner, then publishes the new ends and rings for what it needs.
+    pub(crate) fn turn<T, E>(
+        &self,
+        closed: E,
+        turn: impl FnOnce(&mut Owner) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut owner = self.lock();
+        let Some(owner) = owner.as_mut() else { return Err(closed) };
+        let done = turn(owner);
+        let needs = owner.needs();
+        self.0.progress.publish(owner.settle());
+        self.0.bells.ring(self, needs);
+        done
+    }
+
+    /// Looks at the owner; `None` if there is none any more.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Owner) -> T) -> Option<T> {
+        self.lock().as_ref().map(look)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.0.owner.lock()
     }
 }

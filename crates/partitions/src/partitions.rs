@@ -1,30 +1,27 @@
 //! All partitions of this node: find, open, close, reconcile with what the metadata says.
 
 use ottla_locks::Mutex;
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Share};
 use ottla_metrics::Metrics;
 use ottla_replication::Assignment;
-use ottla_storage::{CleanShutdown, DataDir, Files, OffsetCheckpoint, StorageError};
+use ottla_storage::{CleanShutdown, DataDir, StorageError};
 use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
 use tokio::sync::Notify;
 
 use crate::bells::Bells;
-use crate::bin::Bin;
-use crate::checkpoints::WrittenCheckpoints;
+use crate::dir::{Dir, Directory, FoundDir, remove_folder};
+use crate::index::Index;
 use crate::lanes::Lanes;
 use crate::moves::Moving;
-use crate::numbers::{DiskTimes, Flow};
-use crate::partition::{Home, Partition};
+use crate::numbers::Flow;
+use crate::partition::Partition;
 use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
-use crate::trouble::Trouble;
 
 /// What the metadata says of one partition of this node.
 #[derive(Clone, Debug)]
@@ -35,100 +32,10 @@ pub struct Assigned {
     pub topic_id: Uuid,
     /// In which of this node's directories it lies, if the metadata says; zero if not.
     pub directory: Uuid,
-    /// Who leads, who is in sync.
+    /// Leader and in-sync replicas.
     pub assignment: Assignment,
     /// What the topic's settings mean.
     pub rules: PartitionRules,
-}
-
-/// A data directory, as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// Where it is.
-    pub path: String,
-    /// Its id.
-    pub id: Uuid,
-    /// Is what lies in it served?
-    pub is_online: bool,
-    /// The bytes of its file system, and those free to use.
-    pub space: Option<(u64, u64)>,
-}
-
-/// Where partitions are found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Index {
-    by_name: HashMap<Arc<str>, BTreeMap<PartitionIndex, Partition>>,
-    by_id: HashMap<Uuid, Arc<str>>,
-    /// All of them, by topic and index.
-    sorted: Vec<Partition>,
-    /// Those that are compacted: a cleaner looks often, and most partitions are not for it.
-    compacted: Vec<Partition>,
-}
-
-impl Index {
-    fn find(&self, topic: &str, index: PartitionIndex) -> Option<&Partition> {
-        self.by_name.get(topic)?.get(&index)
-    }
-
-    /// All partitions, by topic and index.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Partition> {
-        self.sorted.iter()
-    }
-
-    /// The partitions whose topics are compacted.
-    pub(crate) fn compacted(&self) -> &[Partition] {
-        &self.compacted
-    }
-
-    /// Brings the rest in line with `by_name`.
-    fn settle(&mut self) {
-        // any order: it is sorted below.
-        self.sorted = self.by_name.values().flat_map(BTreeMap::values).cloned().collect();
-        self.sorted.sort_by(|a, b| (a.topic(), a.index()).cmp(&(b.topic(), b.index())));
-        let ids = self.sorted.iter();
-        self.by_id = ids.map(|it| (it.topic_id(), Arc::clone(&it.name().topic))).collect();
-    }
-}
-
-/// One data directory, and what its checkpoints said when it was opened.
-#[derive(Debug)]
-pub(crate) struct Dir {
-    pub(crate) dir: DataDir,
-    pub(crate) id: Uuid,
-    /// Its number among the directories.
-    pub(crate) share: Share,
-    pub(crate) closed_cleanly: bool,
-    pub(crate) recovery_points: OffsetCheckpoint,
-    pub(crate) high_watermarks: OffsetCheckpoint,
-    pub(crate) log_starts: OffsetCheckpoint,
-    /// Up to where each compacted partition is clean.
-    pub(crate) clean: Mutex<OffsetCheckpoint>,
-    /// What the checkpoints were made to say since.
-    pub(crate) written: WrittenCheckpoints,
-    pub(crate) trouble: Arc<Trouble>,
-    pub(crate) disk: Arc<DiskTimes>,
-    pub(crate) bin: Bin,
-}
-
-impl Dir {
-    /// What is true of all partitions in the directory; its own path stands for their folders.
-    pub(crate) fn home(&self) -> Home {
-        let (folder, trouble) = (self.dir.path().to_owned(), Arc::clone(&self.trouble));
-        let (directory, disk) = (self.id, Arc::clone(&self.disk));
-        Home { folder, directory, share: self.share, trouble, disk }
-    }
-}
-
-/// A checkpoint that cannot be understood says nothing: logs are looked through from their start
-/// then, and what was deleted within a segment can be read again.
-fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
-    match read {
-        Err(error @ StorageError::Corrupt { .. }) => {
-            tracing::warn!(%error, "checkpoint file is corrupt; it is rebuilt");
-            Ok(OffsetCheckpoint::default())
-        }
-        read => read,
-    }
 }
 
 /// All partitions of this node.
@@ -136,41 +43,30 @@ fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpo
 pub struct Partitions {
     pub(crate) me: NodeId,
     pub(crate) clock: Clock,
+    /// Replaced as a whole, by who holds `changing`.
     index: ArcSwap<Index>,
     pub(crate) dirs: Vec<Dir>,
-    /// Only one change of the set at a time.
+    /// Guards changes of the set and of where partitions lie: one at a time.
     pub(crate) changing: Mutex<()>,
-    /// What is on its way to another directory, and where to; one move at a time is carried out.
+    /// Guards what is on its way to another directory, and where to.
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
+    /// Held while a move is carried out: one at a time.
     pub(crate) mover: Mutex<()>,
-    pub(crate) bells: Arc<Bells>,
+    pub(crate) bells: Arc<Bells<Partition>>,
     pub(crate) lanes: Lanes,
     pub(crate) metrics: Metrics,
     /// What goes in and out of all topics; it stays when they go.
     pub(crate) flow: Arc<Flow>,
-    /// What could not be opened.
+    /// Guards the list of what could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
-    /// Has the metadata been taken in once? What it names from then on is new to the disks.
+    /// Has the metadata been taken in once? What it names from then on is new to the disks. Written
+    /// and read under `changing`.
     pub(crate) is_settled: AtomicBool,
-    /// Has there been a partition whose topic has a codec of its own?
+    /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees
+    /// it late lets the partition's own turn read the batch through.
     repacks: AtomicBool,
-    /// Told when a directory has failed.
+    /// Notified when a directory has failed.
     failures: Arc<Notify>,
-}
-
-/// Removes a partition's folder. It is renamed first: a crash in the middle must not leave half a
-/// partition under its name.
-pub(crate) fn remove_folder(
-    files: &dyn Files,
-    folder: &Path,
-    topic: Uuid,
-) -> Result<(), StorageError> {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{topic}-delete"));
-    let aside = folder.with_file_name(name);
-    let io = |source| StorageError::Io { path: folder.to_owned(), source };
-    files.rename(folder, &aside).map_err(io)?;
-    files.remove_dir(&aside).map_err(io)
 }
 
 impl Partitions {
@@ -185,21 +81,9 @@ impl Partitions {
         dirs: Vec<(DataDir, Uuid, bool)>,
     ) -> Result<Self, StorageError> {
         let (failures, metrics) = (Arc::<Notify>::default(), Metrics::default());
-        let open = |(number, (dir, id, clean)): (usize, (DataDir, Uuid, bool))| {
-            Ok(Dir {
-                share: Share(number),
-                bin: Bin::default(),
-                recovery_points: or_none(dir.recovery_points())?,
-                high_watermarks: or_none(dir.high_watermarks())?,
-                log_starts: or_none(dir.log_starts())?,
-                clean: Mutex::new(dir.clean_offsets()?),
-                written: WrittenCheckpoints::default(),
-                trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
-                disk: DiskTimes::new(&metrics, &clock, dir.path()).into(),
-                dir,
-                id,
-                closed_cleanly: clean,
-            })
+        let open = |(number, (dir, id, closed_cleanly)): (usize, (DataDir, Uuid, bool))| {
+            let found = FoundDir { dir, id, closed_cleanly };
+            Dir::open(found, Share(number), &metrics, &clock, &failures)
         };
         let dirs: Vec<Dir> =
             dirs.into_iter().enumerate().map(open).collect::<Result<_, StorageError>>()?;
@@ -240,7 +124,11 @@ impl Partitions {
         let read = partition.clone();
         let warmed = self.lanes.reading.run(partition.share(), move || read.warm(offset, bytes));
         if warmed.await.is_none() {
-            tracing::error!(partition = %partition.name(), offset, "background read from disk failed");
+            tracing::error!(
+                partition = %partition.name(),
+                offset,
+                "background read from disk was cancelled; the fetch waits for the disk itself"
+            );
         }
     }
 
@@ -260,21 +148,19 @@ impl Partitions {
     /// The partition of the topic with this id, if it is here.
     #[must_use]
     pub fn find_by_id(&self, topic: Uuid, index: PartitionIndex) -> Option<Partition> {
-        let all = self.index.load();
-        all.by_name.get(all.by_id.get(&topic)?)?.get(&index).cloned()
+        self.index.load().find_by_id(topic, index).cloned()
     }
 
     /// All partitions of a topic that are here.
     #[must_use]
     pub fn of_topic(&self, topic: &str) -> Vec<Partition> {
-        let all = self.index.load();
-        all.by_name.get(topic).map(|all| all.values().cloned().collect()).unwrap_or_default()
+        self.index.load().of_topic(topic).cloned().collect()
     }
 
     /// All partitions, by topic and index.
     #[must_use]
     pub fn all(&self) -> Vec<Partition> {
-        self.index.load().sorted.clone()
+        self.index.load().iter().cloned().collect()
     }
 
     /// The partitions in a data directory, by topic and index.
@@ -296,67 +182,14 @@ impl Partitions {
         self.index.load_full()
     }
 
-    pub(crate) fn bells(&self) -> &Bells {
+    pub(crate) fn bells(&self) -> &Bells<Partition> {
         &self.bells
-    }
-
-    /// Those of a directory whose flush brings what is unflushed in it below `bytes_max`, the most
-    /// first.
-    pub(crate) fn with_most_unflushed(&self, dir: &Dir, bytes_max: u64) -> Vec<Partition> {
-        let mut all = Vec::new();
-        for it in self.all_in(dir) {
-            let unflushed = it.peek(|owner| owner.log.unflushed_bytes()).unwrap_or(0);
-            if unflushed > 0 {
-                all.push((unflushed, it));
-            }
-        }
-        all.sort_by_key(|(unflushed, _)| std::cmp::Reverse(*unflushed));
-        let mut left: u64 = all.iter().map(|(unflushed, _)| *unflushed).sum();
-        let excess = all.into_iter().take_while(|(unflushed, _)| {
-            let is_too_much = left > bytes_max;
-            left -= unflushed;
-            is_too_much
-        });
-        excess.map(|(_, partition)| partition).collect()
-    }
-
-    /// Deletes what the topics' retention no longer keeps, in all partitions.
-    pub fn retain(&self, clock: &Clock) {
-        self.dirs.iter().for_each(|dir| self.retain_in(dir, clock));
-    }
-
-    /// Deletes what the topics' retention no longer keeps, in the partitions of a directory.
-    pub(crate) fn retain_in(&self, dir: &Dir, clock: &Clock) {
-        let mut any = false;
-        for partition in self.all_in(dir) {
-            match partition.retain(clock.wall_ms()) {
-                Ok(Some(retired)) => {
-                    any = true;
-                    let delay = partition.rules().delete_delay_ms;
-                    let at = clock.monotonic() + Duration::from_millis(delay);
-                    dir.bin.put(at, retired);
-                }
-                Ok(None) => {}
-                Err(error) => partition.trouble(&error, "old segments stay"),
-            }
-        }
-        let written =
-            if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
-        if let Err(error) = written {
-            tracing::error!(directory = %dir.dir.path().display(), %error, "log-start-offset-checkpoint cannot be written");
-        }
     }
 
     /// The data directories.
     #[must_use]
     pub fn directories(&self) -> Vec<Directory> {
-        let look = |dir: &Dir| Directory {
-            path: dir.dir.path().display().to_string(),
-            id: dir.id,
-            is_online: !dir.trouble.has_failed(),
-            space: dir.dir.files().space(dir.dir.path()),
-        };
-        self.dirs.iter().map(look).collect()
+        self.dirs.iter().map(Dir::shown).collect()
     }
 
     /// Makes the set of partitions what the metadata says. What is new is opened, what is gone is
@@ -371,15 +204,7 @@ impl Partitions {
             wanted.iter().map(|assigned| (&assigned.place, assigned.topic_id)).collect();
         self.forget_offline(&ids);
         let stays = |it: &Partition| ids.get(it.name()) == Some(&it.topic_id());
-        let gone: Vec<Partition> = self.all().into_iter().filter(|it| !stays(it)).collect();
-        for partition in &gone {
-            if let Some(all) = next.by_name.get_mut(partition.topic()) {
-                all.remove(&partition.index());
-            }
-        }
-        // any order: each is looked at by itself.
-        next.by_name.retain(|_, all| !all.is_empty());
-        next.compacted.retain(stays);
+        let gone = next.take_all_but(stays);
         self.remove_all(&gone, &mut next);
         let here = |assigned: &Assigned| {
             next.find(&assigned.place.topic, assigned.place.partition).cloned()
@@ -407,16 +232,16 @@ impl Partitions {
             };
             match opened.and_then(|partition| assign(&partition).map(|()| partition)) {
                 Ok(partition) => {
-                    let topic = Arc::clone(&place.topic);
-                    next.by_name.entry(topic).or_default().insert(place.partition, partition);
-                    self.lock_offline().remove(place);
+                    next.insert(partition);
+                    if self.lock_offline().remove(place).is_some() {
+                        tracing::info!(partition = %place, "partition is online again");
+                    }
                 }
                 Err(error) => failed.push((assigned, error)),
             }
         }
         let compacted = wanted.iter().copied().filter(|it| it.rules.compaction.is_some());
-        let found = |it: &Assigned| next.find(&it.place.topic, it.place.partition).cloned();
-        next.compacted = compacted.filter_map(found).collect();
+        next.set_compacted(compacted.map(|it| &it.place));
         self.publish(&mut next);
         self.is_settled.store(true, Ordering::Release);
         self.note_offline(failed)
@@ -431,18 +256,27 @@ impl Partitions {
         self.publish(next);
         for partition in gone {
             if let Err(error) = self.remove(partition) {
-                tracing::error!(partition = %partition.name(), %error, "folder of a deleted partition cannot be removed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    %error,
+                    "folder of a deleted partition cannot be removed; the next start does it"
+                );
             }
         }
         // A power cut must not bring back what a new topic of the same name would take for its own.
         for dir in self.online() {
             if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
-                tracing::error!(%error, "deletion is not durable: folders may come back after a power cut");
+                let directory = dir.dir.path().display();
+                tracing::error!(
+                    %directory,
+                    %error,
+                    "directory sync failed; deleted partitions may come back after a power cut"
+                );
             }
         }
     }
 
-    /// Shows everybody what is here.
+    /// Publishes the index of the partitions that are here.
     fn publish(&self, next: &mut Index) {
         next.settle();
         self.index.store(Arc::new(next.clone()));
@@ -473,8 +307,8 @@ impl Partitions {
         self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
     }
 
-    /// Closes every log so that the next start need not look through them, and says so in each
-    /// directory; one that could not be closed is said to be unclean.
+    /// Closes every log so that the next start need not recover them, and marks that in each
+    /// directory; one that could not be closed is marked as unclean.
     ///
     /// # Errors
     /// The first that a file system refused.

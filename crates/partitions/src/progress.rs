@@ -1,7 +1,7 @@
-//! How far a partition has come: the watched value.
+//! A partition's progress: its log end, high watermark and other offsets, as a watched value.
 //!
-//! The owner publishes, everybody else looks or waits. A wait is a registration with a waker, so
-//! an append wakes exactly those who wait for it, on whichever thread they are.
+//! The owner publishes, all others read or wait. A wait is a registration with a waker, so
+//! an append wakes exactly the tasks that wait for it, on whichever thread they are.
 
 use ottla_locks::Mutex;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Ends {
     /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
     ///
     /// # Errors
-    /// It means another.
+    /// The client's leader epoch is older or newer.
     pub(crate) fn fence(self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
         if epoch != NO_EPOCH && epoch < self.leader_epoch {
             return Err(EpochRefused::Older);
@@ -79,7 +79,11 @@ impl EpochRefused {
 /// The watched ends of one partition.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Guards the ends, so that they are read together. Published under the owner's lock, read by
+    /// anyone; held for a copy.
     ends: Mutex<Ends>,
+    /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that
+    /// comes in between has registered before it looks at the ends, and so sees the new ones.
     watchers: Mutex<BTreeMap<u64, Arc<ProgressWaiter>>>,
 }
 
@@ -90,7 +94,7 @@ impl Progress {
         *self.ends.lock()
     }
 
-    /// The ends have moved: wakes everybody who waits for that.
+    /// The ends have moved: wakes the tasks that wait for that.
     pub fn publish(&self, ends: Ends) {
         let before = {
             let mut now = self.ends.lock();
@@ -123,7 +127,10 @@ impl Progress {
 #[derive(Debug)]
 struct ProgressWaiter {
     id: u64,
+    /// Has a partition moved since the last look? Set before `waker` is taken, and looked at after
+    /// it is put there, so that no move is missed.
     rung: AtomicBool,
+    /// Guards the task to wake; there is one while it waits.
     waker: Mutex<Option<Waker>>,
 }
 

@@ -14,6 +14,27 @@ pub enum Isolation {
     Committed,
 }
 
+/// What a reader asks a partition for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionSlice {
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// At most so many bytes of whole batches.
+    pub bytes_max: usize,
+    /// Is the first batch wanted even if it alone has more?
+    pub at_least_one: bool,
+    /// Up to where.
+    pub isolation: Isolation,
+}
+
+impl PartitionSlice {
+    /// From `offset` on, at most `bytes_max` bytes, but one batch at least.
+    #[must_use]
+    pub const fn new(offset: Offset, bytes_max: usize, isolation: Isolation) -> Self {
+        Self { offset, bytes_max, at_least_one: true, isolation }
+    }
+}
+
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct PartitionRead {
@@ -56,7 +77,7 @@ impl ReadRefused {
             Self::Storage(StorageError::Batch(BadBatch::Magic(0 | 1))) => {
                 ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
             }
-            // What stands there is no batch: it is the bytes that are wrong, not the disk.
+            // The log has bytes there that are not a batch: the bytes are wrong, not the disk.
             Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }

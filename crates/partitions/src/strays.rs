@@ -11,15 +11,34 @@ use std::path::Path;
 use ottla_storage::{DataDir, PartitionMetadata, StorageError};
 use ottla_types::{CLUSTER_METADATA, PartitionIndex, TopicPartition, Uuid};
 
-use crate::partitions::{Assigned, Dir, Partitions};
+use crate::dir::Dir;
+use crate::partitions::{Assigned, Partitions};
 
 /// A partition of this node that could not be opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Offline {
     topic_id: Uuid,
     why: String,
-    /// Is it tried again when the metadata changes? What a file holds does not change by itself.
-    is_retried: bool,
+    retry: Retry,
+}
+
+/// When a partition that could not be opened is opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// At the next start: what a file holds does not change by itself, nor does a directory that
+    /// has failed come back.
+    AtStart,
+    /// Soon: the disk may recover, or get room.
+    Soon,
+}
+
+impl Retry {
+    fn after(error: &StorageError) -> Self {
+        match error {
+            StorageError::Corrupt { .. } | StorageError::Failed => Self::AtStart,
+            _ => Self::Soon,
+        }
+    }
 }
 
 /// The partitions of this node that could not be opened.
@@ -128,13 +147,13 @@ impl Partitions {
         let mut offline = self.lock_offline();
         let mut news = Vec::new();
         for (assigned, error) in failed {
-            let is_retried = !matches!(error, StorageError::Corrupt { .. });
+            let retry = Retry::after(&error);
             let (topic_id, why) = (assigned.topic_id, error.to_string());
             let known = offline.get(&assigned.place);
             if known.is_none_or(|it| it.why != why || it.topic_id != topic_id) {
                 news.push((assigned.place.clone(), error));
             }
-            offline.insert(assigned.place.clone(), Offline { topic_id, why, is_retried });
+            offline.insert(assigned.place.clone(), Offline { topic_id, why, retry });
         }
         news
     }
@@ -142,7 +161,14 @@ impl Partitions {
     /// The partitions that are not tried again: a file of theirs says what cannot be true.
     pub(crate) fn given_up(&self) -> BTreeSet<TopicPartition> {
         let offline = self.lock_offline();
-        offline.iter().filter(|(_, it)| !it.is_retried).map(|(place, _)| place.clone()).collect()
+        let is_given_up = |it: &Offline| it.retry == Retry::AtStart;
+        offline.iter().filter(|(_, it)| is_given_up(it)).map(|(place, _)| place.clone()).collect()
+    }
+
+    /// Is a partition offline that the next [`Partitions::reconcile`] may be able to open?
+    #[must_use]
+    pub fn has_retriable(&self) -> bool {
+        self.lock_offline().values().any(|it| it.retry == Retry::Soon)
     }
 
     /// Forgets the failures of partitions that the metadata no longer has.

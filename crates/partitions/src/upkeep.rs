@@ -1,12 +1,18 @@
-//! What is done for a partition beside those who write and read it.
+//! Background work for a partition: durability, retention, compaction.
 
+use std::time::Duration;
+
+use ottla_clock::Clock;
 use ottla_storage::{
     Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Retired, StorageError,
 };
 use ottla_types::{Offset, TimestampMs};
 
+use crate::bells::Ringer as _;
+use crate::dir::Dir;
 use crate::owner::{Needs, Owner};
 use crate::partition::Partition;
+use crate::partitions::Partitions;
 
 /// What a cleaning of one partition came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +39,12 @@ pub(crate) enum CleanedPart {
 }
 
 impl Partition {
-    /// Makes records durable that somebody waits for; one call serves all who wait. If another
+    /// Makes records durable that requests wait for; one call serves all of them. If another
     /// thread is at it, it comes again for what has come meanwhile: a disk that hangs must not take
     /// more than one thread.
     ///
     /// # Errors
-    /// The disk fails; the log takes no more.
+    /// The disk fails; the log accepts no more appends.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { sync: true, ..Needs::default() });
         if !self.rung().begin_sync() {
@@ -50,7 +56,7 @@ impl Partition {
             self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
         });
         self.rung().end_sync();
-        // Whoever came meanwhile was sent away: the turn rings again if there is something to do.
+        // Calls that came meanwhile returned at once: the turn rings again if there is work to do.
         done.and_then(|()| self.turn(StorageError::Failed, |_| Ok(())))
     }
 
@@ -60,7 +66,8 @@ impl Partition {
         self.peek(|owner| owner.log.durable()).unwrap_or(0)
     }
 
-    /// After how long what it has must be durable (`flush.ms`), if there is something that is not.
+    /// The time after which unflushed records must be durable (`flush.ms`); `None` if there are
+    /// none.
     pub(crate) fn undurable_ms(&self) -> Option<u64> {
         let look = |owner: &Owner| {
             owner.rules().flush_ms.filter(|_| owner.log.durable() < owner.log.log_end())
@@ -96,7 +103,7 @@ impl Partition {
 
     /// Makes the next segment ready if it will be needed soon.
     fn prepare_segment(&self) {
-        // Whoever is at it may wait for the disk; the next few megabytes bring us here again.
+        // Another thread may hold it and wait for the disk; the next megabytes lead here again.
         let Some(_upkeep) = self.try_upkeep() else { return };
         let Some(wanted) = self.peek(|owner| owner.log.preparation()).flatten() else { return };
         let made = wanted.run().and_then(|spare| {
@@ -107,12 +114,12 @@ impl Partition {
             })
         });
         if let Err(error) = made {
-            tracing::debug!(partition = %self.name(), %error, "no segment can be made ready");
+            tracing::debug!(partition = %self.name(), %error, "next segment cannot be prepared");
         }
     }
 
     /// Gives up segments that are too old, too many, or lie below the log's start; they are
-    /// removed by whoever gets them.
+    /// removed by the caller.
     ///
     /// # Errors
     /// The disk fails.
@@ -127,8 +134,8 @@ impl Partition {
             return Ok(None);
         };
         if self.durable() < offset {
-            // Were the power to go before the old segments have lost their names, those without
-            // their records would be a hole before records that are durable.
+            // If the power went before the old segments have lost their names, the segments after
+            // them could be lost: a gap between records that are durable.
             self.flush_alone()?;
         }
         let retired = self.turn(StorageError::Failed, |owner| owner.log.retire_before(offset))?;
@@ -196,5 +203,59 @@ impl Partition {
         }
         retire(swap.finish()?);
         Ok(CleanedPart::More { saved_bytes: swap.saved_bytes() })
+    }
+}
+
+impl Partitions {
+    /// Those of a directory whose flush brings what is unflushed in it below `bytes_max`, the most
+    /// first.
+    pub(crate) fn with_most_unflushed(&self, dir: &Dir, bytes_max: u64) -> Vec<Partition> {
+        let mut all = Vec::new();
+        for it in self.all_in(dir) {
+            let unflushed = it.peek(|owner| owner.log.unflushed_bytes()).unwrap_or(0);
+            if unflushed > 0 {
+                all.push((unflushed, it));
+            }
+        }
+        all.sort_by_key(|(unflushed, _)| std::cmp::Reverse(*unflushed));
+        let mut left: u64 = all.iter().map(|(unflushed, _)| *unflushed).sum();
+        let excess = all.into_iter().take_while(|(unflushed, _)| {
+            let is_too_much = left > bytes_max;
+            left -= unflushed;
+            is_too_much
+        });
+        excess.map(|(_, partition)| partition).collect()
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in all partitions.
+    pub fn retain(&self, clock: &Clock) {
+        self.dirs.iter().for_each(|dir| self.retain_in(dir, clock));
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in the partitions of a directory.
+    pub(crate) fn retain_in(&self, dir: &Dir, clock: &Clock) {
+        let mut any = false;
+        for partition in self.all_in(dir) {
+            match partition.retain(clock.wall_ms()) {
+                Ok(Some(retired)) => {
+                    any = true;
+                    let delay = partition.rules().delete_delay_ms;
+                    let at = clock.monotonic() + Duration::from_millis(delay);
+                    dir.bin.put(at, retired);
+                }
+                Ok(None) => {}
+                Err(error) => partition.trouble(&error, "old segments cannot be deleted"),
+            }
+        }
+        let written =
+            if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
+        if let Err(error) = written {
+            let directory = dir.dir.path().display();
+            tracing::error!(
+                %directory,
+                %error,
+                "checkpoint files cannot be written after old segments were deleted; retrying"
+            );
+        }
     }
 }

@@ -139,7 +139,7 @@ pub fn in_versions(range: Versions, message: &Message, body: &str) -> String {
     when_or(range, message, body, "")
 }
 
-/// `body` in the versions of `range`; where a message has others, `otherwise` stands behind it.
+/// `body` in the versions of `range`; where a message has others, `otherwise` comes after it.
 fn when_or(range: Versions, message: &Message, body: &str, otherwise: &str) -> String {
     match version_condition(range, message) {
         None => body.to_owned(),
@@ -149,14 +149,20 @@ fn when_or(range: Versions, message: &Message, body: &str, otherwise: &str) -> S
 }
 
 fn codec_impl(out: &mut String, message: &Message, part: &Struct) {
-    let flexible =
-        version_condition(message.flexible, message).unwrap_or_else(|| "true".to_owned());
+    let form = match version_condition(message.flexible, message) {
+        None => "LengthForm::Compact".to_owned(),
+        Some(never) if never == "false" => "LengthForm::Fixed".to_owned(),
+        Some(flexible) => {
+            format!("if {flexible} {{ LengthForm::Compact }} else {{ LengthForm::Fixed }}")
+        }
+    };
+    let has_tags = form != "LengthForm::Fixed";
     let _ = writeln!(out, "impl Part for {} {{", part.name);
     push_line(
         out,
         "fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {",
     );
-    let _ = writeln!(out, "let flexible = {flexible};\nlet it = self;");
+    let _ = writeln!(out, "let form = {form};\nlet it = self;");
     let (tagged, plain): (Vec<_>, Vec<_>) = part.fields.iter().partition(|f| f.tag.is_some());
     for field in &plain {
         let (read, reset) = (reads_into(field, message), reset_field(field, message));
@@ -166,8 +172,11 @@ fn codec_impl(out: &mut String, message: &Message, part: &Struct) {
         push_line(out, &reset_field(field, message));
     }
     push_line(out, "it.unknown_tags.0.clear();");
-    if flexible != "false" {
-        push_line(out, "if flexible { d.tags(&mut it.unknown_tags, |tag, d| { match tag {");
+    if has_tags {
+        push_line(
+            out,
+            "if form == LengthForm::Compact { d.tags(&mut it.unknown_tags, |tag, d| { match tag {",
+        );
         for field in &tagged {
             let tag = field.tag.expect("partitioned by it");
             let guard = version_condition(field.versions, message)
@@ -180,19 +189,19 @@ fn codec_impl(out: &mut String, message: &Message, part: &Struct) {
     }
     push_line(out, "Ok(())\n}");
     push_line(out, "fn write(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {");
-    let _ = writeln!(out, "let flexible = {flexible};");
+    let _ = writeln!(out, "let form = {form};");
     for field in &plain {
         let body = format!("{};", write_field(field, message));
         push_line(out, &in_versions(field.versions, message, &body));
     }
-    if flexible != "false" {
+    if has_tags {
         write_tags(out, message, tagged);
     }
     push_line(out, "Ok(())\n} }");
 }
 
 fn write_tags(out: &mut String, message: &Message, mut tagged: Vec<&Field>) {
-    push_line(out, "if flexible { let mut tags = Tags::default();");
+    push_line(out, "if form == LengthForm::Compact { let mut tags = Tags::default();");
     tagged.sort_by_key(|field| field.tag);
     for field in tagged {
         let tag = field.tag.expect("partitioned by it");
@@ -223,19 +232,17 @@ fn reset_field(field: &Field, message: &Message) -> String {
 /// As [`read_field`], into a field whose memory is used again where it can be.
 fn reads_into(field: &Field, message: &Message) -> String {
     let name = snake_case(&field.name);
-    let flexible = if field.rigid { "false" } else { "flexible" };
+    let form = if field.rigid { "LengthForm::Fixed" } else { "form" };
     let assigned = || format!("it.{name} = {};", read_field(field, message));
     if !field.nullable.is_empty() {
         return assigned();
     }
     match field.element() {
         Some(element) if is_struct(element) => {
-            format!(
-                "d.array_into({flexible}, &mut it.{name}, |d, one| one.read_into(d, version))?;"
-            )
+            format!("d.array_into({form}, &mut it.{name}, |d, one| one.read_into(d, version))?;")
         }
         Some(_) => assigned(),
-        None if field.ty == "string" => format!("d.string_into({flexible}, &mut it.{name})?;"),
+        None if field.ty == "string" => format!("d.string_into({form}, &mut it.{name})?;"),
         None if is_struct(&field.ty) => format!("it.{name}.read_into(d, version)?;"),
         None => assigned(),
     }
@@ -258,19 +265,19 @@ fn read_field(field: &Field, message: &Message) -> String {
 }
 
 fn read_value(field: &Field, null: bool) -> String {
-    let flexible = if field.rigid { "false" } else { "flexible" };
+    let form = if field.rigid { "LengthForm::Fixed" } else { "form" };
     let nullable = if null { "nullable_" } else { "" };
     match field.element() {
         Some(element) if is_struct(element) => {
-            format!("d.{nullable}array({flexible}, |d| {element}::read(d, version))?")
+            format!("d.{nullable}array({form}, |d| {element}::read(d, version))?")
         }
-        Some("string") => format!("d.{nullable}array({flexible}, |d| d.string({flexible}))?"),
+        Some("string") => format!("d.{nullable}array({form}, |d| d.string({form}))?"),
         Some(element) => {
-            format!("d.{nullable}array({flexible}, Decoder::{})?", codec_name(element))
+            format!("d.{nullable}array({form}, Decoder::{})?", codec_name(element))
         }
         None => match field.ty.as_str() {
-            "string" => format!("d.{nullable}string({flexible})?"),
-            "bytes" | "records" => format!("d.{nullable}bytes({flexible})?"),
+            "string" => format!("d.{nullable}string({form})?"),
+            "bytes" | "records" => format!("d.{nullable}bytes({form})?"),
             ty if is_struct(ty) && null => {
                 format!("d.nullable_{}(version)?", part_kind(field))
             }
@@ -307,7 +314,7 @@ fn write_field(field: &Field, message: &Message) -> String {
 }
 
 fn write_value(field: &Field, place: &str, null: bool) -> String {
-    let flexible = if field.rigid { "false" } else { "flexible" };
+    let form = if field.rigid { "LengthForm::Fixed" } else { "form" };
     let nullable = if null { "nullable_" } else { "" };
     let by_ref = |place: &str| match (null, place.starts_with("self")) {
         (true, _) => format!("{place}.as_deref()"),
@@ -317,18 +324,18 @@ fn write_value(field: &Field, place: &str, null: bool) -> String {
     match field.element() {
         Some(element) => {
             let each = match element {
-                "string" => format!("|e, it: &String| e.string({flexible}, it)"),
+                "string" => format!("|e, it: &String| e.string({form}, it)"),
                 ty if is_struct(ty) => format!("|e, it: &{ty}| it.write(e, version)"),
                 ty => format!("|e, it| {{ e.{}(*it); Ok(()) }}", codec_name(ty)),
             };
-            format!("e.{nullable}array({flexible}, {}, {each})?", by_ref(place))
+            format!("e.{nullable}array({form}, {}, {each})?", by_ref(place))
         }
         None => match field.ty.as_str() {
-            "string" => format!("e.{nullable}string({flexible}, {})?", by_ref(place)),
+            "string" => format!("e.{nullable}string({form}, {})?", by_ref(place)),
             "bytes" | "records" if null => {
-                format!("e.nullable_bytes({flexible}, {place}.as_ref())?")
+                format!("e.nullable_bytes({form}, {place}.as_ref())?")
             }
-            "bytes" | "records" => format!("e.bytes({flexible}, {})?", by_ref(place)),
+            "bytes" | "records" => format!("e.bytes({form}, {})?", by_ref(place)),
             ty if is_struct(ty) && null => {
                 format!("e.nullable_{}({place}.as_ref(), version)?", part_kind(field))
             }

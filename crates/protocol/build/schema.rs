@@ -61,7 +61,7 @@ pub struct Message {
     pub flexible: Versions,
     /// Of a request: the listeners that serve it.
     pub listeners: String,
-    /// Of a request: is the newest version not yet for everybody?
+    /// Of a request: is the newest version unstable?
     pub unstable: bool,
     /// All structs of the message; the first is the message itself.
     pub structs: Vec<Struct>,

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use ottla_types::Uuid;
 
-use crate::{Part, Text, UnknownTags};
+use crate::{LengthForm, LengthWidth, Part, Text, UnknownTags};
 
 /// How many array elements one decoder hands out before it calls the message hostile: a struct
 /// may take a hundred times the bytes in memory that its shortest form takes in the frame.
@@ -19,7 +19,7 @@ const PREALLOCATED_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes were due than there are.
-    #[error("the bytes end early: {due} more are due, {left} are left")]
+    #[error("message ends early: {due} more bytes are needed, {left} are left")]
     TooShort {
         /// How many the next value takes.
         due: usize,
@@ -27,19 +27,19 @@ pub enum DecodeError {
         left: usize,
     },
     /// A variable-length integer without an end.
-    #[error("a variable-length integer does not end")]
+    #[error("variable-length integer is too long")]
     Varint,
     /// Null where the version does not allow it.
-    #[error("null is not allowed here")]
+    #[error("null in a field that is not nullable")]
     Null,
     /// More elements than any honest message has.
     #[error("more than {ELEMENTS_MAX} elements")]
     TooMany,
     /// Bytes behind a value's end.
-    #[error("{0} bytes too many")]
+    #[error("message has {0} bytes too many")]
     TooLong(usize),
     /// No such version of the message.
-    #[error("there is no version {version} of {name}")]
+    #[error("{name} has no version {version}")]
     Version {
         /// The message.
         name: &'static str,
@@ -47,7 +47,7 @@ pub enum DecodeError {
         version: i16,
     },
     /// A frame version, type or tag that is not known.
-    #[error("{what} {value} is not known")]
+    #[error("unknown {what} {value}")]
     Unknown {
         /// What is unknown.
         what: &'static str,
@@ -174,11 +174,11 @@ impl Decoder {
 
     /// A compact length, or an old one of two or four bytes; `None` is null. Every length below 0
     /// means null, as in Kafka, not only -1.
-    fn length(&mut self, flexible: bool, wide: bool) -> Decoded<Option<usize>> {
-        let length = match (flexible, wide) {
-            (true, _) => i64::from(self.uvarint()?) - 1,
-            (false, true) => i64::from(self.i32()?),
-            (false, false) => i64::from(self.i16()?),
+    fn length(&mut self, form: LengthForm, width: LengthWidth) -> Decoded<Option<usize>> {
+        let length = match (form, width) {
+            (LengthForm::Compact, _) => i64::from(self.uvarint()?) - 1,
+            (LengthForm::Fixed, LengthWidth::Four) => i64::from(self.i32()?),
+            (LengthForm::Fixed, LengthWidth::Two) => i64::from(self.i16()?),
         };
         Ok(usize::try_from(length).ok())
     }
@@ -187,16 +187,16 @@ impl Decoder {
     ///
     /// # Errors
     /// It is null or longer than the bytes there are.
-    pub fn string(&mut self, flexible: bool) -> Decoded<String> {
-        self.nullable_string(flexible)?.ok_or(DecodeError::Null)
+    pub fn string(&mut self, form: LengthForm) -> Decoded<String> {
+        self.nullable_string(form)?.ok_or(DecodeError::Null)
     }
 
     /// Reads a text that may be null.
     ///
     /// # Errors
     /// It is longer than the bytes there are.
-    pub fn nullable_string(&mut self, flexible: bool) -> Decoded<Option<String>> {
-        let Some(length) = self.length(flexible, false)? else { return Ok(None) };
+    pub fn nullable_string(&mut self, form: LengthForm) -> Decoded<Option<String>> {
+        let Some(length) = self.length(form, LengthWidth::Two)? else { return Ok(None) };
         let text = self.text(length)?.into_owned();
         self.bytes.advance(length);
         Ok(Some(text))
@@ -215,9 +215,9 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::string`].
-    pub fn string_into(&mut self, flexible: bool, out: &mut String) -> Decoded<()> {
+    pub fn string_into(&mut self, form: LengthForm, out: &mut String) -> Decoded<()> {
         out.clear();
-        let length = self.length(flexible, false)?.ok_or(DecodeError::Null)?;
+        let length = self.length(form, LengthWidth::Two)?.ok_or(DecodeError::Null)?;
         out.push_str(&self.text(length)?);
         self.bytes.advance(length);
         Ok(())
@@ -227,8 +227,8 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::nullable_string`].
-    pub fn nullable_text(&mut self, flexible: bool) -> Decoded<Option<Text>> {
-        let Some(length) = self.length(flexible, false)? else { return Ok(None) };
+    pub fn nullable_text(&mut self, form: LengthForm) -> Decoded<Option<Text>> {
+        let Some(length) = self.length(form, LengthWidth::Two)? else { return Ok(None) };
         let replaced = match self.text(length)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(text) => Some(Bytes::from(text)),
@@ -241,16 +241,16 @@ impl Decoder {
     ///
     /// # Errors
     /// They are null or longer than the bytes there are.
-    pub fn bytes(&mut self, flexible: bool) -> Decoded<Bytes> {
-        self.nullable_bytes(flexible)?.ok_or(DecodeError::Null)
+    pub fn bytes(&mut self, form: LengthForm) -> Decoded<Bytes> {
+        self.nullable_bytes(form)?.ok_or(DecodeError::Null)
     }
 
     /// Reads bytes that may be null, without copying them.
     ///
     /// # Errors
     /// They are longer than the bytes there are.
-    pub fn nullable_bytes(&mut self, flexible: bool) -> Decoded<Option<Bytes>> {
-        match self.length(flexible, true)? {
+    pub fn nullable_bytes(&mut self, form: LengthForm) -> Decoded<Option<Bytes>> {
+        match self.length(form, LengthWidth::Four)? {
             Some(length) => self.take(length).map(Some),
             None => Ok(None),
         }
@@ -262,10 +262,10 @@ impl Decoder {
     /// It is null, has more elements than there are bytes, or an element is wrong.
     pub fn array<T>(
         &mut self,
-        flexible: bool,
+        form: LengthForm,
         read: impl FnMut(&mut Self) -> Decoded<T>,
     ) -> Decoded<Vec<T>> {
-        self.nullable_array(flexible, read)?.ok_or(DecodeError::Null)
+        self.nullable_array(form, read)?.ok_or(DecodeError::Null)
     }
 
     /// Reads an array of structs, into the memory that another had.
@@ -274,11 +274,11 @@ impl Decoder {
     /// As [`Decoder::array`].
     pub fn array_into<T: Default>(
         &mut self,
-        flexible: bool,
+        form: LengthForm,
         all: &mut Vec<T>,
         mut read: impl FnMut(&mut Self, &mut T) -> Decoded<()>,
     ) -> Decoded<()> {
-        let count = self.count(flexible)?.ok_or(DecodeError::Null)?;
+        let count = self.count(form)?.ok_or(DecodeError::Null)?;
         all.truncate(count);
         all.reserve_exact(count.min(PREALLOCATED_MAX).saturating_sub(all.len()));
         for at in 0..count {
@@ -291,8 +291,8 @@ impl Decoder {
     }
 
     /// How many elements an array has; each has a byte at least.
-    fn count(&mut self, flexible: bool) -> Decoded<Option<usize>> {
-        let Some(count) = self.length(flexible, true)? else { return Ok(None) };
+    fn count(&mut self, form: LengthForm) -> Decoded<Option<usize>> {
+        let Some(count) = self.length(form, LengthWidth::Four)? else { return Ok(None) };
         self.need(count)?;
         self.elements_left = self.elements_left.checked_sub(count).ok_or(DecodeError::TooMany)?;
         Ok(Some(count))
@@ -304,10 +304,10 @@ impl Decoder {
     /// It has more elements than there are bytes, or an element is wrong.
     pub fn nullable_array<T>(
         &mut self,
-        flexible: bool,
+        form: LengthForm,
         mut read: impl FnMut(&mut Self) -> Decoded<T>,
     ) -> Decoded<Option<Vec<T>>> {
-        let Some(count) = self.count(flexible)? else { return Ok(None) };
+        let Some(count) = self.count(form)? else { return Ok(None) };
         let mut all = Vec::with_capacity(count.min(PREALLOCATED_MAX));
         for _ in 0..count {
             all.push(read(self)?);
@@ -318,7 +318,7 @@ impl Decoder {
     /// Reads a struct behind a byte that says whether there is one.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's decoding.
     pub fn nullable_part<P: Part>(&mut self, version: i16) -> Decoded<Option<P>> {
         if self.i8()? < 0 { Ok(None) } else { P::read(self, version).map(Some) }
     }
@@ -327,7 +327,7 @@ impl Decoder {
     /// none.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's decoding.
     pub fn nullable_tagged_part<P: Part>(&mut self, version: i16) -> Decoded<Option<P>> {
         if self.uvarint()? == 0 { Ok(None) } else { P::read(self, version).map(Some) }
     }

@@ -6,7 +6,7 @@ use core::mem;
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_types::Uuid;
 
-use crate::{Part, UnknownTags};
+use crate::{LengthForm, LengthWidth, Part, UnknownTags};
 
 /// Byte fields from this size on are not copied.
 const KEPT_FROM: usize = 1024;
@@ -21,7 +21,7 @@ pub enum EncodeError {
     #[error("{0} is too long for its length field")]
     TooLong(usize),
     /// No such version of the message.
-    #[error("there is no version {version} of {name}")]
+    #[error("{name} has no version {version}")]
     Version {
         /// The message.
         name: &'static str,
@@ -134,24 +134,28 @@ impl Encoder {
         self.tail.put_slice(bytes);
     }
 
-    fn length(&mut self, flexible: bool, wide: bool, length: usize) -> Encoded {
+    fn length(&mut self, form: LengthForm, width: LengthWidth, length: usize) -> Encoded {
         let too_long = |_| EncodeError::TooLong(length);
-        match (flexible, wide) {
-            (true, _) => {
+        match (form, width) {
+            (LengthForm::Compact, _) => {
                 let length = u32::try_from(length).ok().and_then(|length| length.checked_add(1));
                 self.uvarint(length.ok_or(EncodeError::TooLong(usize::MAX))?);
             }
-            (false, true) => self.i32(i32::try_from(length).map_err(too_long)?),
-            (false, false) => self.i16(i16::try_from(length).map_err(too_long)?),
+            (LengthForm::Fixed, LengthWidth::Four) => {
+                self.i32(i32::try_from(length).map_err(too_long)?)
+            }
+            (LengthForm::Fixed, LengthWidth::Two) => {
+                self.i16(i16::try_from(length).map_err(too_long)?)
+            }
         }
         Ok(())
     }
 
-    fn null(&mut self, flexible: bool, wide: bool) {
-        match (flexible, wide) {
-            (true, _) => self.uvarint(0),
-            (false, true) => self.i32(-1),
-            (false, false) => self.i16(-1),
+    fn null(&mut self, form: LengthForm, width: LengthWidth) {
+        match (form, width) {
+            (LengthForm::Compact, _) => self.uvarint(0),
+            (LengthForm::Fixed, LengthWidth::Four) => self.i32(-1),
+            (LengthForm::Fixed, LengthWidth::Two) => self.i16(-1),
         }
     }
 
@@ -159,8 +163,8 @@ impl Encoder {
     ///
     /// # Errors
     /// It is too long.
-    pub fn string(&mut self, flexible: bool, text: &str) -> Encoded {
-        self.length(flexible, false, text.len())?;
+    pub fn string(&mut self, form: LengthForm, text: &str) -> Encoded {
+        self.length(form, LengthWidth::Two, text.len())?;
         self.tail.put_slice(text.as_bytes());
         Ok(())
     }
@@ -169,11 +173,11 @@ impl Encoder {
     ///
     /// # Errors
     /// It is too long.
-    pub fn nullable_string(&mut self, flexible: bool, text: Option<&str>) -> Encoded {
+    pub fn nullable_string(&mut self, form: LengthForm, text: Option<&str>) -> Encoded {
         match text {
-            Some(text) => self.string(flexible, text),
+            Some(text) => self.string(form, text),
             None => {
-                self.null(flexible, false);
+                self.null(form, LengthWidth::Two);
                 Ok(())
             }
         }
@@ -182,9 +186,9 @@ impl Encoder {
     /// Writes bytes; many of them become a chunk of their own.
     ///
     /// # Errors
-    /// They are too many.
-    pub fn bytes(&mut self, flexible: bool, bytes: &Bytes) -> Encoded {
-        self.length(flexible, true, bytes.len())?;
+    /// There are more bytes than the length field can count.
+    pub fn bytes(&mut self, form: LengthForm, bytes: &Bytes) -> Encoded {
+        self.length(form, LengthWidth::Four, bytes.len())?;
         if bytes.len() < KEPT_FROM {
             self.tail.put_slice(bytes);
         } else {
@@ -200,12 +204,12 @@ impl Encoder {
     /// Writes bytes or null.
     ///
     /// # Errors
-    /// They are too many.
-    pub fn nullable_bytes(&mut self, flexible: bool, bytes: Option<&Bytes>) -> Encoded {
+    /// There are more bytes than the length field can count.
+    pub fn nullable_bytes(&mut self, form: LengthForm, bytes: Option<&Bytes>) -> Encoded {
         match bytes {
-            Some(bytes) => self.bytes(flexible, bytes),
+            Some(bytes) => self.bytes(form, bytes),
             None => {
-                self.null(flexible, true);
+                self.null(form, LengthWidth::Four);
                 Ok(())
             }
         }
@@ -217,11 +221,11 @@ impl Encoder {
     /// It is too long, or an element has no form in this version.
     pub fn array<T>(
         &mut self,
-        flexible: bool,
+        form: LengthForm,
         all: &[T],
         mut write: impl FnMut(&mut Self, &T) -> Encoded,
     ) -> Encoded {
-        self.length(flexible, true, all.len())?;
+        self.length(form, LengthWidth::Four, all.len())?;
         all.iter().try_for_each(|one| write(self, one))
     }
 
@@ -231,14 +235,14 @@ impl Encoder {
     /// As [`Encoder::array`].
     pub fn nullable_array<T>(
         &mut self,
-        flexible: bool,
+        form: LengthForm,
         all: Option<&[T]>,
         write: impl FnMut(&mut Self, &T) -> Encoded,
     ) -> Encoded {
         match all {
-            Some(all) => self.array(flexible, all, write),
+            Some(all) => self.array(form, all, write),
             None => {
-                self.null(flexible, true);
+                self.null(form, LengthWidth::Four);
                 Ok(())
             }
         }
@@ -247,7 +251,7 @@ impl Encoder {
     /// Writes a byte that says whether there is a struct, and the struct.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's encoding.
     pub fn nullable_part<P: Part>(&mut self, part: Option<&P>, version: i16) -> Encoded {
         match part {
             Some(part) => {
@@ -265,7 +269,7 @@ impl Encoder {
     /// tagged field.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's encoding.
     pub fn nullable_tagged_part<P: Part>(&mut self, part: Option<&P>, version: i16) -> Encoded {
         self.uvarint(u32::from(part.is_some()));
         match part {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crate::metadata::MetadataRecord;
 use crate::shared::request_header::RequestHeader;
 use crate::{
-    ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request, Text, UnknownTags,
+    ApiKey, DecodeError, Decoder, EncodeError, Encoder, LengthForm, Message, Request, Text,
+    UnknownTags,
 };
 
 /// The only frame version of metadata records there is (KIP-631).
@@ -36,7 +37,7 @@ pub fn read_request_head(d: &mut Decoder) -> Result<FrameHead, DecodeError> {
     let (key, version) = (d.i16()?, d.i16()?);
     let flexible = ApiKey::of(key)
         .is_some_and(|key| version >= key.flexible_from() && key.versions().contains(&version));
-    let (correlation, client_id) = (d.i32()?, d.nullable_text(false)?);
+    let (correlation, client_id) = (d.i32()?, d.nullable_text(LengthForm::Fixed)?);
     if flexible {
         d.tags(&mut UnknownTags::default(), |_, _| Ok(false))?;
     }

@@ -35,6 +35,24 @@ use core::ops::{Deref, RangeInclusive};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownTags(pub Vec<(u32, Bytes)>);
 
+/// How the length of a text, of bytes or of an array is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthForm {
+    /// In two or four bytes.
+    Fixed,
+    /// As a number of variable length, which is one more than the length; 0 is null (KIP-482).
+    Compact,
+}
+
+/// How many bytes [`LengthForm::Fixed`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LengthWidth {
+    /// For a text.
+    Two,
+    /// For bytes and arrays.
+    Four,
+}
+
 /// A text that is a slice of the frame it came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(Bytes);
@@ -63,7 +81,7 @@ pub trait Part: Default {
     /// As [`Part::read`], into the memory that this one has.
     ///
     /// # Errors
-    /// See there; what this one holds then is nothing.
+    /// As `read`; the fields of `self` are undefined then.
     fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError>;
 
     /// Writes the struct as `version` of its message has it.
@@ -95,7 +113,7 @@ pub trait Message: Part {
     /// As [`Message::decode`], into the memory that this one has.
     ///
     /// # Errors
-    /// See there; what this one holds then is nothing.
+    /// As `decode`; the fields of `self` are undefined then.
     fn decode_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {
         if Self::VERSIONS.contains(&version) {
             self.read_into(d, version)
@@ -150,7 +168,8 @@ mod generated_api_key {
 mod generated {
     pub use crate::encoder::Tags;
     pub use crate::{
-        ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Part, Request, UnknownTags,
+        ApiKey, DecodeError, Decoder, EncodeError, Encoder, LengthForm, Message, Part, Request,
+        UnknownTags,
     };
     pub use alloc::string::String;
     pub use alloc::vec::Vec;

@@ -103,19 +103,19 @@ pub(crate) fn kraft_version(version: i16) -> Result<Control, EncodeError> {
 }
 
 pub(crate) fn voters_record(voters: &VoterSet) -> Result<Control, EncodeError> {
-    let endpoint = |it: &Endpoint| RecordEndpoint {
-        name: it.name.clone(),
-        host: it.host.clone(),
-        port: it.port,
+    let endpoint = |endpoint: &Endpoint| RecordEndpoint {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
         ..Default::default()
     };
-    let voter = |it: &Voter| RecordVoter {
-        voter_id: it.key.id,
-        voter_directory_id: it.key.directory,
-        endpoints: it.endpoints.iter().map(endpoint).collect(),
+    let voter = |voter: &Voter| RecordVoter {
+        voter_id: voter.key.id,
+        voter_directory_id: voter.key.directory,
+        endpoints: voter.endpoints.iter().map(endpoint).collect(),
         kraft_version_feature: KRaftVersionFeature {
-            min_supported_version: it.kraft_versions.0,
-            max_supported_version: it.kraft_versions.1,
+            min_supported_version: voter.kraft_versions.0,
+            max_supported_version: voter.kraft_versions.1,
             ..Default::default()
         },
         ..Default::default()
@@ -125,17 +125,17 @@ pub(crate) fn voters_record(voters: &VoterSet) -> Result<Control, EncodeError> {
 }
 
 pub(crate) fn voter_set(record: &VotersRecord) -> VoterSet {
-    let endpoint = |it: &RecordEndpoint| Endpoint {
-        name: it.name.clone(),
-        host: it.host.clone(),
-        port: it.port,
+    let endpoint = |endpoint: &RecordEndpoint| Endpoint {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
     };
-    VoterSet::of(record.voters.iter().map(|it| Voter {
-        key: ReplicaKey { id: it.voter_id, directory: it.voter_directory_id },
-        endpoints: it.endpoints.iter().map(endpoint).collect(),
+    VoterSet::of(record.voters.iter().map(|voter| Voter {
+        key: ReplicaKey { id: voter.voter_id, directory: voter.voter_directory_id },
+        endpoints: voter.endpoints.iter().map(endpoint).collect(),
         kraft_versions: (
-            it.kraft_version_feature.min_supported_version,
-            it.kraft_version_feature.max_supported_version,
+            voter.kraft_version_feature.min_supported_version,
+            voter.kraft_version_feature.max_supported_version,
         ),
     }))
 }

@@ -43,7 +43,7 @@ pub enum QuorumError {
     #[error("the metadata log: {0}")]
     Decode(#[from] DecodeError),
     /// A record has no form in its version.
-    #[error("a metadata record cannot be written: {0}")]
+    #[error("metadata record cannot be encoded: {0}")]
     Encode(#[from] EncodeError),
     /// The files contradict each other.
     #[error("the metadata log: {0}")]
@@ -104,7 +104,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Does it. This takes as long as the disk does.
+    /// Makes the records durable. This takes as long as the disk does.
     ///
     /// # Errors
     /// The disk fails.
@@ -124,8 +124,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Does it, with the records that make the cluster as it was there. This takes as long as the
-    /// disk does.
+    /// Writes the snapshot, with the records of the cluster as of its offset. This takes as long as
+    /// the disk does.
     ///
     /// # Errors
     /// The disk fails; the log has everything still.
@@ -170,7 +170,10 @@ impl Quorum {
         let log = Self::open_log(&setup, &folder)?;
         let start = newest.map_or(0, |id| id.end);
         if log.log_start() > start {
-            let why = format!("it starts at {}, no snapshot reaches there", log.log_start());
+            let why = format!(
+                "it starts at offset {}, and no snapshot has the records before",
+                log.log_start()
+            );
             return Err(QuorumError::Corrupt(why));
         }
         if log.log_end() < start {
@@ -273,7 +276,7 @@ impl Quorum {
         }
     }
 
-    /// The batch that opens an epoch; the first of all also says who votes.
+    /// The batch that opens an epoch; the first of all also has the voters.
     fn open_epoch(
         &mut self,
         epoch: LeaderEpoch,
@@ -300,7 +303,7 @@ impl Quorum {
         Ok(())
     }
 
-    /// Appends records as one atomic batch and returns the log's end behind them. A power cut may
+    /// Appends records as one atomic batch and returns the log's end after them. A power cut may
     /// take them back until they are stored: [`Quorum::begin_store`].
     ///
     /// # Errors
@@ -328,7 +331,7 @@ impl Quorum {
     /// It has been done, or has failed. With one voter, what is durable is committed.
     ///
     /// # Errors
-    /// Those of the store: what is durable is unknown then, and the log takes no more.
+    /// Those of the store: what is durable is unknown then, and the log accepts no more appends.
     pub fn end_store(
         &mut self,
         store: &Store,
@@ -378,7 +381,7 @@ impl Quorum {
         self.log.view().size_bytes()
     }
 
-    /// The level of `kraft.version`: 1 where the voters stand in the log, 0 where settings name
+    /// The level of `kraft.version`: 1 where the voters are in the log, 0 where settings name
     /// them.
     #[must_use]
     pub fn kraft_version(&self) -> i16 {
@@ -403,7 +406,7 @@ impl Quorum {
         self.raft.voters()
     }
 
-    /// Closes the log so that the next open need not look through it.
+    /// Closes the log so that the next open needs no recovery.
     ///
     /// # Errors
     /// The disk fails.
@@ -420,7 +423,7 @@ fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumEr
             Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
         let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
         let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
-            return Err(QuorumError::Corrupt(format!("nothing can be read at offset {at}")));
+            return Err(QuorumError::Corrupt(format!("no batch can be read at offset {at}")));
         };
         replay.take_log(&bytes)?;
         at = last.next_offset();

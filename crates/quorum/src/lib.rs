@@ -1,7 +1,7 @@
 //! Raft running on files; the metadata log as a journal.
 //!
 //! `__cluster_metadata-0` is a log like any other with three differences: nothing rests on an
-//! append before it is on the disk, control batches say who leads and who votes, and
+//! append before it is on the disk, control batches have the leader and the voters, and
 //! `<offset>-<epoch>.checkpoint` files hold snapshots. Beside it lie `quorum-state`, what a voter
 //! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 

@@ -15,12 +15,12 @@ use crate::driver::QuorumError;
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 64 << 20;
 
-/// What reading brings to light.
+/// The result of reading the log.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     /// Records for the metadata, in order; those of a transaction that was aborted are left out.
     pub records: Vec<MetadataRecord>,
-    /// What the quorum has to know of the log.
+    /// The epochs, snapshots and voters of the log.
     pub log: QuorumLog,
     /// Where the open metadata transaction began, among the records.
     open: Option<usize>,

@@ -1,4 +1,4 @@
-//! `quorum-state`: what a voter has promised, on the disk before anybody hears of it.
+//! `quorum-state`: a voter's epoch and vote, on the disk before it answers.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) fn read_state(files: &dyn Files, folder: &Path) -> Result<Durable, St
     let number = |name: &str| -> Option<i32> { json_value(&text, name)?.parse().ok() };
     let epoch = number("leaderEpoch").ok_or_else(|| StorageError::Corrupt {
         path: path.clone(),
-        why: "there is no leaderEpoch in it".to_owned(),
+        why: "leaderEpoch is missing".to_owned(),
     })?;
     let directory = json_value(&text, "votedDirectoryId").and_then(|id| id.parse().ok());
     let directory = directory.unwrap_or_default();

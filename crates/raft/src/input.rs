@@ -25,7 +25,7 @@ pub struct Durable {
 pub struct LogEnd {
     /// The epoch of the last record.
     pub epoch: LeaderEpoch,
-    /// The offset behind it.
+    /// The offset after it.
     pub offset: Offset,
 }
 
@@ -54,7 +54,7 @@ pub struct Timing {
     /// as long by chance.
     pub election_ms: u64,
     /// `controller.quorum.fetch.timeout.ms`: a follower that gets no answer to a fetch for this
-    /// long looks for another leader.
+    /// long starts a pre-vote.
     pub fetch_ms: u64,
     /// `controller.quorum.election.backoff.max.ms`: how long the last of the candidates that a
     /// resigned leader names waits.
@@ -82,7 +82,7 @@ pub enum Ballot {
 /// A candidate's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteAsked {
-    /// Who asks.
+    /// The candidate.
     pub candidate: ReplicaKey,
     /// In which epoch.
     pub epoch: LeaderEpoch,
@@ -95,7 +95,7 @@ pub struct VoteAsked {
 /// A voter's answer to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteAnswer {
-    /// Who answers.
+    /// The voter that answers.
     pub voter: NodeId,
     /// In which epoch it is.
     pub epoch: LeaderEpoch,

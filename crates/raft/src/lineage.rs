@@ -119,7 +119,7 @@ mod tests {
             let mut follower = lineage(epochs);
             while let Some(diverging) = leader.diverging(follower.end()) {
                 let cut = follower.cut(diverging);
-                assert!(cut < follower.end().offset, "{epochs:?} goes on for ever");
+                assert!(cut < follower.end().offset, "{epochs:?} does not end");
                 follower.truncated(cut);
             }
             assert_eq!(follower.end().offset, agreed, "{epochs:?}");

@@ -18,18 +18,18 @@ pub enum Role {
     Follower(Following),
     /// Asks whether it would be elected (KIP-996); the epoch stays.
     Prospective {
-        /// Who would vote for it.
+        /// Voters that would vote for it.
         granted: BTreeSet<NodeId>,
-        /// Who would not.
+        /// Voters that would not.
         refused: BTreeSet<NodeId>,
         /// The leader it has lost sight of.
         leader: Option<NodeId>,
     },
     /// Asks to be elected.
     Candidate {
-        /// Who voted for it.
+        /// Voters that voted for it.
         granted: BTreeSet<NodeId>,
-        /// Who did not.
+        /// Voters that did not.
         refused: BTreeSet<NodeId>,
     },
     /// Was elected.

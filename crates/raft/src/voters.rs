@@ -1,4 +1,4 @@
-//! Who votes: a voter is its key, the node id with the directory id.
+//! The voter set: a voter is its key, the node id with the directory id.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -38,7 +38,7 @@ pub struct Endpoint {
 /// One voter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Voter {
-    /// Who it is.
+    /// Its node id and directory id.
     pub key: ReplicaKey,
     /// Where its controller listens.
     pub endpoints: Vec<Endpoint>,

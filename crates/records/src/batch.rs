@@ -15,8 +15,8 @@ const OLDEST_BYTES_MIN: i32 = 14;
 /// Why bytes are no batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
-    /// Fewer bytes than the batch says it has: a tail, or a lie.
-    #[error("the batch needs {due} bytes, {left} are there")]
+    /// Fewer bytes than the batch says it has: an incomplete batch, or a wrong length.
+    #[error("the batch needs {due} bytes, but only {left} are left")]
     Truncated {
         /// How many it takes.
         due: usize,
@@ -24,16 +24,16 @@ pub enum BadBatch {
         left: usize,
     },
     /// A length that no batch has.
-    #[error("{0} is no length of a batch")]
+    #[error("batch length {0} is invalid")]
     Length(i32),
     /// A message of the old formats whose checksum does not fit.
     #[error("the checksum of message {0} does not match its bytes")]
     Checksum(usize),
     /// Another message format.
-    #[error("message format {0}, where 2 is due")]
+    #[error("message format {0} where message format 2 is required")]
     Magic(i8),
     /// A number in the header that cannot be.
-    #[error("{field} cannot be {value}")]
+    #[error("the batch's {field} cannot be {value}")]
     Header {
         /// Which number.
         field: &'static str,
@@ -41,10 +41,10 @@ pub enum BadBatch {
         value: i64,
     },
     /// No such codec.
-    #[error("there is no compression codec {0}")]
+    #[error("unknown compression codec {0} in the batch")]
     Codec(i16),
     /// The codec refuses the bytes.
-    #[error("the {codec} data is broken: {why}")]
+    #[error("the batch's {codec} data cannot be decompressed: {why}")]
     Compressed {
         /// Which codec.
         codec: &'static str,
@@ -52,10 +52,10 @@ pub enum BadBatch {
         why: String,
     },
     /// Decompressed, the batch would be larger than allowed.
-    #[error("the batch unpacks to more than {0} bytes")]
+    #[error("the batch decompresses to more than {0} bytes")]
     TooLarge(usize),
     /// A record is not what the format says.
-    #[error("record {index} is broken: {why}")]
+    #[error("record {index} of the batch is malformed: {why}")]
     Record {
         /// Which record, from 0.
         index: usize,
@@ -83,10 +83,10 @@ macro_rules! fields {
 }
 
 impl<'a> Batch<'a> {
-    /// The batch at the front of `bytes`. Its header is looked at, its checksum and records not.
+    /// The batch at the front of `bytes`. Its header is checked, its checksum and records are not.
     ///
     /// # Errors
-    /// What stands there is no batch, or only a part of one.
+    /// The bytes are not a batch, or only a part of one.
     pub fn first(bytes: &'a [u8]) -> Result<Self, BadBatch> {
         let left = bytes.len();
         if left < OVERHEAD_BYTES {
@@ -115,11 +115,11 @@ impl<'a> Batch<'a> {
         Ok(batch)
     }
 
-    /// As [`Batch::first`], of bytes that a producer sent: any numbers may stand in the header, and
+    /// As [`Batch::first`], of bytes that a producer sent: any numbers may be in the header, and
     /// a part of a batch is [`BadBatch::Truncated`] whatever is in it.
     ///
     /// # Errors
-    /// What stands there is no batch, or only a part of one.
+    /// The bytes are not a batch, or only a part of one.
     pub fn produced(bytes: &'a [u8]) -> Result<Self, BadBatch> {
         let left = bytes.len();
         let Some(length) = bytes.get(8..OVERHEAD_BYTES).and_then(|it| it.first_chunk::<4>()) else {
@@ -212,7 +212,7 @@ impl<'a> Batch<'a> {
         leader_epoch: i32 at 12;
         /// The message format, 2.
         magic: i8 at 16;
-        /// The checksum that stands in the batch.
+        /// The checksum in the batch's header.
         crc: u32 at 17;
         /// Codec, timestamp type and flags.
         attributes: i16 at 21;
@@ -222,7 +222,7 @@ impl<'a> Batch<'a> {
         base_timestamp: i64 at 27;
         /// The newest timestamp, or the append time.
         max_timestamp: i64 at 35;
-        /// Who wrote it; -1 if not idempotent.
+        /// The producer's id; -1 if not idempotent.
         producer_id: i64 at 43;
         /// Which incarnation of it.
         producer_epoch: i16 at 51;
@@ -256,7 +256,7 @@ impl<'a> Batch<'a> {
         self.base_offset() + Offset::from(self.last_offset_delta())
     }
 
-    /// The offset behind the last record.
+    /// The offset after the last record.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.last_offset() + 1
@@ -294,13 +294,13 @@ impl<'a> Batch<'a> {
         (self.attributes() & 0x40 != 0).then(|| self.base_timestamp())
     }
 
-    /// Does an idempotent producer stand behind it?
+    /// Was it written by an idempotent producer?
     #[must_use]
     pub fn has_producer(&self) -> bool {
         self.producer_id() != NO_PRODUCER
     }
 
-    /// Who wrote it, as which incarnation.
+    /// The id and epoch of its producer.
     #[must_use]
     pub fn producer(&self) -> (ProducerId, ProducerEpoch) {
         (self.producer_id(), self.producer_epoch())
@@ -357,7 +357,7 @@ impl<'a> Unpacked<'a> {
     }
 }
 
-/// The batches in `bytes`, one behind the other. The first that is broken ends them.
+/// The batches in `bytes`, one after the other. The first that is broken ends them.
 #[must_use]
 pub const fn batches_in(bytes: &[u8]) -> Batches<'_> {
     Batches { bytes, at: 0 }

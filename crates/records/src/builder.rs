@@ -8,7 +8,7 @@ use crate::record::Record;
 use crate::varint::{length_i64, size_i64, write_i64};
 use crate::{HEADER_BYTES, NO_PRODUCER, OVERHEAD_BYTES, crc32c};
 
-/// What stands in a batch's header beside what its records say.
+/// The fields of a batch's header that do not follow from its records.
 #[derive(Clone, Debug)]
 pub struct BatchOptions {
     /// The offset of the first record.
@@ -25,7 +25,7 @@ pub struct BatchOptions {
     pub control: bool,
     /// The append time of all records, if that is their timestamp.
     pub append_time: Option<TimestampMs>,
-    /// Who writes it; -1 if not idempotent.
+    /// The producer's id; -1 if not idempotent.
     pub producer_id: ProducerId,
     /// Which incarnation of it.
     pub producer_epoch: ProducerEpoch,

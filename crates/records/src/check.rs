@@ -54,7 +54,7 @@ pub struct BatchRules {
 /// A batch that may be appended.
 #[derive(Clone, Debug)]
 pub struct CheckedBatch<'a> {
-    /// The batch, without what stood behind it.
+    /// The batch, without the bytes after it.
     pub batch: Batch<'a>,
     /// The batch as it is to be stored, if it had to be compressed another way.
     pub repacked: Option<Vec<u8>>,
@@ -80,13 +80,13 @@ impl CheckedBatch<'_> {
 /// Why a batch is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecords {
-    /// There is none, or only a part of one.
-    #[error("there is no whole batch in {0} bytes")]
+    /// No batch, or only a part of one.
+    #[error("no complete batch in {0} bytes")]
     Empty(usize),
     /// More than one batch for one partition.
-    #[error("one batch per partition is allowed, and there are more")]
+    #[error("a produce may have one batch per partition, this one has more")]
     MoreThanOne,
-    /// What follows the batch is no batch.
+    /// The bytes after the batch are not a batch.
     #[error("what follows the batch is not a batch: {0}")]
     Behind(BadBatch),
     /// The bytes are no batch.
@@ -126,10 +126,10 @@ pub enum BadRecords {
         offsets: i64,
     },
     /// A producer id needs a sequence, a transaction a producer id.
-    #[error("producer id, epoch and sequence do not belong together")]
+    #[error("the batch's producer id, epoch and sequence contradict each other")]
     Producer,
     /// The codec came later than the version the client speaks.
-    #[error("zstd needs Produce version 7")]
+    #[error("zstd compression needs Produce version 7 or later")]
     ZstdTooEarly,
     /// There is no such codec.
     #[error(transparent)]
@@ -275,7 +275,7 @@ impl BadBatch {
     }
 }
 
-/// The only batch of `bytes`. Half a batch behind it is ignored, as Kafka does.
+/// The only batch of `bytes`. Half a batch after it is ignored, as Kafka does.
 ///
 /// # Errors
 /// There is no whole batch, or more than one, or what follows it cannot become one.
@@ -296,7 +296,7 @@ pub fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, BadRecords> {
     Ok(batch)
 }
 
-/// What Kafka looks at before it knows whose batch it is: is it one, in a codec that the client's
+/// What Kafka checks before it looks up the producer: is it one, in a codec that the client's
 /// version has?
 ///
 /// # Errors

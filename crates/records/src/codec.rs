@@ -8,7 +8,7 @@ use crate::unpack::with_scratch;
 /// How a batch's records are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// Not at all.
+    /// Without compression.
     #[default]
     None,
     /// gzip.
@@ -35,7 +35,7 @@ impl Compression {
     /// The codec that a batch's attributes name.
     ///
     /// # Errors
-    /// There is none of this number.
+    /// There is no codec of this number.
     pub const fn of(attributes: i16) -> Result<Self, BadBatch> {
         match attributes & Self::MASK {
             0 => Ok(Self::None),

@@ -21,7 +21,7 @@ pub enum ControlKind {
     SnapshotFooter = 4,
     /// The version of the quorum's protocol.
     KraftVersion = 5,
-    /// Who votes in the quorum.
+    /// The voters of the quorum.
     KraftVoters = 6,
 }
 

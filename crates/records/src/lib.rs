@@ -1,11 +1,11 @@
 //! The record batch: bytes, compression, checksums, control records.
 //!
-//! A batch (message format v2, KIP-98) is looked at where it lies: [`Batch`] is a borrowed view of
+//! A batch (message format v2, KIP-98) is read in place: [`Batch`] is a borrowed view of
 //! its bytes, [`Batch::unpack`] decompresses under a bound, and a [`Record`] borrows from that.
 //! [`check_batches`] is what a leader demands of a batch from outside, [`BatchBuilder`] makes one.
 //!
 //! ```text
-//! 0 base offset i64 | 8 length i32 (bytes behind it) | 12 leader epoch i32 | 16 magic i8 = 2
+//! 0 base offset i64 | 8 length i32 (bytes after it) | 12 leader epoch i32 | 16 magic i8 = 2
 //! 17 crc-32c u32 (of all behind it) | 21 attributes i16 | 23 last offset delta i32
 //! 27 base timestamp i64 | 35 max timestamp i64 | 43 producer id i64 | 51 producer epoch i16
 //! 53 base sequence i32 | 57 record count i32 | 61 records, compressed as a whole

@@ -124,9 +124,9 @@ impl<'a> Iterator for Records<'a> {
             if self.bytes.is_empty() {
                 return None;
             }
-            // One error, then the end: what follows the last record is no record.
+            // One error, then the end: the bytes after the last record are not a record.
             self.bytes = &[];
-            return Some(Err(BadBatch::Record { index, why: "it is not counted" }));
+            return Some(Err(BadBatch::Record { index, why: "the batch counts fewer records" }));
         }
         self.index += 1;
         match self.read() {

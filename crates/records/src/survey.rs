@@ -1,5 +1,5 @@
-//! Reads all records of a batch through and keeps nothing of them: are they what the header says,
-//! which times have they, is a key missing?
+//! Reads all records of a batch without keeping them: do they fit the header,
+//! which timestamps do they have, is a key missing?
 //!
 //! This runs for every produced record, so it takes no memory and as few steps as it can. Records
 //! of one layout often follow each other (same lengths, same time); of those only the offset delta
@@ -105,7 +105,7 @@ fn survey_wrapped(
 #[cold]
 fn find_broken(batch: &Batch<'_>, records: &[u8]) -> BadBatch {
     let found = Records::with_own_times(*batch, records).find_map(Result::err);
-    found.unwrap_or(BadBatch::Record { index: 0, why: "it cannot be read" })
+    found.unwrap_or(BadBatch::Record { index: 0, why: "it cannot be decoded" })
 }
 
 /// How a record is laid out.
@@ -137,7 +137,7 @@ impl Layout {
     }
 
     /// The record at `at`, if it is as most are: numbers of one or two bytes, no headers, and a few
-    /// bytes of other records behind it. Eight bytes are looked at together.
+    /// bytes of other records after it. Eight bytes are tested at once.
     #[inline(always)]
     fn short(records: &[u8], at: usize) -> Option<Self> {
         let mut front = EightBytes::at(records, at)?;

@@ -78,7 +78,7 @@ impl Scratch {
         self.room.len()
     }
 
-    /// Lets go what a larger batch before this one has taken.
+    /// Frees memory that a larger batch before this one has used.
     fn shrink(&mut self, used: usize) {
         if self.room.len() > KEPT_BYTES && used < self.room.len() / 4 {
             self.room.truncate(KEPT_BYTES.max(2 * used));
@@ -130,7 +130,7 @@ impl Scratch {
 
     fn gzip(&mut self, packed: &[u8], limit: usize) -> Result<usize, BadBatch> {
         let mut rest =
-            behind_gzip_head(packed).ok_or_else(|| bad_gzip("there is no gzip header"))?;
+            behind_gzip_head(packed).ok_or_else(|| bad_gzip("the gzip header is missing"))?;
         let mut used = 0;
         loop {
             let start = used;
@@ -146,7 +146,7 @@ impl Scratch {
             if made.len() as u64 & u64::from(u32::MAX) != length {
                 return Err(bad_gzip("the length does not match"));
             }
-            // Another member may follow; what is none is ignored, as Java does.
+            // Another gzip member may follow; other bytes are ignored, as Java does.
             match behind_gzip_head(behind) {
                 Some(next) => rest = next,
                 None => return Ok(used),
@@ -321,7 +321,7 @@ fn bad_lz4(why: &str) -> BadBatch {
     Compression::Lz4.broken(&why)
 }
 
-/// What stands behind the header of a gzip member (RFC 1952); `None` if there is no header.
+/// What comes after the header of a gzip member (RFC 1952); `None` if there is no header.
 fn behind_gzip_head(bytes: &[u8]) -> Option<&[u8]> {
     const EXTRA: u8 = 4;
     const TEXTS: [u8; 2] = [8, 16];
@@ -357,13 +357,13 @@ struct Lz4Frame<'a> {
 
 impl<'a> Lz4Frame<'a> {
     fn read(packed: &'a [u8]) -> Result<Self, &'static str> {
-        let behind = packed.strip_prefix(&LZ4_MAGIC).ok_or("there is no LZ4 frame")?;
+        let behind = packed.strip_prefix(&LZ4_MAGIC).ok_or("the LZ4 frame header is missing")?;
         let [flags, sizes] = *behind.first_chunk::<2>().ok_or(CUT)?;
         if flags >> 6 != 1 || flags & 0x03 != 0 {
             return Err("the version of the frame is unknown");
         }
         if flags & 0x20 == 0 {
-            return Err("blocks that depend on each other are not supported");
+            return Err("dependent LZ4 blocks are not supported");
         }
         let exponent = sizes >> 4;
         if !(4..=7).contains(&exponent) || sizes & 0x0f != 0 {

@@ -61,7 +61,8 @@ pub struct Leader {
     epoch_start: Offset,
     end: Offset,
     watermark: Offset,
-    /// Those that the controller was asked to take into the in-sync set, and has perhaps already.
+    /// Replicas that the controller was asked to add to the in-sync set, and may have added
+    /// already.
     joining: Vec<NodeId>,
     followers: BTreeMap<NodeId, Follower>,
 }

@@ -21,7 +21,7 @@ pub enum Allowed {
     AnyCase(Vec<&'static str>),
     /// A text that is not empty.
     NonEmpty,
-    /// A list whose items are not empty. What stands in it twice counts once.
+    /// A list whose items are not empty. A repeated item counts once.
     Items {
         /// The items that there are; all, if it is empty.
         of: Vec<&'static str>,
@@ -45,7 +45,7 @@ impl Allowed {
     pub(crate) fn parse(text: &'static str) -> Option<Self> {
         let items = |text: &'static str| text.split(',').map(str::trim).collect::<Vec<_>>();
         if let Some(range) = text.strip_prefix("-1|") {
-            let (low, high) = bounds(range)?;
+            let (low, high) = parse_bounds(range)?;
             return Some(Self::RangeOrUnset(low, high));
         }
         if let Some(list) = text.strip_prefix("list") {
@@ -67,13 +67,13 @@ impl Allowed {
             "servers" => Self::Servers,
             "loopback" => Self::Loopback,
             range => {
-                let (low, high) = bounds(range)?;
+                let (low, high) = parse_bounds(range)?;
                 Self::Range(low, high)
             }
         })
     }
 
-    /// The value as it counts, if it is allowed: a list without what stands in it twice.
+    /// The value as it counts, if it is allowed: a list without repeated items.
     ///
     /// # Errors
     /// Why it is not, in Kafka's words.
@@ -116,7 +116,7 @@ impl Allowed {
                     .to_owned())
             }
             (Self::Voters, Value::List(items)) => {
-                items.iter().try_for_each(|it| voter(it).map(drop))
+                items.iter().try_for_each(|it| parse_voter(it).map(drop))
             }
             (Self::Servers, Value::List(items)) => {
                 items.iter().try_for_each(|it| host_and_port(it).map(drop))
@@ -127,14 +127,14 @@ impl Allowed {
     }
 }
 
-fn bounds(text: &str) -> Option<(f64, f64)> {
+fn parse_bounds(text: &str) -> Option<(f64, f64)> {
     let (low, high) = text.split_once("..")?;
     let bound =
         |text: &str, open: f64| if text.is_empty() { Some(open) } else { text.parse().ok() };
     Some((bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?))
 }
 
-/// What is no number is within all bounds, as in Java.
+/// NaN is within all bounds, as in Java.
 fn in_range(number: f64, low: f64, high: f64) -> Result<(), String> {
     if number < low {
         return Err(format!("Value must be at least {low}"));
@@ -182,7 +182,7 @@ fn check_throttled(items: &[String]) -> Result<(), String> {
 ///
 /// # Errors
 /// It is not `id@host:port`.
-pub(crate) fn voter(text: &str) -> Result<(i32, &str, u16), String> {
+pub(crate) fn parse_voter(text: &str) -> Result<(i32, &str, u16), String> {
     let wrong = || format!("{text} must be id@host:port");
     let (id, address) = text.split_once('@').ok_or_else(wrong)?;
     let (host, port) = host_and_port(address).map_err(|_| wrong())?;
@@ -239,7 +239,7 @@ fn is_duration(text: &str) -> bool {
         Some((days, time)) => (days, time),
         None => (rest, ""),
     };
-    let total = || Some(seconds(days, &[('D', 86_400)])? + seconds(time, &HOURS)?);
+    let total = || Some(parse_seconds(days, &[('D', 86_400)])? + parse_seconds(time, &HOURS)?);
     !rest.is_empty() && total().is_some_and(|seconds| sign * seconds >= 0)
 }
 
@@ -247,7 +247,7 @@ fn is_duration(text: &str) -> bool {
 const HOURS: [(char, i128); 3] = [('H', 3600), ('M', 60), ('S', 1)];
 
 /// What numbers that are each followed by a unit come to, the units in this order.
-fn seconds(mut text: &str, units: &[(char, i128)]) -> Option<i128> {
+fn parse_seconds(mut text: &str, units: &[(char, i128)]) -> Option<i128> {
     let (mut left, mut sum) = (units, 0);
     while !text.is_empty() {
         let end = text.find(|it: char| it.is_ascii_alphabetic())?;

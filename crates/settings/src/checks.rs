@@ -8,11 +8,11 @@ use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::effective::{ConfigSource, describe, in_force};
+use crate::effective::{ConfigSource, describe_setting, in_force};
 use crate::pairs;
 use crate::started::{Settings, base_name};
 use crate::table::{
-    ConfigType, Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest,
+    ConfigType, Scope, Setting, SettingEffect, UpdateMode, find_setting, in_scope, nearest_setting,
 };
 use crate::value::Value;
 
@@ -28,7 +28,7 @@ pub struct SettingRules {
 /// Kafka's code, and the message for the client.
 type SettingRefusal = (ErrorCode, String);
 
-const fn scope(kind: ResourceKind) -> Option<Scope> {
+const fn scope_of(kind: ResourceKind) -> Option<Scope> {
     match kind {
         ResourceKind::Topic => Some(Scope::Topic),
         ResourceKind::Broker => Some(Scope::Broker),
@@ -39,7 +39,7 @@ const fn scope(kind: ResourceKind) -> Option<Scope> {
 }
 
 /// A value that its setting does not take, or that contradicts another.
-fn invalid(why: String) -> SettingRefusal {
+fn invalid_config(why: String) -> SettingRefusal {
     (ErrorCode::INVALID_CONFIG, why)
 }
 
@@ -48,20 +48,20 @@ fn invalid_request(why: String) -> SettingRefusal {
     (ErrorCode::INVALID_REQUEST, why)
 }
 
-fn unknown(kind: ResourceKind, name: &str) -> SettingRefusal {
-    let near = match scope(kind) {
+fn unknown_setting(kind: ResourceKind, name: &str) -> SettingRefusal {
+    let near = match scope_of(kind) {
         // A name that is longer than any setting's is not worth the comparison.
-        Some(scope) if name.len() <= NAME_MAX => nearest(scope, name),
+        Some(scope) if name.len() <= NAME_MAX => nearest_setting(scope, name),
         _ => None,
     };
     let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     match kind {
-        ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}{hint}")),
-        ResourceKind::Group => invalid(format!("Unknown group config name: {name}{hint}")),
+        ResourceKind::Topic => invalid_config(format!("Unknown topic config name: {name}{hint}")),
+        ResourceKind::Group => invalid_config(format!("Unknown group config name: {name}{hint}")),
         ResourceKind::ClientMetrics => {
             invalid_request(format!("Unknown client metrics configuration: {name}{hint}"))
         }
-        _ => invalid(format!("Unknown broker config name: {name}{hint}")),
+        _ => invalid_config(format!("Unknown broker config name: {name}{hint}")),
     }
 }
 
@@ -113,19 +113,19 @@ impl ChangeFaults {
 
 impl ConfigRules for SettingRules {
     fn check(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
-        let scope = scope(change.kind).ok_or_else(|| unknown(change.kind, ""))?;
+        let scope = scope_of(change.kind).ok_or_else(|| unknown_setting(change.kind, ""))?;
         let (mut known, mut faults) = (Vec::new(), ChangeFaults::default());
         for (name, value) in change.after {
-            match find(scope, name) {
+            match find_setting(scope, name) {
                 Some(setting) => known.push((setting, value.as_str())),
-                // What an earlier release stored and this one does not know stands in no way.
+                // A stored setting that this release does not know is ignored.
                 None if change.before.get(name) == Some(value) => {}
                 None if base_name(name) != name => faults.add(|| {
                     invalid_request(format!(
                         "{name}: settings of a single listener cannot change while the broker runs here"
                     ))
                 }),
-                None => faults.add(|| unknown(change.kind, name)),
+                None => faults.add(|| unknown_setting(change.kind, name)),
             }
         }
         match change.kind {
@@ -143,13 +143,13 @@ impl ConfigRules for SettingRules {
     }
 
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
-        let setting = scope(kind).and_then(|scope| find(scope, name));
+        let setting = scope_of(kind).and_then(|scope| find_setting(scope, name));
         setting.is_some_and(|setting| setting.kind == ConfigType::List)
     }
 
     fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String> {
-        let setting = find(scope(kind)?, name)?;
-        describe(setting, cluster, &self.settings, self.node, "").value
+        let setting = find_setting(scope_of(kind)?, name)?;
+        describe_setting(setting, cluster, &self.settings, self.node, "").value
     }
 
     fn describe_topic(
@@ -158,7 +158,7 @@ impl ConfigRules for SettingRules {
         own: &[(String, String)],
     ) -> Vec<CreatableTopicConfigs> {
         let describe = |setting: &'static Setting| {
-            let found = describe(setting, cluster, &self.settings, self.node, "");
+            let found = describe_setting(setting, cluster, &self.settings, self.node, "");
             let own = own.iter().find(|(name, _)| name == setting.name);
             let source = if own.is_some() { ConfigSource::Topic } else { found.source };
             CreatableTopicConfigs {
@@ -179,7 +179,7 @@ type KnownSettings<'a> = [(&'static Setting, &'a str)];
 /// Every value for itself.
 fn check_values(known: &KnownSettings<'_>, faults: &mut ChangeFaults) {
     for (setting, value) in known {
-        faults.check(setting.read(value).map_err(invalid));
+        faults.check(setting.read(value).map_err(invalid_config));
     }
 }
 
@@ -207,17 +207,19 @@ impl SettingRules {
         if let Some(own) = change.after.get(name) {
             return Some(own.clone());
         }
-        describe(find(scope, name)?, change.cluster, &self.settings, self.node, "").value
+        describe_setting(find_setting(scope, name)?, change.cluster, &self.settings, self.node, "")
+            .value
     }
 
     fn check_topic(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
-        pairs::check_topic(&|name| self.would_be(change, Scope::Topic, name)).map_err(invalid)
+        pairs::check_topic(&|name| self.would_be(change, Scope::Topic, name))
+            .map_err(invalid_config)
     }
 
     fn check_group(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
         let broker = |name: &str| in_force(name, change.cluster, &self.settings, self.node);
         pairs::check_group(&|name| self.would_be(change, Scope::Group, name), &broker)
-            .map_err(invalid)
+            .map_err(invalid_config)
     }
 
     fn check_broker(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
@@ -226,8 +228,9 @@ impl SettingRules {
         pairs::check_change(&before, &after).map_err(invalid_request)
     }
 
-    /// A broker's value if `own` were set for the resource that is changed: for one broker what is
-    /// set for all stands behind it, for all brokers what is set for this one stands before it.
+    /// A broker's value if `own` were set for the resource that is changed. If that is one broker,
+    /// the settings of all brokers come after its own; if it is all brokers, this broker's come
+    /// first.
     fn broker_value(
         &self,
         change: &ConfigChange<'_>,
@@ -300,7 +303,9 @@ fn check_subscription(known: &KnownSettings<'_>) -> Result<(), SettingRefusal> {
             ("match", Ok(Value::List(patterns))) => {
                 let wrong = patterns.iter().find(|pattern| !is_match(pattern));
                 if let Some(pattern) = wrong {
-                    return Err(invalid(format!("Illegal client matching pattern: {pattern}")));
+                    return Err(invalid_config(format!(
+                        "Illegal client matching pattern: {pattern}"
+                    )));
                 }
             }
             _ => {}

@@ -5,7 +5,7 @@ use ottla_metadata::{Cluster, ResourceKind};
 use ottla_types::NodeId;
 
 use crate::started::Settings;
-use crate::table::{Scope, Setting, find};
+use crate::table::{Scope, Setting, find_setting};
 
 /// Where a value comes from. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum ConfigSource {
     AllBrokers = 3,
     /// In the node's file.
     File = 4,
-    /// Nobody has set it.
+    /// It is not set anywhere: the default.
     Default = 5,
     /// Set for the subscription to clients' metrics.
     ClientMetrics = 7,
@@ -51,10 +51,10 @@ pub struct Effective {
     pub synonyms: Vec<Synonym>,
 }
 
-/// The value of a setting for a resource, and what stands behind it. `node` is the broker that is
+/// The value of a setting for a resource, and its fallbacks. `node` is the broker that is
 /// asked, whose file counts.
 #[must_use]
-pub fn describe(
+pub fn describe_setting(
     setting: &'static Setting,
     cluster: &Cluster,
     settings: &Settings,
@@ -73,17 +73,19 @@ pub fn describe(
     if let Some((kind, source)) = own
         && let Some(value) = cluster.config(kind, resource).get(setting.name)
     {
-        all.insert(0, synonym(setting.name, &setting.shown(value), source));
+        all.insert(0, synonym_from(setting.name, &setting.shown(value), source));
     }
     // Behind a topic's setting stands the default of the broker's, if that has one; its own is no
     // synonym.
     let last = match (setting.scope, setting.fallbacks.first()) {
         (Scope::Broker, _) => setting.default.map(|default| (setting.name, default)),
-        (_, Some(name)) => find(Scope::Broker, name).and_then(|it| Some((*name, it.default?))),
+        (_, Some(name)) => {
+            find_setting(Scope::Broker, name).and_then(|it| Some((*name, it.default?)))
+        }
         (Scope::Group, None) => setting.default.map(|default| (setting.name, default)),
         (_, None) => None,
     };
-    all.extend(last.map(|(name, default)| synonym(name, default, ConfigSource::Default)));
+    all.extend(last.map(|(name, default)| synonym_from(name, default, ConfigSource::Default)));
     let own = all.is_empty().then(|| setting.default.map(str::to_owned)).flatten();
     let first = all.first();
     Effective {
@@ -94,7 +96,7 @@ pub fn describe(
     }
 }
 
-fn synonym(name: &str, value: &str, source: ConfigSource) -> Synonym {
+fn synonym_from(name: &str, value: &str, source: ConfigSource) -> Synonym {
     Synonym { name: name.to_owned(), value: Some(value.to_owned()), source }
 }
 
@@ -120,14 +122,16 @@ fn of_broker(
                 ConfigSource::AllBrokers => dynamic("", name),
                 _ => settings.given(name).map(str::to_owned),
             };
-            all.extend(value.map(|it| synonym(name, &converted(name, wanted, &it), source)));
+            all.extend(
+                value.map(|it| synonym_from(name, &convert_unit(name, wanted, &it), source)),
+            );
         }
     }
     all
 }
 
 /// Hours and minutes as milliseconds, where the wanted setting counts those.
-fn converted(name: &str, wanted: &str, value: &str) -> String {
+fn convert_unit(name: &str, wanted: &str, value: &str) -> String {
     let factor = match (name.rsplit('.').next(), wanted.rsplit('.').next()) {
         (Some("hours"), Some("ms")) => 3_600_000,
         (Some("minutes"), Some("ms")) => 60_000,
@@ -149,6 +153,6 @@ pub fn in_force(
     settings: &Settings,
     node: NodeId,
 ) -> Option<String> {
-    let setting = find(Scope::Broker, name)?;
-    describe(setting, cluster, settings, node, "").value
+    let setting = find_setting(Scope::Broker, name)?;
+    describe_setting(setting, cluster, settings, node, "").value
 }

@@ -5,7 +5,7 @@
 //! environment for a service that is called kafka, and what Apache's scripts use for themselves,
 //! is left alone.
 
-use crate::table::{Scope, find, nearest};
+use crate::table::{Scope, find_setting, nearest_setting};
 
 /// What a variable of the environment is to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,20 +51,20 @@ const SCRIPTS: [&str; 26] = [
 
 /// What this variable is to a node; `None` if its name does not begin with `KAFKA_`.
 #[must_use]
-pub fn variable(name: &str, value: &str) -> Option<Variable> {
+pub fn read_variable(name: &str, value: &str) -> Option<Variable> {
     let rest = name.strip_prefix("KAFKA_").filter(|rest| !rest.is_empty())?;
     if SCRIPTS.contains(&name) || name.starts_with("KAFKA_JVM_") || name.starts_with("KAFKA_LOG4J")
     {
         return Some(Variable::LeftAlone);
     }
     let setting = setting_of(rest);
-    if find(Scope::Broker, &setting).is_some() || is_of_a_listener(&setting) {
+    if find_setting(Scope::Broker, &setting).is_some() || is_of_a_listener(&setting) {
         return Some(Variable::Setting(setting));
     }
     if is_of_a_platform(rest, value) {
         return Some(Variable::LeftAlone);
     }
-    let near = nearest(Scope::Broker, &setting).map(variable_of);
+    let near = nearest_setting(Scope::Broker, &setting).map(variable_of);
     Some(Variable::Unknown(setting, near))
 }
 
@@ -148,7 +148,7 @@ mod tests {
             ),
         ];
         for (name, value, wanted) in cases {
-            assert_eq!(variable(name, value), wanted, "{name}");
+            assert_eq!(read_variable(name, value), wanted, "{name}");
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
     fn every_setting_can_be_set_by_a_variable() {
         for setting in crate::table::in_scope(Scope::Broker) {
             let name = variable_of(setting.name);
-            assert_eq!(variable(&name, "1"), Some(Variable::Setting(setting.name.to_owned())));
+            assert_eq!(read_variable(&name, "1"), Some(Variable::Setting(setting.name.to_owned())));
         }
     }
 }

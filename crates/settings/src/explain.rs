@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use crate::started::{Origin, Settings, base_name};
-use crate::table::{Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest};
+use crate::table::{
+    Scope, Setting, SettingEffect, UpdateMode, find_setting, in_scope, nearest_setting,
+};
 
 const SCOPES: [(Scope, &str); 4] = [
     (Scope::Broker, "broker"),
@@ -12,7 +14,7 @@ const SCOPES: [(Scope, &str); 4] = [
     (Scope::ClientMetrics, "client-metrics"),
 ];
 
-const fn changes(setting: &Setting) -> &'static str {
+const fn update_mode_text(setting: &Setting) -> &'static str {
     match (setting.scope, setting.changes) {
         (Scope::Broker, UpdateMode::Static) => "with a restart",
         (_, UpdateMode::Broker) => "while it runs, for one broker",
@@ -21,7 +23,7 @@ const fn changes(setting: &Setting) -> &'static str {
     }
 }
 
-fn default(setting: &Setting) -> &str {
+fn default_text(setting: &Setting) -> &str {
     match setting.default {
         None => "none",
         Some("") => "empty",
@@ -30,7 +32,7 @@ fn default(setting: &Setting) -> &str {
 }
 
 /// What a setting does here.
-fn effect(setting: &Setting) -> String {
+fn effect_text(setting: &Setting) -> String {
     match setting.effect {
         SettingEffect::Obeyed(_) => "obeyed".to_owned(),
         SettingEffect::None(why) => format!("no effect: {why}"),
@@ -38,20 +40,20 @@ fn effect(setting: &Setting) -> String {
     }
 }
 
-/// What is known of the settings of this name; the nearest name if there is none.
+/// The explanation of the settings of this name.
 ///
 /// # Errors
-/// What may have been meant.
-pub fn explain(name: &str) -> Result<String, String> {
+/// The setting is unknown: the nearest name.
+pub fn explain_setting(name: &str) -> Result<String, String> {
     let mut text = String::new();
     for (scope, kind) in SCOPES {
         for it in in_scope(scope).filter(|it| it.name == name) {
             let _ = writeln!(text, "{name} ({kind})\n\n  {}\n", it.text);
             let _ = writeln!(text, "  type     {}", it.kind.name());
-            let _ = writeln!(text, "  default  {}", default(it));
+            let _ = writeln!(text, "  default  {}", default_text(it));
             let _ = writeln!(text, "  allowed  {}", it.allowed);
-            let _ = writeln!(text, "  changes  {}", changes(it));
-            let _ = writeln!(text, "  here     {}", effect(it));
+            let _ = writeln!(text, "  changes  {}", update_mode_text(it));
+            let _ = writeln!(text, "  here     {}", effect_text(it));
             if !it.fallbacks.is_empty() {
                 let _ = writeln!(text, "  or else  {} of the broker", it.fallbacks.join(", "));
             }
@@ -61,14 +63,14 @@ pub fn explain(name: &str) -> Result<String, String> {
     if !text.is_empty() {
         return Ok(text.trim_end().to_owned());
     }
-    let near = SCOPES.into_iter().find_map(|(scope, _)| nearest(scope, name));
+    let near = SCOPES.into_iter().find_map(|(scope, _)| nearest_setting(scope, name));
     let hint = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
     Err(format!("unknown setting {name}{hint}"))
 }
 
 /// All settings as a page: `docs/settings.md`.
 #[must_use]
-pub fn reference() -> String {
+pub fn settings_reference() -> String {
     let mut text = String::from(
         "# Settings\n\nMade by `ottla config reference > docs/settings.md`; a test compares them. Names, types and\ndefaults are those of Apache Kafka 4.3.1. The column *here* says whether Ottla obeys a setting; one that is\n*not built, refused* stops the start unless it has its default.\n",
     );
@@ -83,10 +85,10 @@ pub fn reference() -> String {
                 "| `{}` | {} | {} | {} | {} | {} | {} |",
                 it.name,
                 it.kind.name(),
-                default(it).replace('|', "\\|"),
+                default_text(it).replace('|', "\\|"),
                 it.allowed,
-                changes(it),
-                effect(it),
+                update_mode_text(it),
+                effect_text(it),
                 it.text.replace('|', "\\|"),
             );
         }
@@ -139,7 +141,7 @@ impl Settings {
     pub fn without_effect(&self) -> Vec<(String, &'static str)> {
         let mut all = Vec::new();
         for (name, value, origin) in self.all_given() {
-            let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
+            let Some(setting) = find_setting(Scope::Broker, base_name(name)) else { continue };
             let why = match setting.effect {
                 SettingEffect::None(why) => why,
                 SettingEffect::Obeyed(_) if setting.name != name => {
@@ -172,18 +174,18 @@ mod tests {
 
     #[test]
     fn a_setting_is_explained_and_a_misspelt_one_recognised() {
-        let text = explain("retention.ms").unwrap();
+        let text = explain_setting("retention.ms").unwrap();
         assert!(text.contains("retention.ms (topic)") && text.contains("type     long"), "{text}");
         assert!(text.contains("or else  log.retention.ms"), "{text}");
-        let both = explain("min.insync.replicas").unwrap();
+        let both = explain_setting("min.insync.replicas").unwrap();
         assert!(both.contains("(broker)") && both.contains("(topic)"), "{both}");
-        let wrong = explain("retention.mss").unwrap_err();
+        let wrong = explain_setting("retention.mss").unwrap_err();
         assert!(wrong.ends_with("did you mean retention.ms?"), "{wrong}");
     }
 
     #[test]
     fn the_page_of_settings_is_fresh() {
-        ottla_expected::check_file("docs/settings.md", &reference());
+        ottla_expected::check_file("docs/settings.md", &settings_reference());
     }
 
     #[test]

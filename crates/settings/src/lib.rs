@@ -18,10 +18,12 @@ mod value;
 
 pub use allowed::Allowed;
 pub use checks::SettingRules;
-pub use effective::{ConfigSource, Effective, Synonym, describe, in_force};
-pub use explain::{explain, reference};
-pub use listeners::{ListenerSetting, Protocol, protocols};
+pub use effective::{ConfigSource, Effective, Synonym, describe_setting, in_force};
+pub use explain::{explain_setting, settings_reference};
+pub use listeners::{ListenerSetting, Protocol, listener_protocols};
 pub use pairs::connections_of_addresses;
 pub use started::{Origin, SettingError, Settings, Sources};
-pub use table::{ConfigType, Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest};
-pub use unbuilt::refusals;
+pub use table::{
+    ConfigType, Scope, Setting, SettingEffect, UpdateMode, find_setting, in_scope, nearest_setting,
+};
+pub use unbuilt::unbuilt_settings;

@@ -1,7 +1,7 @@
 //! Listeners: where a node listens, what it says of that to clients, and by which protocol.
 //!
 //! The rules are Kafka's: names and ports differ, every listener has a security protocol, what is
-//! advertised is listened on, and nobody is sent to an address that stands for all.
+//! advertised is listened on, and no wildcard address is advertised.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -23,7 +23,7 @@ impl ListenerSetting {
     /// Reads `NAME://host:port`; `setting` is where it stands.
     ///
     /// # Errors
-    /// It is none.
+    /// The text is not a listener: what is wrong with it.
     pub fn parse(setting: &str, text: &str) -> Result<Self, String> {
         let wrong = || {
             format!("Invalid value {text} for configuration {setting}: it must be NAME://host:port")
@@ -41,7 +41,7 @@ impl ListenerSetting {
         Ok(Self { name: name.to_ascii_uppercase(), host: host.to_owned(), port })
     }
 
-    /// Does the host stand for every address of the machine?
+    /// Is the host a wildcard address?
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         matches!(self.host.as_str(), "" | "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
@@ -51,7 +51,7 @@ impl ListenerSetting {
 /// How a listener protects what passes through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Nothing is encrypted, nobody logs in.
+    /// Without encryption and authentication.
     Plaintext,
     /// Encrypted.
     Ssl,
@@ -90,7 +90,7 @@ impl Protocol {
 ///
 /// # Errors
 /// A pair that is not `NAME:PROTOCOL`, or a protocol that does not exist.
-pub fn protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, String> {
+pub fn listener_protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, String> {
     const MAP: &str = "listener.security.protocol.map";
     let text = settings.text(MAP).unwrap_or_default();
     let mut all = BTreeMap::new();
@@ -108,7 +108,7 @@ pub fn protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, Stri
     let own = settings.items("controller.listener.names");
     let mut used = own.iter().map(String::as_str).chain(names);
     let is_plain = |it: &str| matches!(Protocol::named(it), None | Some(Protocol::Plaintext));
-    // Unless something is said of protocols, a controller's listener has none of its own.
+    // Without `listener.security.protocol.map` a controller's listener is PLAINTEXT.
     if settings.given(MAP).is_none() && used.all(is_plain) {
         for name in own {
             all.entry(name).or_insert(Protocol::Plaintext);
@@ -117,9 +117,9 @@ pub fn protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, Stri
     Ok(all)
 }
 
-/// What is wrong with the listeners: each with the setting that it stands in.
+/// What is wrong with the listeners: each with its setting.
 #[must_use]
-pub fn check(settings: &Settings) -> Vec<(&'static str, String)> {
+pub fn check_listeners(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let parsed = |name: &'static str, found: &mut Vec<(&'static str, String)>| {
         let mut all = Vec::new();
@@ -138,7 +138,7 @@ pub fn check(settings: &Settings) -> Vec<(&'static str, String)> {
     }
     found.extend(names_and_ports(&listeners, true).map(|why| ("listeners", why)));
     found.extend(names_and_ports(&advertised, false).map(|why| ("advertised.listeners", why)));
-    match protocols(settings) {
+    match listener_protocols(settings) {
         Err(why) => found.push(("listener.security.protocol.map", why)),
         Ok(known) => {
             let all = listeners.iter().chain(&advertised);
@@ -164,9 +164,9 @@ fn names_and_ports(all: &[ListenerSetting], has_ports: bool) -> Option<String> {
             twice.name
         ));
     }
-    let kind = |it: &ListenerSetting| {
+    let kind = |listener: &ListenerSetting| {
         let (four, six) =
-            (it.host.parse::<Ipv4Addr>().is_ok(), it.host.parse::<Ipv6Addr>().is_ok());
+            (listener.host.parse::<Ipv4Addr>().is_ok(), listener.host.parse::<Ipv6Addr>().is_ok());
         if four { 4 } else { i32::from(six) * 6 }
     };
     for (at, one) in all.iter().enumerate().filter(|(_, it)| has_ports && it.port != 0) {
@@ -214,7 +214,7 @@ fn roles_of_listeners(
     found
 }
 
-/// What clients are told: listened on, and an address that one can go to.
+/// What is advertised to clients: listeners of this node, with addresses that can be reached.
 fn addresses_for_clients(
     settings: &Settings,
     listeners: &[ListenerSetting],

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::table::{Scope, find};
+use crate::table::{Scope, find_setting};
 use crate::value::Value;
 
 /// Looks up what would be in force: the value as text, by the setting's name.
@@ -19,7 +19,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn value(&self, name: &str) -> Option<Value> {
-        find(self.scope, name)?.read(&(self.text)(name)?).ok()
+        find_setting(self.scope, name)?.read(&(self.text)(name)?).ok()
     }
 
     fn whole(&self, name: &str) -> Option<i64> {
@@ -70,7 +70,7 @@ const HOUR: i64 = 60 * MINUTE;
 /// Do a topic's settings contradict each other?
 ///
 /// # Errors
-/// Which do, and how.
+/// The settings that contradict each other, and how.
 pub fn check_topic(text: InForceOf<'_>) -> Result<(), String> {
     let view = View { scope: Scope::Topic, text };
     view.in_order("min.compaction.lag.ms", "max.compaction.lag.ms")?;
@@ -87,7 +87,7 @@ pub fn check_topic(text: InForceOf<'_>) -> Result<(), String> {
 /// looks up the broker's settings.
 ///
 /// # Errors
-/// Which do, and how.
+/// The settings that contradict each other, and how.
 pub fn check_group(text: InForceOf<'_>, broker: InForceOf<'_>) -> Result<(), String> {
     let (view, bounds) =
         (View { scope: Scope::Group, text }, View { scope: Scope::Broker, text: broker });
@@ -117,7 +117,7 @@ pub fn check_group(text: InForceOf<'_>, broker: InForceOf<'_>) -> Result<(), Str
 /// Do a broker's settings contradict each other?
 ///
 /// # Errors
-/// Which do, and how.
+/// The settings that contradict each other, and how.
 pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
     let view = View { scope: Scope::Broker, text };
     check_log(&view)?;
@@ -147,7 +147,7 @@ pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
 /// May a broker start with these settings?
 ///
 /// # Errors
-/// Which contradict each other, and how.
+/// The settings that contradict each other, and how.
 pub fn check_start(text: InForceOf<'_>) -> Result<(), String> {
     let view = View { scope: Scope::Broker, text };
     view.in_order("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")?;
@@ -294,7 +294,7 @@ const ABOVE_ZERO: [&str; 5] = [
 /// May a running broker change from the values of `before` to those of `after`?
 ///
 /// # Errors
-/// What stands against it.
+/// Why the change is refused.
 pub fn check_change(before: InForceOf<'_>, after: InForceOf<'_>) -> Result<(), String> {
     check_broker(after)?;
     let was = View { scope: Scope::Broker, text: before };

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use ottla_types::NodeId;
 
-use crate::environment::{Variable, variable};
+use crate::environment::{Variable, read_variable};
 use crate::listeners::{self, ListenerSetting};
 use crate::pairs;
-use crate::table::{Scope, Setting, find, nearest};
+use crate::table::{Scope, Setting, find_setting, nearest_setting};
 
 /// Where a value of a node comes from. The later ones count more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ struct GivenValue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<String, GivenValue>,
-    /// What was given and does nothing, such as a name that is no setting: one sentence each.
+    /// What was given and has no effect, such as an unknown setting: one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ impl Settings {
         for one in sources.overrides {
             match one.split_once('=') {
                 Some((name, value)) => settings.put(name.trim(), value, Origin::Override),
-                None => wrong.push(format!("--override: it takes name=value, not {one}")),
+                None => wrong.push(format!("--override needs name=value, not {one}")),
             }
         }
         wrong.extend(settings.check());
@@ -167,7 +167,7 @@ impl Settings {
     fn take_environment(&mut self, variables: &[(String, String)]) {
         let mut advertised = None;
         for (name, value) in variables {
-            match variable(name, value) {
+            match read_variable(name, value) {
                 Some(Variable::Setting(setting)) => {
                     if setting == "advertised.listeners" {
                         advertised = Some(value);
@@ -189,7 +189,7 @@ impl Settings {
             && matches!(listeners, None | Some(Origin::TriedOut))
         {
             let origin = Origin::Environment("KAFKA_ADVERTISED_LISTENERS".to_owned());
-            self.put("listeners", &everywhere(advertised), origin);
+            self.put("listeners", &on_every_address(advertised), origin);
         }
     }
 
@@ -200,7 +200,7 @@ impl Settings {
         let relies_on_zookeeper = self.relies_on_zookeeper();
         for (name, given) in &mut self.values {
             let origin = &given.origin;
-            match find(Scope::Broker, base_name(name)) {
+            match find_setting(Scope::Broker, base_name(name)) {
                 Some(setting) => match setting.read(&given.value) {
                     Ok(value) => given.value = value.to_string(),
                     Err(why) => wrong.push(format!("{origin}: {why}")),
@@ -210,7 +210,7 @@ impl Settings {
                 // It stops the start, with what to do instead.
                 None if name == ZOOKEEPER && relies_on_zookeeper => {}
                 None => {
-                    let near = nearest(Scope::Broker, name);
+                    let near = nearest_setting(Scope::Broker, name);
                     let near = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
                     self.warnings.push(format!(
                         "{origin}: unknown setting {name}, which has no effect{near}"
@@ -229,7 +229,7 @@ impl Settings {
         let lookup = |name: &str| self.text(name).map(str::to_owned);
         let contradiction = pairs::check_start(&lookup).err();
         wrong.extend(contradiction.map(|why| format!("{}: {why}", self.place_in(&why))));
-        let listeners = listeners::check(self);
+        let listeners = listeners::check_listeners(self);
         wrong.extend(
             listeners.into_iter().map(|(name, why)| format!("{}: {why}", self.place(name))),
         );
@@ -252,7 +252,7 @@ impl Settings {
     /// The value that was given, or else the default; `None` if there is neither.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        let default = || find(Scope::Broker, name).and_then(|setting| setting.default);
+        let default = || find_setting(Scope::Broker, name).and_then(|setting| setting.default);
         self.given(name).or_else(default)
     }
 
@@ -265,7 +265,7 @@ impl Settings {
     /// The value that was given, as it may be shown.
     #[must_use]
     pub fn given_to_show(&self, name: &str) -> Option<&str> {
-        let setting = find(Scope::Broker, base_name(name));
+        let setting = find_setting(Scope::Broker, base_name(name));
         let is_secret = setting.is_none_or(Setting::is_secret);
         self.given(name).map(|value| if is_secret { "[hidden]" } else { value })
     }
@@ -336,7 +336,7 @@ impl Settings {
     pub fn has_default_directory(&self) -> bool {
         let is_built_in =
             |name: &str| self.values.get(name).is_none_or(|it| it.origin == Origin::TriedOut);
-        // A file may say nothing of directories: then its directory is Kafka's, not ours.
+        // Without `log.dirs` and `log.dir` in the file the directory is Kafka's default, not ours.
         self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(it))
     }
 
@@ -354,7 +354,7 @@ impl Settings {
         self.listener_list("listeners")
     }
 
-    /// `advertised.listeners`; none if nothing is said.
+    /// `advertised.listeners`; empty if it is not set.
     ///
     /// # Errors
     /// One of them is not `NAME://host:port`.
@@ -377,12 +377,12 @@ pub(crate) fn base_name(name: &str) -> &str {
         return name;
     };
     let of_mechanism = rest.split_once('.').map(|(_, rest)| rest);
-    let is_known = |it: &&str| find(Scope::Broker, it).is_some();
+    let is_known = |it: &&str| find_setting(Scope::Broker, it).is_some();
     Some(rest).filter(is_known).or_else(|| of_mechanism.filter(is_known)).unwrap_or(name)
 }
 
 /// Listeners of every address of the machine, with the names and ports of these.
-fn everywhere(listeners: &str) -> String {
+fn on_every_address(listeners: &str) -> String {
     let one = |text: &str| match (text.split_once("://"), text.rsplit_once(':')) {
         (Some((name, _)), Some((_, port))) => format!("{name}://0.0.0.0:{port}"),
         _ => text.to_owned(),

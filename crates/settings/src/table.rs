@@ -92,7 +92,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The type of its value.
     pub kind: ConfigType,
-    /// Its value when nobody has set it.
+    /// Its value when it is not set.
     pub default: Option<&'static str>,
     /// Which values are allowed.
     pub allowed: Allowed,
@@ -100,7 +100,7 @@ pub struct Setting {
     pub changes: UpdateMode,
     /// The brokers' settings that stand in for a topic's, the nearest first.
     pub fallbacks: Vec<&'static str>,
-    /// Is it shown only where somebody has set it?
+    /// Is it shown only where it is set?
     pub is_unlisted: bool,
     /// What it means.
     pub text: &'static str,
@@ -121,7 +121,7 @@ impl Setting {
         })
     }
 
-    /// A value as Kafka shows it; as it was typed, if it is none.
+    /// A value as Kafka shows it; as it was typed, if it is not valid.
     #[must_use]
     pub fn shown(&self, text: &str) -> String {
         self.read(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
@@ -152,12 +152,12 @@ impl Setting {
     }
 }
 
-fn all() -> &'static [Setting] {
+fn all_settings() -> &'static [Setting] {
     static ALL: OnceLock<Vec<Setting>> = OnceLock::new();
     ALL.get_or_init(|| {
         let lines = include_str!("table.txt").lines();
         let rows = lines.filter(|line| !line.starts_with('#') && !line.is_empty());
-        let row = |line| row(line).expect("every row of the table is well-formed");
+        let row = |line| parse_row(line).expect("every row of the table is well-formed");
         // They stay for good: what a growing vector leaves behind would, too.
         let mut all = Vec::with_capacity(rows.clone().count());
         all.extend(rows.map(row));
@@ -165,7 +165,7 @@ fn all() -> &'static [Setting] {
     })
 }
 
-fn row(line: &'static str) -> Option<Setting> {
+fn parse_row(line: &'static str) -> Option<Setting> {
     let columns: Vec<&str> = line.split(" | ").collect();
     let [scope, name, kind, default, allowed, importance, changes, fallbacks, effect, text] =
         columns.try_into().ok()?;
@@ -216,18 +216,18 @@ fn row(line: &'static str) -> Option<Setting> {
 
 /// The setting of this name.
 #[must_use]
-pub fn find(scope: Scope, name: &str) -> Option<&'static Setting> {
-    all().iter().find(|setting| setting.scope == scope && setting.name == name)
+pub fn find_setting(scope: Scope, name: &str) -> Option<&'static Setting> {
+    all_settings().iter().find(|setting| setting.scope == scope && setting.name == name)
 }
 
 /// All settings of a scope, by name.
 pub fn in_scope(scope: Scope) -> impl Iterator<Item = &'static Setting> {
-    all().iter().filter(move |setting| setting.scope == scope)
+    all_settings().iter().filter(move |setting| setting.scope == scope)
 }
 
 /// The known name that looks most like `name`, if any does.
 #[must_use]
-pub fn nearest(scope: Scope, name: &str) -> Option<&'static str> {
+pub fn nearest_setting(scope: Scope, name: &str) -> Option<&'static str> {
     ottla_types::nearest(in_scope(scope).map(|setting| setting.name), name)
 }
 
@@ -237,8 +237,8 @@ mod tests {
 
     #[test]
     fn every_default_is_allowed() {
-        assert!(all().len() > 350);
-        for setting in all() {
+        assert!(all_settings().len() > 350);
+        for setting in all_settings() {
             if let Some(default) = setting.default {
                 assert_eq!(setting.shown(default), default, "{}", setting.name);
                 assert!(setting.read(default).is_ok(), "{}", setting.name);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_setting_says_what_it_does() {
-        for setting in all() {
+        for setting in all_settings() {
             let text = setting.text;
             assert!(text.len() > 20 && text.ends_with('.'), "{}: {text:?}", setting.name);
         }
@@ -258,25 +258,25 @@ mod tests {
     fn every_fallback_is_a_setting_of_brokers() {
         for setting in in_scope(Scope::Topic) {
             for name in &setting.fallbacks {
-                assert!(find(Scope::Broker, name).is_some(), "{} -> {name}", setting.name);
+                assert!(find_setting(Scope::Broker, name).is_some(), "{} -> {name}", setting.name);
             }
         }
     }
 
     #[test]
     fn a_wrong_value_is_told_what_is_allowed() {
-        let policy = find(Scope::Topic, "cleanup.policy").unwrap();
+        let policy = find_setting(Scope::Topic, "cleanup.policy").unwrap();
         assert!(policy.read("compact,delete").is_ok());
         assert!(policy.read("keep").unwrap_err().contains("compact, delete"));
-        let bytes = find(Scope::Topic, "segment.bytes").unwrap();
+        let bytes = find_setting(Scope::Topic, "segment.bytes").unwrap();
         assert!(bytes.read("1").unwrap_err().contains("at least 1048576"));
         assert!(bytes.read("many").unwrap_err().contains("INT"));
     }
 
     #[test]
     fn a_misspelt_name_is_recognised() {
-        assert_eq!(nearest(Scope::Broker, "num.partition"), Some("num.partitions"));
-        assert_eq!(nearest(Scope::Broker, "lgo.dirs"), Some("log.dirs"));
-        assert_eq!(nearest(Scope::Broker, "something.else.entirely"), None);
+        assert_eq!(nearest_setting(Scope::Broker, "num.partition"), Some("num.partitions"));
+        assert_eq!(nearest_setting(Scope::Broker, "lgo.dirs"), Some("log.dirs"));
+        assert_eq!(nearest_setting(Scope::Broker, "something.else.entirely"), None);
     }
 }

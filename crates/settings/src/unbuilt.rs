@@ -4,18 +4,18 @@
 //! and begins one of its own, is worse than none. What counts is what a used listener needs: a
 //! `listener.security.protocol.map` that merely names SASL_SSL promises nothing.
 
-use crate::allowed::{host_and_port, voter};
-use crate::listeners::{ListenerSetting, Protocol, protocols};
+use crate::allowed::{host_and_port, parse_voter};
+use crate::listeners::{ListenerSetting, Protocol, listener_protocols};
 use crate::started::{Settings, ZOOKEEPER, base_name};
-use crate::table::{Scope, SettingEffect, find};
+use crate::table::{Scope, SettingEffect, find_setting};
 
-/// What the settings promise and this release cannot keep: one sentence each, with the place of the
-/// setting, the reason and the next step. `is_local` says whether a host is this machine.
+/// Settings that need features which this release does not have: one sentence each, with the place
+/// of the setting, the reason and the next step. `is_local` says whether a host is this machine.
 #[must_use]
-pub fn refusals(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
+pub fn unbuilt_settings(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut all = secured_listeners(settings);
     for (name, value, origin) in settings.all_given() {
-        let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
+        let Some(setting) = find_setting(Scope::Broker, base_name(name)) else { continue };
         if let SettingEffect::Refused(why) = setting.effect
             && setting.is_promise(value)
         {
@@ -29,7 +29,7 @@ pub fn refusals(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<Str
 
 /// Listeners that were to encrypt, or to ask for a login.
 fn secured_listeners(settings: &Settings) -> Vec<String> {
-    let known = protocols(settings).unwrap_or_default();
+    let known = listener_protocols(settings).unwrap_or_default();
     let place = settings.place("listeners");
     let mut all = Vec::new();
     for listener in settings.listeners().unwrap_or_default() {
@@ -92,7 +92,7 @@ fn other_nodes(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<Stri
     }
     let own = settings.node_id().unwrap_or(-1);
     let voters = settings.items("controller.quorum.voters");
-    for text in voters.iter().filter(|text| voter(text).is_ok_and(|(id, ..)| id != own)) {
+    for text in voters.iter().filter(|text| parse_voter(text).is_ok_and(|(id, ..)| id != own)) {
         let place = settings.place("controller.quorum.voters");
         all.push(format!(
             "{place}: controller.quorum.voters names {text}, which is not this node ({own}), and clusters of \
@@ -138,7 +138,7 @@ mod tests {
     /// 127.0.0.0/8 is this machine's.
     fn refused(text: &str) -> Vec<String> {
         let settings = Settings::read(Some(&format!("node.id=1\n{text}\n")), &[]).unwrap();
-        refusals(&settings, &|host| host.starts_with("127."))
+        unbuilt_settings(&settings, &|host| host.starts_with("127."))
     }
 
     const COMBINED: &str = "process.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\

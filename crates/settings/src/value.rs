@@ -41,7 +41,7 @@ impl Value {
             ConfigType::Long => whole(text.parse().ok()),
             ConfigType::Double => java_double(text).map(Self::Double).ok_or_else(no_number),
             ConfigType::List if text.is_empty() => Ok(Self::List(Vec::new())),
-            ConfigType::List => Ok(Self::List(text.split(',').map(item).collect())),
+            ConfigType::List => Ok(Self::List(text.split(',').map(list_item).collect())),
             ConfigType::Class if !is_class_name(text) => {
                 Err(format!("Class {text} could not be found."))
             }
@@ -63,7 +63,7 @@ fn is_class_name(text: &str) -> bool {
 }
 
 /// One item of a list, without the blanks that a regular expression of Java's takes for such.
-fn item(text: &str) -> String {
+fn list_item(text: &str) -> String {
     text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']).to_owned()
 }
 

@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use crate::invariant::Invariant;
 use crate::network::MessageNetwork;
 use crate::nodes::NodeCoverage;
+use crate::partition::LIFECYCLE;
 use crate::quorum::ROWS;
 
 /// Counts of what happened; those of several seeds add up.
@@ -38,6 +39,12 @@ pub struct Coverage {
     pub fetched_snapshots: u64,
     /// Partition leaders that began.
     pub leaders: u64,
+    /// Brokers that stopped when the controller let them.
+    pub orderly_stops: u64,
+    /// Controllers that became the active one.
+    pub failovers: u64,
+    /// Brokers that were fenced because they were silent.
+    pub sessions_ended: u64,
     /// Changes of the in-sync set that a leader asked for.
     pub in_sync_changes: u64,
     /// Produce requests with acks=all that were acknowledged.
@@ -50,6 +57,8 @@ pub struct Coverage {
     pub lost: u64,
     /// Messages that came twice.
     pub doubled: u64,
+    /// How often a heartbeat took each row of the table of what it makes of a broker.
+    pub lifecycle: [u64; LIFECYCLE.len()],
     /// How often each row of the table of roles was taken.
     pub rows: [u64; ROWS.len()],
     /// How often each invariant was checked.
@@ -88,12 +97,16 @@ impl Default for Coverage {
             snapshots: 0,
             fetched_snapshots: 0,
             leaders: 0,
+            orderly_stops: 0,
+            failovers: 0,
+            sessions_ended: 0,
             in_sync_changes: 0,
             acknowledged: 0,
             metadata_records: 0,
             sent: 0,
             lost: 0,
             doubled: 0,
+            lifecycle: [0; LIFECYCLE.len()],
             rows: [0; ROWS.len()],
             checks: [0; Invariant::ALL.len()],
             nodes: NodeCoverage::default(),
@@ -117,6 +130,9 @@ impl AddAssign<&Self> for Coverage {
         self.snapshots += other.snapshots;
         self.fetched_snapshots += other.fetched_snapshots;
         self.leaders += other.leaders;
+        self.orderly_stops += other.orderly_stops;
+        self.failovers += other.failovers;
+        self.sessions_ended += other.sessions_ended;
         self.in_sync_changes += other.in_sync_changes;
         self.acknowledged += other.acknowledged;
         self.metadata_records += other.metadata_records;
@@ -124,6 +140,9 @@ impl AddAssign<&Self> for Coverage {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.nodes += &other.nodes;
+        for (sum, more) in self.lifecycle.iter_mut().zip(other.lifecycle) {
+            *sum += more;
+        }
         for (sum, more) in self.rows.iter_mut().zip(other.rows) {
             *sum += more;
         }

@@ -40,6 +40,12 @@ pub enum Invariant {
     LeaderCandidateCompleteness,
     ValidControllerIsrAndElr,
     EpochsGrow,
+    ChangesCounted,
+    StaleBrokerEpochNeverInIsr,
+    SessionsEnd,
+    ServesWithMetadata,
+    StopsUnneeded,
+    OneProcessServes,
     ReplicasConverge,
     DecisionFromImage,
     ImageEqualsReplay,
@@ -64,7 +70,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 57] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -96,6 +102,12 @@ impl Invariant {
         Self::LeaderCandidateCompleteness,
         Self::ValidControllerIsrAndElr,
         Self::EpochsGrow,
+        Self::ChangesCounted,
+        Self::StaleBrokerEpochNeverInIsr,
+        Self::SessionsEnd,
+        Self::ServesWithMetadata,
+        Self::StopsUnneeded,
+        Self::OneProcessServes,
         Self::ReplicasConverge,
         Self::DecisionFromImage,
         Self::ImageEqualsReplay,
@@ -138,6 +150,7 @@ impl Invariant {
             Self::LeaderCandidateCompleteness => "R3",
             Self::ValidControllerIsrAndElr => "R1",
             Self::EpochsGrow => "R10",
+            Self::StaleBrokerEpochNeverInIsr => "R11",
             Self::SnapshotEqualsReplay => "K9",
             _ => "-",
         }
@@ -201,6 +214,20 @@ impl Invariant {
                 "in-sync and eligible replicas are replicas, apart, and serve; the leader is in sync"
             }
             Self::EpochsGrow => "leader and partition epochs grow with every change",
+            Self::ChangesCounted => {
+                "a partition's epoch counts its changes, and its leader epoch those that name a leader"
+            }
+            Self::StaleBrokerEpochNeverInIsr => {
+                "a replica joins the in-sync set in the epoch in which its leader has seen it"
+            }
+            Self::SessionsEnd => "a broker that is silent for the length of its session is fenced",
+            Self::ServesWithMetadata => "a broker that serves has applied its registration",
+            Self::StopsUnneeded => {
+                "a broker that may stop leads nothing, and the others have applied that"
+            }
+            Self::OneProcessServes => {
+                "a broker that lives gives way to no process with other directories"
+            }
             Self::ReplicasConverge => {
                 "after the faults all replicas are in sync and acks=all is acknowledged"
             }
@@ -235,7 +262,7 @@ impl Invariant {
             }
             Self::NodeRecovers => "a node starts after every crash and stops when it is asked to",
             Self::EverythingEnds => "after the faults every client can end what it has begun",
-            Self::NoPanic => "nothing panics, and nothing runs for ever",
+            Self::NoPanic => "no task panics, and none runs without end",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }
     }

@@ -5,8 +5,8 @@
 //! partitions, and everything else that chance decides; the same seed is the same history on
 //! every machine. First it hurts: only safety counts. Then it heals, and the cluster must recover.
 //!
-//! `random`, `schedule`, `network`, `trace`, `invariant`, `coverage`, `ledger` and `runner` know
-//! nothing of what they simulate; `quorum` and `partition` are worlds that they carry.
+//! `random`, `schedule`, `network`, `trace`, `invariant`, `coverage`, `ledger` and `runner` do not
+//! depend on what they simulate; `quorum` and `partition` are worlds that they run.
 #![forbid(unsafe_code)]
 
 pub mod coverage;

@@ -32,6 +32,9 @@ struct Arguments {
     /// Run this seed only, and write down its history.
     #[arg(long)]
     seed: Option<u64>,
+    /// With --seed: print what the nodes log to the standard error.
+    #[arg(long, requires = "seed")]
+    log: bool,
     /// Run each seed twice; both histories must be the same.
     #[arg(long)]
     twice: bool,
@@ -55,7 +58,7 @@ struct Arguments {
 fn main() -> ExitCode {
     // A panic of a core is a finding, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
-    match act(&Arguments::parse()) {
+    match run_command(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("sim/run: {error}");
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if arguments.invariants {
         print!("{}", report::invariants());
         return Ok(ExitCode::SUCCESS);
@@ -75,11 +78,16 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     }
     if let Some(name) = &arguments.planted {
         let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
-        plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
+        plant_bug(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
+    }
+    if arguments.log {
+        // The wall clock is not that of the nodes.
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+        log.without_time().with_ansi(false).with_target(false).init();
     }
     let ring = if arguments.ring == 2 { SimRing::Nodes } else { SimRing::Cores };
     if let Some(seed) = arguments.seed {
-        return Ok(repeat(ring, seed, &arguments.traces)?);
+        return Ok(repeat_seed(ring, seed, &arguments.traces)?);
     }
     let plan = RunPlan {
         ring,
@@ -90,7 +98,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     };
     let ledger = arguments.ledger.as_deref().map(Ledger::open).transpose()?;
     let clock = Clock::real();
-    let summary = runner::run(&plan, ledger, &clock)?;
+    let summary = runner::run_plan(&plan, ledger, &clock)?;
     match ring {
         SimRing::Cores => print!("{}", report::coverage(&summary.coverage)),
         SimRing::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
@@ -101,7 +109,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         println!("{}", report::failure(ring, *seed, violation));
     }
     if let Some((seed, _)) = summary.failures.first() {
-        repeat(ring, *seed, &arguments.traces)?;
+        repeat_seed(ring, *seed, &arguments.traces)?;
         return Ok(ExitCode::FAILURE);
     }
     println!("all {} seeds are clean", summary.coverage.seeds);
@@ -110,18 +118,18 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
 
 #[cfg(planted)]
 #[expect(clippy::unnecessary_wraps, reason = "it fails in the other builds")]
-fn plant(bug: Bug) -> Result<(), String> {
-    ottla_types::plant(bug);
+fn plant_bug(bug: Bug) -> Result<(), String> {
+    ottla_types::plant_bug(bug);
     Ok(())
 }
 
 #[cfg(not(planted))]
-fn plant(bug: Bug) -> Result<(), String> {
+fn plant_bug(bug: Bug) -> Result<(), String> {
     Err(format!("this build has no bug {} in it; use sim/planted", bug.name()))
 }
 
 /// Runs one seed and keeps its history.
-fn repeat(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
+fn repeat_seed(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
     let outcome = seed::run(ring, seed, Detail::Text);
     std::fs::create_dir_all(traces)?;
     let path = traces.join(format!("seed-{seed}.txt"));

@@ -1,5 +1,5 @@
 //! Chance by seed: xoshiro256**, filled by splitmix64. The same seed draws the same numbers on
-//! every machine and for ever, so that a seed names a history.
+//! every machine and in every release, so that a seed names a history.
 
 /// A source of numbers.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
+use crate::partition::LIFECYCLE;
 use crate::quorum::ROWS;
 use crate::seed::SimRing;
 
@@ -51,6 +52,10 @@ pub fn node_coverage(coverage: &Coverage) -> String {
     for (name, count) in &nodes.requests {
         let _ = writeln!(text, "{count:>14}  {}", name.trim_end_matches("Request"));
     }
+    text.push_str("\nbrokers: what a heartbeat made of them\n");
+    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
+        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
+    }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in &nodes.checks {
         let _ = writeln!(text, "{count:>14}  {invariant}");
@@ -76,6 +81,9 @@ pub fn coverage(coverage: &Coverage) -> String {
         ("snapshots fetched", coverage.fetched_snapshots),
         ("partition leaders", coverage.leaders),
         ("changes of in-sync sets", coverage.in_sync_changes),
+        ("brokers that stopped in order", coverage.orderly_stops),
+        ("brokers fenced by their silence", coverage.sessions_ended),
+        ("controllers that became active", coverage.failovers),
         ("acks=all acknowledged", coverage.acknowledged),
         ("metadata records", coverage.metadata_records),
         ("records lost in crashes", coverage.lost_records),

@@ -48,7 +48,7 @@ pub enum Runs {
     Twice,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// What all seeds together covered.
@@ -63,7 +63,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// The ledger cannot be written.
-pub fn run(plan: &RunPlan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Result<Summary> {
+pub fn run_plan(plan: &RunPlan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Result<Summary> {
     let shared = RunState {
         next: AtomicU64::new(plan.first),
         stop: AtomicBool::new(false),
@@ -72,7 +72,7 @@ pub fn run(plan: &RunPlan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Re
         until: plan.time_max.map(|most| clock.monotonic() + most),
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = || work(plan, &shared, clock);
+    let work = || run_blocks(plan, &shared, clock);
     let done: Vec<std::io::Result<()>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|it| it.join().unwrap_or(Ok(()))).collect()
@@ -96,7 +96,7 @@ struct RunState {
     until: Option<Duration>,
 }
 
-fn work(plan: &RunPlan, shared: &RunState, clock: &Clock) -> std::io::Result<()> {
+fn run_blocks(plan: &RunPlan, shared: &RunState, clock: &Clock) -> std::io::Result<()> {
     let end = plan.first.saturating_add(plan.seeds);
     let block = block_of(plan.ring);
     loop {

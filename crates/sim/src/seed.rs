@@ -25,7 +25,7 @@ pub enum SimRing {
     Nodes,
 }
 
-/// What came of a seed.
+/// The outcome of a seed.
 #[derive(Debug)]
 pub struct SeedOutcome {
     /// The seed.

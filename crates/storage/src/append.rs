@@ -1,4 +1,4 @@
-//! What a writer appends: batches with their headers stamped, each behind the last.
+//! What a writer appends: batches with their headers stamped, each after the last.
 //!
 //! Several batches that came together go in one write: what an append costs is mostly the call.
 
@@ -30,7 +30,7 @@ pub struct Stamp {
 pub struct Appended {
     /// The offset of its first record.
     pub base_offset: Offset,
-    /// The offset behind its last record.
+    /// The offset after its last record.
     pub end: Offset,
     /// The append time of its records; -1 if they have their own. Of a repeat, the newest timestamp
     /// of the batch that is there.
@@ -55,7 +55,7 @@ pub enum AppendError {
     /// Its producer may not.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// The disk fails; the log takes no more.
+    /// The disk fails; the log accepts no more appends.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A follower's bytes do not continue the log.
@@ -69,7 +69,7 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// What a client is told.
+    /// The error code for the client.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
@@ -85,8 +85,8 @@ impl Log {
     /// its header and writes that and the rest in one call.
     ///
     /// # Errors
-    /// The producer may not, or the disk fails: then nothing of it is to be seen, and the log
-    /// takes no more.
+    /// The producer may not, or the disk fails: then no reader sees the batch, and the log
+    /// accepts no more appends.
     pub fn append_as_leader(
         &mut self,
         bytes: &[u8],
@@ -109,7 +109,7 @@ impl Log {
         self.append_stamped(&batch, stamp, now_ms)
     }
 
-    /// As [`Log::append_as_leader`], for a batch of a coordinator: it stands in no producer's
+    /// As [`Log::append_as_leader`], for a batch of a coordinator: it has no place in a producer's
     /// sequence, though it may carry a producer's name.
     ///
     /// # Errors
@@ -125,11 +125,11 @@ impl Log {
     }
 
     /// Appends batches that came together, in one write; `None` if they must come one by one: there
-    /// is something to say about one of them, or a new segment begins. Nothing of them was written
+    /// is an error in one of them, or a new segment begins. None of them was written
     /// then.
     ///
     /// # Errors
-    /// The disk fails: then nothing of any is to be seen, and the log takes no more.
+    /// The disk fails: then no reader sees any of the batches, and the log accepts no more appends.
     pub fn append_together_as_leader(
         &mut self,
         all: &[&[u8]],
@@ -211,7 +211,7 @@ impl Log {
         }
         let bytes = size_of_all(parts);
         for part in parts {
-            if self.is_full(&part.batch()?, (parts.len(), bytes), now_ms) {
+            if self.is_full(&part.batch()?, parts.len(), bytes, now_ms) {
                 return Ok(false);
             }
         }
@@ -259,7 +259,7 @@ impl Log {
         Ok(())
     }
 
-    /// Tells the producers of the batch; a marker is read whole, it is small.
+    /// Updates the producer state with the batch; a marker is read whole, it is small.
     fn took_in(&mut self, batch: &Batch<'_>, part: &BatchPart<'_>) -> Option<AbortedTransaction> {
         if batch.is_control() && batch.has_producer() {
             let whole = [&part.header, part.rest].concat();
@@ -270,7 +270,7 @@ impl Log {
     }
 }
 
-/// A batch on its way: its header as it will stand in the log, and what comes behind.
+/// A batch on its way: its header as it will stand in the log, and what comes after.
 struct BatchPart<'a> {
     header: [u8; HEADER_BYTES],
     rest: &'a [u8],
@@ -287,7 +287,10 @@ impl<'a> BatchPart<'a> {
 
     /// As a leader writes it.
     fn stamped(batch: &Batch<'a>, base_offset: Offset, stamp: Stamp) -> Self {
-        Self { header: stamped(batch, base_offset, stamp), rest: &batch.bytes()[HEADER_BYTES..] }
+        Self {
+            header: stamped_header(batch, base_offset, stamp),
+            rest: &batch.bytes()[HEADER_BYTES..],
+        }
     }
 
     fn batch(&self) -> Result<Batch<'_>, StorageError> {
@@ -313,7 +316,7 @@ fn write_parts(segment: &Segment, parts: &[BatchPart<'_>], at: u64) -> std::io::
 
 /// The batch's header with what the leader writes into it. The checksum does not cover offset and
 /// epoch; with another time or timestamp type it is made again.
-fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
+fn stamped_header(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
     header[..8].copy_from_slice(&base_offset.to_be_bytes());

@@ -18,7 +18,7 @@ pub(crate) fn read_lines(files: &dyn Files, path: &Path) -> Result<Vec<String>, 
         return Ok(Vec::new());
     };
     let wrong = |why: &str| StorageError::corrupt(path, why);
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
     let mut lines = text.lines().map(str::to_owned);
     // An empty file is what a crash between creating and writing leaves.
     let Some(version) = lines.next() else { return Ok(Vec::new()) };
@@ -42,7 +42,7 @@ pub(crate) fn write_lines(
     for line in lines {
         let _ = writeln!(text, "{line}");
     }
-    // An old checkpoint is as true as a new one, there is only more to be looked through.
+    // An old checkpoint is as correct as a new one, recovery only reads more of the log.
     replace_soon(files, path, text.as_bytes()).map_err(StorageError::io(path))
 }
 
@@ -58,8 +58,9 @@ impl OffsetCheckpoint {
     pub fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
         let mut all = BTreeMap::new();
         for line in read_lines(files, path)? {
-            let entry = parse(&line)
-                .ok_or_else(|| StorageError::corrupt(path, format!("no offset: {line}")))?;
+            let entry = parse_checkpoint_line(&line).ok_or_else(|| {
+                StorageError::corrupt(path, format!("invalid offset in line {line:?}"))
+            })?;
             all.insert(entry.0, entry.1);
         }
         Ok(Self(all))
@@ -77,7 +78,7 @@ impl OffsetCheckpoint {
     }
 }
 
-fn parse(line: &str) -> Option<(TopicPartition, Offset)> {
+fn parse_checkpoint_line(line: &str) -> Option<(TopicPartition, Offset)> {
     let mut words = line.split_whitespace();
     let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
     let place = TopicPartition::new(topic, partition.parse().ok()?);
@@ -129,7 +130,7 @@ impl PartitionMetadata {
         let topic_id = id.and_then(|id| id.trim().parse().ok());
         topic_id
             .map(|topic_id| Some(Self { topic_id }))
-            .ok_or_else(|| StorageError::corrupt(path, "there is no topic id in it"))
+            .ok_or_else(|| StorageError::corrupt(path, "topic_id is missing"))
     }
 
     /// Writes it into a partition's folder. A power cut may leave none or a part of it: then the

@@ -1,7 +1,7 @@
 //! A log's folder, copied to another data directory while the log is written.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_types::Offset;
@@ -16,18 +16,34 @@ const PIECE_BYTES: u64 = 1 << 20;
 const BESIDE: [&str; 4] = [".index", ".timeindex", ".txnindex", ".snapshot"];
 const WHOLE: [&str; 2] = ["partition.metadata", "leader-epoch-checkpoint"];
 
-/// Is called with how many bytes were read or written, and takes its time if that was too much; an
+/// Called with how many bytes were read or written; it waits if the rate is too high, and an
 /// error ends the work.
 pub type Pace<'a> = dyn FnMut(u64) -> Result<(), StorageError> + 'a;
 
+/// A folder, and the file system that it lies in.
+#[derive(Clone, Debug)]
+pub struct LogFolder {
+    /// The file system.
+    pub files: Arc<dyn Files>,
+    /// The folder.
+    pub folder: PathBuf,
+}
+
+impl LogFolder {
+    fn open(&self, name: &str) -> Result<FileRef, StorageError> {
+        let path = self.folder.join(name);
+        self.files.open(&path).map_err(StorageError::io(&path))
+    }
+}
+
 /// A copy that is being made of a log.
 ///
-/// While it is made, the log may grow and roll, but none of its segments may be removed or written
-/// anew: that is for the caller to see to.
+/// While it is made, the log may grow and roll, but none of its segments may be removed or
+/// rewritten: the caller must see to that.
 #[derive(Debug)]
 pub struct LogCopy {
-    from: (Arc<dyn Files>, PathBuf),
-    to: (Arc<dyn Files>, PathBuf),
+    from: LogFolder,
+    to: LogFolder,
     /// How many bytes of each segment's records are there.
     records: BTreeMap<Offset, u64>,
     /// The other files that are there, with the size they had.
@@ -39,11 +55,8 @@ impl LogCopy {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn begin(
-        from: (Arc<dyn Files>, PathBuf),
-        to: (Arc<dyn Files>, PathBuf),
-    ) -> Result<Self, StorageError> {
-        let (files, folder) = &to;
+    pub fn begin(from: LogFolder, to: LogFolder) -> Result<Self, StorageError> {
+        let LogFolder { files, folder } = &to;
         if files.exists(folder) {
             files.remove_dir(folder).map_err(StorageError::io(folder))?;
         }
@@ -87,7 +100,7 @@ impl LogCopy {
         self.catch_up(view, &mut |_| Ok(()))?;
         self.others.retain(|name, _| !WHOLE.contains(&name.as_str()));
         self.others_where(|_| true)?;
-        let (files, folder) = &self.to;
+        let LogFolder { files, folder } = &self.to;
         files.sync_dir(folder).map_err(StorageError::io(folder))
     }
 
@@ -95,7 +108,7 @@ impl LogCopy {
         &mut self,
         wanted: impl Fn(Option<Offset>) -> bool,
     ) -> Result<(), StorageError> {
-        let (files, folder) = &self.from;
+        let LogFolder { files, folder } = &self.from;
         for entry in files.list(folder).map_err(StorageError::io(folder))? {
             let name = entry.name;
             let is_one = WHOLE.contains(&name.as_str())
@@ -117,13 +130,13 @@ impl LogCopy {
         range: std::ops::Range<u64>,
         pace: &mut Pace<'_>,
     ) -> Result<u64, StorageError> {
-        let source = opened(&self.from, name)?;
-        let (files, folder) = &self.to;
+        let source = self.from.open(name)?;
+        let LogFolder { files, folder } = &self.to;
         let path = folder.join(name);
         let target: FileRef = if range.start == 0 {
             files.create(&path).map_err(StorageError::io(&path))?
         } else {
-            opened(&self.to, name)?
+            self.to.open(name)?
         };
         let mut buffer = vec![0; usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX)];
         let mut at = range.start;
@@ -132,23 +145,15 @@ impl LogCopy {
             let got = source.read_at(&mut buffer[..want], at).map_err(StorageError::io(&path))?;
             if got == 0 {
                 let why = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-                return Err(StorageError::Io { path: self.from.1.join(name), source: why });
+                return Err(StorageError::Io { path: self.from.folder.join(name), source: why });
             }
             target.write_at(&buffer[..got], at).map_err(StorageError::io(&path))?;
             at += got as u64;
             pace(got as u64)?;
         }
         target.sync().map_err(StorageError::io(&path))?;
-        // Nobody reads the copy soon, and the cache belongs to those who read.
+        // The copy is not read soon, and consumers need the page cache.
         target.let_go(range.clone());
         Ok(range.end - range.start)
     }
-}
-
-fn opened(
-    (files, folder): &(Arc<dyn Files>, PathBuf),
-    name: &str,
-) -> Result<FileRef, StorageError> {
-    let path: PathBuf = Path::new(folder).join(name);
-    files.open(&path).map_err(StorageError::io(&path))
 }

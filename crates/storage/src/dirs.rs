@@ -1,4 +1,4 @@
-//! A data directory: who owns it, which partitions lie in it, what was said at the last stop.
+//! A data directory: its owner, its partitions, and the mark of the last clean stop.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use ottla_types::{NodeId, TopicPartition, Uuid};
 
 use crate::checkpoint::{OffsetCheckpoint, read_lines, write_lines};
 use crate::error::StorageError;
-use crate::files::{Files, Lock, make_dir_durable, read_whole, remove_if_there, replace};
+use crate::files::{Files, Lock, make_dir_durable, read_whole, remove_if_there, replace_durably};
 
 /// What lies at the path of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +215,9 @@ impl DataDir {
         let id_name = match value("version").as_deref() {
             Some("1") => "node.id",
             None | Some("0") => "broker.id",
-            Some(_) => return Err(StorageError::corrupt(path, "only versions 0 and 1 are known")),
+            Some(_) => {
+                return Err(StorageError::corrupt(path, "only versions 0 and 1 are supported"));
+            }
         };
         let number = |name: &str, text: String| {
             text.parse().map_err(|_| StorageError::corrupt(path, format!("{name} is {text}")))
@@ -236,7 +238,7 @@ impl DataDir {
     }
 
     /// Writes `meta.properties`: the directory belongs to a node from now on. A mark of a clean
-    /// stop that somebody left in it would say nothing; that it is gone is as durable as what is
+    /// stop that is left in it would be wrong; its removal is as durable as what is
     /// written.
     ///
     /// # Errors
@@ -257,7 +259,7 @@ impl DataDir {
             "node.id={}\ndirectory.id={}\nversion=1\ncluster.id={}\n",
             meta.node_id, meta.directory_id, meta.cluster_id
         );
-        replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
+        replace_durably(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
     }
 
     fn remove_mark(&self) -> Result<(), StorageError> {
@@ -282,7 +284,7 @@ impl DataDir {
         }))
     }
 
-    /// Takes the mark of a clean stop away and says what it said; `None` if there was none.
+    /// Removes the mark of a clean stop and returns its content; `None` if there was none.
     ///
     /// # Errors
     /// The file system refuses.
@@ -300,7 +302,7 @@ impl DataDir {
     pub fn mark_clean_shutdown(&self, clean: CleanShutdown) -> Result<(), StorageError> {
         let path = &self.path.join(CLEAN);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", clean.broker_epoch);
-        replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
+        replace_durably(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
     }
 
     /// Up to where each partition was made durable.
@@ -319,7 +321,7 @@ impl DataDir {
         OffsetCheckpoint::read(&*self.files, &self.path.join(HIGH_WATERMARKS))
     }
 
-    /// Where partitions start that start later than their first segment.
+    /// The log start offsets of partitions that do not start at their first segment's base.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -355,7 +357,7 @@ impl DataDir {
         let path = &self.path.join(DECLARED_LOST);
         let id = |line: String| {
             let parsed = line.trim().parse();
-            parsed.map_err(|_| StorageError::corrupt(path, format!("{line} is no directory id")))
+            parsed.map_err(|_| StorageError::corrupt(path, format!("{line} is not a directory id")))
         };
         read_lines(&*self.files, path)?.into_iter().map(id).collect()
     }

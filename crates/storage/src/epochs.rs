@@ -20,7 +20,7 @@ pub struct EpochStart {
 /// The epochs of a log, ascending in both numbers.
 ///
 /// A change stays in memory until the log is flushed: what a crash takes is found again in the
-/// batches behind the recovery point, as each names its epoch.
+/// batches after the recovery point, as each names its epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs {
     starts: Vec<EpochStart>,
@@ -39,8 +39,9 @@ impl Epochs {
             let entry = line.split_once(' ').and_then(|(epoch, start)| {
                 Some(EpochStart { epoch: epoch.parse().ok()?, start: start.trim().parse().ok()? })
             });
-            let entry =
-                entry.ok_or_else(|| StorageError::corrupt(&path, format!("no epoch: {line}")))?;
+            let entry = entry.ok_or_else(|| {
+                StorageError::corrupt(&path, format!("invalid epoch in line {line:?}"))
+            })?;
             starts.push(entry);
         }
         Ok(Self { starts, changed: false })

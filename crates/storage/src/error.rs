@@ -24,12 +24,15 @@ pub enum StorageError {
         /// What is wrong.
         why: String,
     },
-    /// Bytes that should be batches are none.
-    #[error("no batch: {0}")]
+    /// Bytes that should be batches are not.
+    #[error("invalid record batch: {0}")]
     Batch(#[from] BadBatch),
     /// A write failed before; the log must be opened again.
-    #[error("an earlier write failed; the log takes no more until it is opened again")]
+    #[error("an earlier write to the log failed; it accepts no appends until the next start")]
     Failed,
+    /// The node stops: the work was left as far as it had come.
+    #[error("the node stops")]
+    Stopped,
 }
 
 impl StorageError {

@@ -10,11 +10,11 @@ use ottla_types::{Bug, Offset, is_planted};
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
-use crate::files::{Files, parent_of};
+use crate::files::{Durability, Files, parent_of};
 use crate::folder::{remove_snapshot, snapshot_file};
 use crate::log::Log;
 use crate::producers::Producers;
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentKind};
 
 /// Makes what a log held at one moment survive a power cut: records, indexes, producers.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Flush {
 }
 
 impl Flush {
-    /// Does it. This takes as long as the disk does.
+    /// Runs the flush. This takes as long as the disk does.
     ///
     /// # Errors
     /// The disk fails: what is durable is unknown then.
@@ -47,15 +47,20 @@ impl Flush {
             if !is_planted(Bug::FlushUnsynced) {
                 segment.file.sync().map_err(segment.io())?;
             }
-            let is_closed = at + 1 < self.segments.len();
-            if is_closed {
+            let kind = match at + 1 < self.segments.len() {
+                true => SegmentKind::Closed,
+                false => SegmentKind::Active,
+            };
+            if kind == SegmentKind::Closed {
                 segment.give_back()?;
             }
-            segment.save_indexes(&self.files, is_closed)?;
+            segment.save_indexes(&self.files, kind)?;
         }
         for (at, producers) in &self.snapshots {
             let path = snapshot_file(&self.folder, *at);
-            producers.write(&*self.files, &path, *at < self.upto || self.is_last)?;
+            let is_kept = *at < self.upto || self.is_last;
+            let durability = if is_kept { Durability::Synced } else { Durability::Cached };
+            producers.write(&*self.files, &path, durability)?;
         }
         if let Some(epochs) = &self.epochs {
             epochs.write(&*self.files, &self.folder)?;
@@ -90,7 +95,7 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Does it. This takes as long as the disk does.
+    /// Runs the sync. This takes as long as the disk does.
     ///
     /// # Errors
     /// The disk fails: what is durable is unknown then.
@@ -134,8 +139,8 @@ impl Log {
         })
     }
 
-    /// A sync has been done, or has failed: then the log takes no more, as nobody knows what is
-    /// on the disk.
+    /// A sync has been done, or has failed: then the log accepts no more appends, as it is unknown
+    /// what is on the disk.
     ///
     /// # Errors
     /// Those of the sync.
@@ -159,10 +164,6 @@ impl Log {
     /// # Errors
     /// An earlier write failed.
     pub fn begin_flush(&mut self) -> Result<Option<Flush>, StorageError> {
-        self.begin_flush_and(false)
-    }
-
-    pub(crate) fn begin_flush_and(&mut self, is_last: bool) -> Result<Option<Flush>, StorageError> {
         if self.failed {
             return Err(StorageError::Failed);
         }
@@ -194,15 +195,21 @@ impl Log {
             epochs,
             obsolete: self.former_snapshot.filter(stands_alone),
             upto,
-            names_are_new: is_last || epochs_changed || self.recovery_point <= active.base,
+            names_are_new: epochs_changed || self.recovery_point <= active.base,
             folder_is_new: !self.folder_is_durable,
-            is_last,
+            is_last: false,
             truncations: self.truncations,
         }))
     }
 
+    /// As [`Log::begin_flush`], of a log that is closed: nothing may wait for a later flush.
+    pub(crate) fn begin_last_flush(&mut self) -> Result<Option<Flush>, StorageError> {
+        let flush = self.begin_flush()?;
+        Ok(flush.map(|flush| Flush { is_last: true, names_are_new: true, ..flush }))
+    }
+
     /// A flush has been done, or has failed. If only room was missing, it can be tried again;
-    /// else the log takes no more, as nobody knows what is on the disk.
+    /// else the log accepts no more appends, as it is unknown what is on the disk.
     ///
     /// # Errors
     /// Those of the flush.

@@ -8,7 +8,7 @@
 //!
 //! | file | holds | if it is missing or wrong |
 //! |---|---|---|
-//! | `.log` | batches, one behind the other | nothing can be done |
+//! | `.log` | batches, one after the other | nothing can be done |
 //! | `.index` | (offset - base u32, position u32) every few KB | made again from the log |
 //! | `.timeindex` | (largest timestamp so far i64, offset - base u32) | made again |
 //! | `.txnindex` | aborted transactions, 34 bytes each | made again |
@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! - One [`Log`] writes; any number of [`LogView`]s read, and see only whole batches.
-//! - What an index says is a hint where to start looking; only the log is believed.
+//! - An index is a hint where to begin a search; only the log is authoritative.
 //! - A write that failed ends the log's life: nothing is appended behind bytes of unknown content.
 //!
 //! # What runs where
@@ -30,7 +30,7 @@
 //!
 //! # Order after an unclean stop
 //! Unfinished swaps of the cleaner are finished or undone. Segments below the recovery point are
-//! believed; from the recovery point on the log is read and cut at the first batch whose length or
+//! trusted; from the recovery point on the log is read and cut at the first batch whose length or
 //! checksum is wrong; then indexes, producers and epochs are made to fit what is left.
 
 mod append;
@@ -59,7 +59,7 @@ mod window;
 pub use append::{AppendError, Appended, Stamp};
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Swap};
-pub use copy::{LogCopy, Pace};
+pub use copy::{LogCopy, LogFolder, Pace};
 pub use dirs::{CleanShutdown, DataDir, DirState, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;

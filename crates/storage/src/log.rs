@@ -172,7 +172,8 @@ impl Log {
     pub(crate) fn is_full(
         &self,
         batch: &Batch<'_>,
-        (count, bytes): (usize, u64),
+        count: usize,
+        bytes: u64,
         now_ms: TimestampMs,
     ) -> bool {
         let segment = self.active();
@@ -238,7 +239,7 @@ impl Log {
     /// that is.
     ///
     /// # Errors
-    /// The disk fails. What is durable is unknown then, so the log takes no more.
+    /// The disk fails. What is durable is unknown then, so the log accepts no more appends.
     pub fn flush(&mut self) -> Result<Offset, StorageError> {
         let sync = self.begin_sync()?;
         let done = sync.run();
@@ -246,17 +247,17 @@ impl Log {
         Ok(self.durable)
     }
 
-    /// Closes the log so that the next open need not look through it.
+    /// Closes the log so that the next open needs no recovery.
     ///
     /// # Errors
-    /// The disk fails; the next open must be told that the stop was not clean.
+    /// The disk fails; the next open must treat the stop as unclean.
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
         let active = self.active();
         active.state_mut().add_time(active.base);
         if let Some(spare) = self.spare.take() {
             spare.discard(&*self.files)?;
         }
-        if let Some(flush) = self.begin_flush_and(true)? {
+        if let Some(flush) = self.begin_last_flush()? {
             let done = flush.run();
             self.end_flush(flush, done)?;
         }

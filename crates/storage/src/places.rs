@@ -1,4 +1,4 @@
-//! Where readers go on: the ends of recent reads, so that the next one need not look for its place.
+//! Where readers go on: the ends of recent reads, so that the next one needs no search.
 
 use ottla_locks::Mutex;
 use std::collections::VecDeque;
@@ -8,7 +8,8 @@ use ottla_types::Offset;
 /// How many ends are remembered for each segment.
 const PLACES_MAX: usize = 32;
 
-/// Offsets and the positions, in bytes, where their batches begin.
+/// Offsets and the positions, in bytes, where their batches begin. The lock guards the list, for a
+/// look or a push.
 #[derive(Debug, Default)]
 pub(crate) struct BatchPositions(Mutex<VecDeque<(Offset, u64)>>);
 
@@ -16,7 +17,7 @@ impl BatchPositions {
     /// Where a read ended whose next offset was `offset`: no batch before that holds it.
     pub(crate) fn of(&self, offset: Offset) -> Option<u64> {
         let all = self.0.lock();
-        // Whoever read last is the likeliest to go on.
+        // The reader that read last is the likeliest to read on.
         all.iter().rev().find(|(known, _)| *known == offset).map(|(_, position)| *position)
     }
 

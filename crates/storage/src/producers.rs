@@ -8,7 +8,7 @@ use ottla_records::{Batch, control, crc32c};
 use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{Files, read_whole, replace};
+use crate::files::{Durability, Files, read_whole, replace_durably};
 use crate::index::AbortedTransaction;
 
 /// How many batches of a producer are remembered; as many may be in flight.
@@ -90,7 +90,7 @@ pub enum ProducerError {
 }
 
 impl ProducerError {
-    /// What a client is told.
+    /// The error code for the client.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
@@ -209,7 +209,7 @@ impl Producers {
         if batch.is_control() {
             return self.ended(batch);
         }
-        let producer = self.all.entry(id).or_insert_with(unknown);
+        let producer = self.all.entry(id).or_insert_with(unknown_producer);
         if producer.epoch != epoch {
             producer.batches.clear();
             producer.epoch = epoch;
@@ -238,7 +238,7 @@ impl Producers {
             control::ControlKind::Commit => false,
             _ => return None,
         };
-        let producer = self.all.entry(id).or_insert_with(unknown);
+        let producer = self.all.entry(id).or_insert_with(unknown_producer);
         if producer.epoch != epoch {
             producer.batches.clear();
             producer.epoch = epoch;
@@ -295,13 +295,13 @@ impl Producers {
         Some(all)
     }
 
-    /// Writes the file; with `durable`, it is on the disk then. Otherwise a power cut may leave
-    /// something of it that its checksum tells from a snapshot.
+    /// Writes the file. If it is not synced, a power cut may leave a part of it, which its checksum
+    /// shows.
     pub(crate) fn write(
         &self,
         files: &dyn Files,
         path: &Path,
-        durable: bool,
+        durability: Durability,
     ) -> Result<(), StorageError> {
         let mut body = i32::try_from(self.all.len()).unwrap_or(i32::MAX).to_be_bytes().to_vec();
         for (id, producer) in &self.all {
@@ -310,15 +310,15 @@ impl Producers {
         let mut bytes = VERSION.to_be_bytes().to_vec();
         bytes.extend(crc32c(&body).to_be_bytes());
         bytes.extend(body);
-        if durable {
-            return replace(files, path, &bytes).map_err(StorageError::io(path));
+        if durability == Durability::Synced {
+            return replace_durably(files, path, &bytes).map_err(StorageError::io(path));
         }
         let write = || files.create(path)?.write_at(&bytes, 0);
         write().map_err(StorageError::io(path))
     }
 }
 
-fn unknown() -> ProducerEntry {
+fn unknown_producer() -> ProducerEntry {
     ProducerEntry { epoch: -1, coordinator_epoch: -1, ..ProducerEntry::default() }
 }
 

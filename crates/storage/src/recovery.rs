@@ -58,8 +58,8 @@ impl RecoveredSegment {
     }
 }
 
-/// Opens the segments that are there, up to the first that cannot be believed, and tells the epochs
-/// of what was not durable; says where the last one ends.
+/// Opens the segments that are there, up to the first that is invalid, and removes from the epochs
+/// what was not durable; returns where the last one ends.
 pub(crate) fn open_segments(
     opening: &Opening,
     listing: &FolderListing,
@@ -238,7 +238,7 @@ impl SegmentRecovery<'_> {
     }
 
     /// A segment of which everything below `recovery_point` is durable, its indexes too: it is
-    /// looked through from the last index entry on that can be believed.
+    /// read from its last valid index entry on.
     fn resume(
         &self,
         base: Offset,
@@ -287,14 +287,14 @@ impl SegmentRecovery<'_> {
             let mut state = segment.state_mut();
             state.newest = times.last().map(|it| (it.timestamp, base + Offset::from(it.offset)));
             let (kept, timed) = (offsets.len(), times.len());
-            // A file with more than is believed must not keep what lies behind.
+            // A file with more than the valid entries must not keep the rest.
             let saved = |kept, held| if kept == held { Saved::First(kept) } else { Saved::Untrue };
             state.offsets = IndexTable::in_memory(by_offset, offsets, saved(kept, held_by_files.0));
             state.times = IndexTable::in_memory(by_time, times, saved(timed, held_by_files.1));
             state.aborted = AbortedIndex::read(&**files, &segment_file(folder, base, "txnindex"))?;
             state.first_timestamp = first;
         }
-        // A closed log is believed: only its end is looked for.
+        // A cleanly closed log is trusted: only its end is searched.
         if known_end {
             let end = end_of(&segment, at, base)?;
             return Ok(RecoveredSegment { segment, end, cut: false });
@@ -302,7 +302,7 @@ impl SegmentRecovery<'_> {
         self.look_through(segment, ReadFrom { position: at, is_indexed: last.is_some() })
     }
 
-    /// Reads a segment through, cuts it at the first batch that is none, makes its indexes again.
+    /// Reads a segment through, cuts it at the first invalid batch, makes its indexes again.
     pub(crate) fn rebuild(&self, base: Offset) -> Result<RecoveredSegment, StorageError> {
         let Self { files, folder, .. } = *self;
         let path = segment_file(folder, base, "log");
@@ -315,7 +315,7 @@ impl SegmentRecovery<'_> {
         self.look_through(segment, ReadFrom { position: 0, is_indexed: false })
     }
 
-    /// Reads a segment on and cuts it at the first batch that is none.
+    /// Reads a segment on and cuts it at the first invalid batch.
     fn look_through(
         &self,
         segment: Segment,
@@ -378,8 +378,8 @@ fn end_of(segment: &Segment, from: u64, base: Offset) -> Result<Offset, StorageE
     Ok(end)
 }
 
-/// What is no batch may be a message of the formats before Kafka 0.11: then the log is older than
-/// anything that is read here, and must not be cut as if a crash had left it.
+/// Bytes that are not a batch may be a message of the formats before Kafka 0.11: then the log is
+/// older than anything that is read here, and must not be cut as if a crash had left it.
 fn refuse_old(segment: &Segment, at: u64) -> Result<(), StorageError> {
     let left = usize::try_from(segment.size() - at).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();

@@ -15,13 +15,13 @@ use crate::view::LogView;
 /// How much of a log is kept. Segments below the log's start go in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// For how long, in milliseconds (`retention.ms`); `None` is for ever.
+    /// For how long, in milliseconds (`retention.ms`); `None` is unlimited.
     pub ms: Option<i64>,
     /// How many bytes (`retention.bytes`); `None` is all.
     pub bytes: Option<u64>,
 }
 
-/// Files that belong to the log no longer. Whoever still reads them can read on.
+/// Files that belong to the log no longer. Readers that still use them can read on.
 #[derive(Debug)]
 pub struct Retired {
     files: Arc<dyn Files>,
@@ -78,8 +78,8 @@ impl LogView {
         let end = self.log_end();
         let next = |at: usize| segments.get(at + 1).map_or(end, |next| next.base);
         let may_go = |at: usize| {
-            segments.get(at).is_some_and(|it| {
-                let is_empty = at + 1 == segments.len() && it.size() == 0;
+            segments.get(at).is_some_and(|segment| {
+                let is_empty = at + 1 == segments.len() && segment.size() == 0;
                 next(at) <= limit && !is_empty
             })
         };

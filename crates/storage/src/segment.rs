@@ -11,7 +11,7 @@ use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, parent_of, read_exact_at};
+use crate::files::{Durability, FileRef, Files, parent_of, read_exact_at};
 use crate::folder::segment_file;
 use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
 use crate::places::BatchPositions;
@@ -19,22 +19,36 @@ use crate::places::BatchPositions;
 /// How much of a log is read at once when it is read through, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
 
+/// Can a segment still grow?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentKind {
+    /// The last of its log, to which is appended.
+    Active,
+    /// One before it.
+    Closed,
+}
+
 /// A segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub base: Offset,
     pub path: PathBuf,
     pub file: FileRef,
-    /// How many bytes readers may see.
+    /// How many bytes readers may see. Stored by the log's writer alone, after the bytes were
+    /// written.
     size: AtomicU64,
+    /// Guards what the indexes know; held for look-ups and changes in memory, and for the few
+    /// entries of a sealed index that a look-up reads from its file.
     state: RwLock<SegmentState>,
-    /// Up to here the cache was told to let go.
+    /// Up to here the page cache was advised to drop the file. A hint: a thread that reads an old
+    /// value asks the cache about a range without effect, or drops it twice.
     pub let_go: AtomicU64,
-    /// Up to here write-back was asked for.
+    /// Up to here write-back was asked for. A hint, too; each range is asked for once, by the
+    /// thread that has raised it.
     pub started: AtomicU64,
-    /// Up to here room was reserved.
+    /// Up to here room was reserved; 0 once it was given back, which is done once.
     pub reserved: AtomicU64,
-    /// What readers brought back into the cache.
+    /// Guards the ranges that readers brought back into the cache, the oldest first.
     warmed: Mutex<VecDeque<Range<u64>>>,
     /// Where readers go on.
     pub places: BatchPositions,
@@ -77,7 +91,7 @@ impl SegmentState {
         }
         self.first_timestamp.get_or_insert(timestamp);
         if self.since_entry > interval {
-            let offset = relative(base, batch.last_offset());
+            let offset = relative_offset(base, batch.last_offset());
             let position = u32::try_from(position).unwrap_or(u32::MAX);
             self.offsets.push(OffsetEntry { offset, position });
             self.add_time(base);
@@ -92,12 +106,12 @@ impl SegmentState {
         if let Some((timestamp, offset)) = self.newest
             && last.map_or(-1, |last| last.timestamp) < timestamp
         {
-            self.times.push(TimeEntry { timestamp, offset: relative(base, offset) });
+            self.times.push(TimeEntry { timestamp, offset: relative_offset(base, offset) });
         }
     }
 }
 
-fn relative(base: Offset, offset: Offset) -> u32 {
+fn relative_offset(base: Offset, offset: Offset) -> u32 {
     u32::try_from(offset - base).unwrap_or(u32::MAX)
 }
 
@@ -155,7 +169,7 @@ impl Segment {
             // Between two segments of a compacted log there may be offsets that no batch holds.
             return Ok(0);
         }
-        let wanted = relative(self.base, offset);
+        let wanted = relative_offset(self.base, offset);
         let found = self.state().offsets.last_where(|entry| entry.offset <= wanted)?;
         Ok(found.map_or(0, |entry| u64::from(entry.position)))
     }
@@ -166,25 +180,31 @@ impl Segment {
         Ok(self.base + found.map_or(0, |entry| Offset::from(entry.offset)))
     }
 
-    /// Brings the index files up to date, beside whoever appends. A closed segment's are made
+    /// Brings the index files up to date, while appends go on. A closed segment's are made
     /// durable, and not kept in memory any longer. An open one's need not be, but for the aborted
-    /// transactions: what a power cut leaves of the others is looked at, and believed only as far
+    /// transactions: what a power cut leaves of the others is checked, and used only as far
     /// as it makes sense.
     pub(crate) fn save_indexes(
         &self,
         files: &Arc<dyn Files>,
-        closed: bool,
+        kind: SegmentKind,
     ) -> Result<(), StorageError> {
+        let durability = match kind {
+            SegmentKind::Closed => Durability::Synced,
+            SegmentKind::Active => Durability::Cached,
+        };
         let (offsets, times, aborted) = {
             let state = self.state();
             (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
         };
         for unsaved in offsets.iter().chain(&times) {
-            unsaved.write(&**files, closed)?;
+            unsaved.write(&**files, durability)?;
         }
         if let Some(aborted) = &aborted {
             // No batch is read again for it where a snapshot of the producers is newer.
-            aborted.write(&**files, closed || !is_planted(Bug::AbortedUnsynced))?;
+            let durability =
+                if is_planted(Bug::AbortedUnsynced) { durability } else { Durability::Synced };
+            aborted.write(&**files, durability)?;
             if !is_planted(Bug::AbortedUnsynced) {
                 let folder = parent_of(&self.path);
                 files.sync_dir(folder).map_err(StorageError::io(folder))?;
@@ -200,7 +220,7 @@ impl Segment {
         if let Some(aborted) = &aborted {
             state.aborted.saved(aborted);
         }
-        if closed {
+        if kind == SegmentKind::Closed {
             state.offsets.seal(files);
             state.times.seal(files);
         }
@@ -227,7 +247,7 @@ impl Segment {
         Ok(())
     }
 
-    /// It may not be in the cache: nothing of it was just written.
+    /// Its pages may not be in the cache: they were not just written.
     pub(crate) fn mark_cold(&self) {
         self.let_go.store(self.size(), Ordering::Release);
         self.started.store(self.size(), Ordering::Release);
@@ -264,7 +284,7 @@ impl Segment {
         if state.newest.is_some() {
             return Ok(state.newest);
         }
-        // A closed segment's is looked up when somebody asks: its last entry is the largest.
+        // A closed segment's is read when it is first needed: its last entry is the largest.
         let last = state.times.last()?;
         Ok(last.map(|last| (last.timestamp, self.base + Offset::from(last.offset))))
     }
@@ -303,7 +323,7 @@ impl Scan<'_> {
     /// The next batch and where it starts; `None` at the end.
     ///
     /// # Errors
-    /// What stands there is no whole batch, or the file cannot be read.
+    /// The bytes there are not a complete batch, or the file cannot be read.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Batch<'_>)>, StorageError> {
         let position = self.position();
         let left = self.end.saturating_sub(position);

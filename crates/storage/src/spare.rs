@@ -1,7 +1,7 @@
 //! The next segment, made ready beside the writer.
 //!
 //! A file that grows under a fast writer makes the file system look for room again and again, and
-//! whoever writes waits for that: for the search, and for the journal that it goes through. So the
+//! the writer waits for that: for the search, and for the journal that it goes through. So the
 //! next segment of a log that is written fast is created and its room reserved by a thread that
 //! may wait, under a name that no start takes for a segment; a roll only renames it. One that a
 //! crash has left is taken over by the next start.

@@ -17,19 +17,26 @@ use crate::segment::{Segment, header_at};
 /// How far behind an index entry the batch looked for may start, in bytes; more costs a second
 /// read, not an error.
 const SLACK: usize = 8 * 1024;
-/// To how many bytes a batch may unpack while a record is looked for by its time.
+/// To how many bytes a batch may unpack during a search by timestamp.
 const UNPACKED_BYTES_MAX: usize = 128 << 20;
 
 /// What writer and readers share.
 #[derive(Debug)]
 pub(crate) struct LogShared {
+    /// Replaced as a whole by the log's writer; a reader keeps the list that it has loaded, whose
+    /// files stay readable for as long as it does.
     pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// Stored by the writer alone. A reader that still sees the old start finds the segment gone,
+    /// which it is answered as out of range.
     pub log_start: AtomicI64,
+    /// Stored by the writer alone, after what lies below it was written and is to be found in
+    /// `segments`.
     pub log_end: AtomicI64,
+    /// Guards the epochs; held for a look-up or a change in memory, never while a file is written.
     pub epochs: RwLock<Epochs>,
 }
 
-/// Reads a log that somebody else may be writing; cheap to clone.
+/// Reads a log while its writer appends to it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogView {
     pub(crate) shared: Arc<LogShared>,
@@ -71,7 +78,7 @@ pub struct Slice {
 pub struct BatchesRead {
     /// Whole batches, as they lie on the disk.
     pub records: Bytes,
-    /// The offset behind them; what was asked for, if there are none.
+    /// The offset after them; what was asked for, if there are none.
     pub next: Offset,
 }
 
@@ -236,14 +243,14 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>,
     let size = segment.size();
     let (mut position, slack) = match segment.places.of(slice.offset) {
         Some(position) => (position, 0),
-        None => (near(segment, slice.offset, size)?, SLACK),
+        None => (position_near(segment, slice.offset, size)?, SLACK),
     };
     while position < size {
         let left = usize::try_from(size - position).unwrap_or(usize::MAX);
         let want = left.min(slice.bytes_max.saturating_add(slack).max(HEADER_BYTES));
         let mut buffer = Vec::new();
         segment.file.read_into(&mut buffer, position, want).map_err(segment.io())?;
-        match pick(&buffer, slice)? {
+        match pick_batches(&buffer, slice)? {
             Picked::Bytes(from, to, next) => {
                 if let Some(next) = next {
                     segment.places.remember(next, position + to as u64);
@@ -266,7 +273,7 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>,
 }
 
 /// A position at or a little before the batch that holds `offset`.
-fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageError> {
+fn position_near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageError> {
     let position = segment.look_up(offset)?;
     if offset <= segment.base || position + HEADER_BYTES as u64 > size {
         return Ok(position);
@@ -280,22 +287,23 @@ fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageErro
 }
 
 enum Picked {
-    /// The batches between these two places, perhaps none, and the offset behind them.
+    /// The batches between these two places, perhaps none, and the offset after them.
     Bytes(usize, usize, Option<Offset>),
-    /// One batch that the buffer has not whole: where, how long, and the offset behind it.
+    /// One batch that the buffer has not whole: where, how long, and the offset after it.
     Whole(usize, usize, Offset),
     /// Nothing here; go on at this place.
     Beyond(usize),
 }
 
-fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
+fn pick_batches(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
     let mut at = 0;
     let mut start = None;
     let mut behind = None;
     while let Some(header) = buffer.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
         let batch = match (Batch::header_only(header), start) {
             (Ok(batch), _) => batch,
-            // Whoever asks from there on is told; who asked for what lies before gets that.
+            // A read that begins there gets the error; one that begins before gets what is
+            // readable.
             (Err(_), Some(from)) => return Ok(Picked::Bytes(from, at, behind)),
             (Err(error), None) => return Err(error.into()),
         };

@@ -1,6 +1,6 @@
 //! The part of a log that is kept in the system's cache, and what lies outside it.
 //!
-//! What is appended stays in the cache for those who read along, up to a window; what lies behind
+//! Appended records stay in the page cache for consumers, up to a window; what lies behind
 //! it goes to the disk early and leaves the cache, so that neither the kernel's write-back limit
 //! nor its memory is ever reached by a log that is written fast. Reads of what has left are for a
 //! thread that may wait.

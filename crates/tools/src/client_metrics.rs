@@ -11,7 +11,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-client-metrics",
     about: "Show and change which metrics clients push to the cluster.",
     options: OPTIONS,
-    run,
+    run: run_client_metrics,
 }];
 
 const OPTIONS: &[Opt] = &[
@@ -35,7 +35,7 @@ const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
 const SETTINGS: [(&str, &str); 3] =
     [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_client_metrics(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let why =
             "Command must include exactly one action: --alter, --delete, --describe or --list.";
@@ -66,7 +66,11 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
                 Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            session.wait(client.set_configs(subscription(&name), all, ChangeMode::Change))?;
+            session.wait(client.set_configs(
+                subscription_resource(&name),
+                all,
+                ChangeMode::Change,
+            ))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
@@ -74,10 +78,14 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             let known = session.wait(client.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
             let gone = own.map(|it| (it.name, None)).collect();
-            session.wait(client.set_configs(subscription(&name), gone, ChangeMode::Change))?;
+            session.wait(client.set_configs(
+                subscription_resource(&name),
+                gone,
+                ChangeMode::Change,
+            ))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
-        ("describe", name) => describe(session, &client, name)?,
+        ("describe", name) => describe_subscriptions(session, &client, name)?,
         _ => {
             let all = session.wait(client.config_names(ConfigKind::ClientMetrics))?;
             writeln!(session.out, "{}", all.join("\n"))?;
@@ -87,11 +95,11 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 }
 
 /// The settings of a subscription.
-const fn subscription(name: &str) -> ConfigResource<'_> {
+const fn subscription_resource(name: &str) -> ConfigResource<'_> {
     ConfigResource { kind: ConfigKind::ClientMetrics, name }
 }
 
-fn describe(
+fn describe_subscriptions(
     session: &mut ToolSession<'_>,
     client: &Client,
     name: Option<String>,

@@ -7,40 +7,40 @@ use ottla_protocol::ApiKey;
 use ottla_types::Uuid;
 
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::table::tabbed;
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-cluster",
-        about: "cluster-id: show it; list-endpoints: show where the brokers are.",
+        about: "cluster-id: show the cluster id; list-endpoints: show the addresses of brokers.",
         options: CLUSTER,
-        run: cluster,
+        run: run_cluster,
     },
     &Tool {
         name: "kafka-metadata-quorum",
         about: "describe --status or --replication: the state of the controllers.",
         options: QUORUM,
-        run: quorum,
+        run: run_metadata_quorum,
     },
     &Tool {
         name: "kafka-broker-api-versions",
-        about: "Show which versions of which requests the brokers speak.",
+        about: "Show which API versions each broker supports.",
         options: &[],
-        run: versions,
+        run: run_api_versions,
     },
     &Tool {
         name: "kafka-random-uuid",
-        about: "Print a new id, such as a cluster has.",
+        about: "Print a new random id, for example for a cluster.",
         options: &[],
-        run: random,
+        run: run_random_uuid,
     },
     &Tool {
         name: "zookeeper-server-start",
         about: "There is no ZooKeeper any more; waits until it is stopped, so that old scripts run.",
         options: &[],
-        run: zookeeper,
+        run: run_zookeeper,
     },
     &Tool {
         name: "zookeeper-server-stop",
@@ -57,31 +57,31 @@ const CLUSTER: &[Opt] = &[
 const QUORUM: &[Opt] = &[
     flag("status", "Print a summary of the quorum."),
     flag("replication", "Print each replica of the quorum."),
-    flag("human-readable", "With --replication: times as how long ago."),
+    flag("human-readable", "With --replication: print times as ages."),
 ];
 
-fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
             let client = session.connect()?;
             let cluster = session.wait(client.describe_cluster(Brokers::Unfenced));
-            writeln!(session.out, "Cluster ID: {}", cluster.map_err(plain)?.id)?;
+            writeln!(session.out, "Cluster ID: {}", cluster.map_err(plain_error)?.id)?;
             Ok(())
         }
-        Some("list-endpoints") => endpoints(args, session),
-        Some("unregister") => {
-            Err(failed("kafka-cluster unregister: this build of ottla runs one node, which stays"))
-        }
+        Some("list-endpoints") => list_endpoints(args, session),
+        Some("unregister") => Err(tool_failed(
+            "kafka-cluster unregister: this build of ottla runs one node, which stays",
+        )),
         _ => Err(ToolError::Usage(
             "too few arguments: cluster-id, list-endpoints or unregister".to_owned(),
         )),
     }
 }
 
-fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn list_endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let which = if args.has("include-fenced-brokers") { Brokers::All } else { Brokers::Unfenced };
-    let cluster = session.wait(client.describe_cluster(which)).map_err(plain)?;
+    let cluster = session.wait(client.describe_cluster(which)).map_err(plain_error)?;
     let host = cluster.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
     let row = |cells: [String; 6]| {
         let [id, at, port, rack, state, kind] = cells;
@@ -99,21 +99,21 @@ fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErr
     Ok(())
 }
 
-fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_metadata_quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.rest.first().is_none_or(|it| it != "describe") {
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
     }
     let client = session.connect()?;
-    let found = session.wait(client.describe_quorum()).map_err(plain)?;
+    let found = session.wait(client.describe_quorum()).map_err(plain_error)?;
     if args.has("replication") {
-        return replication(args, session, &found);
+        return print_replication(args, session, &found);
     }
     if !args.has("status") {
         let usage = "One of --status or --replication must be specified with describe sub-command";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain_error)?;
     let mut all = found.voters.iter().chain(&found.observers);
     let leader = all.find(|it| it.id == found.leader).cloned().unwrap_or_default();
     let slowest = found.voters.iter().min_by_key(|it| it.log_end);
@@ -130,13 +130,13 @@ fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     writeln!(out, "HighWatermark:          {}", found.high_watermark)?;
     writeln!(out, "MaxFollowerLag:         {lag}")?;
     writeln!(out, "MaxFollowerLagTimeMs:   {lag_ms}")?;
-    let voters = voters(&found.voters);
+    let voters = voter_list(&found.voters);
     writeln!(out, "CurrentVoters:          {voters}")?;
-    writeln!(out, "CurrentObservers:       {}", observers(&found.observers))?;
+    writeln!(out, "CurrentObservers:       {}", observer_list(&found.observers))?;
     Ok(())
 }
 
-fn voters(all: &[QuorumReplica]) -> String {
+fn voter_list(all: &[QuorumReplica]) -> String {
     let voter = |replica: &QuorumReplica| {
         let mut parts = replica_parts(replica);
         let endpoints = replica.endpoints.iter().map(|it| format!("\"{it}\""));
@@ -149,7 +149,7 @@ fn voters(all: &[QuorumReplica]) -> String {
     format!("[{}]", all.iter().map(voter).collect::<Vec<_>>().join(", "))
 }
 
-fn observers(all: &[QuorumReplica]) -> String {
+fn observer_list(all: &[QuorumReplica]) -> String {
     let observer = |replica: &QuorumReplica| format!("{{{}}}", replica_parts(replica).join(", "));
     format!("[{}]", all.iter().map(observer).collect::<Vec<_>>().join(", "))
 }
@@ -162,7 +162,7 @@ fn replica_parts(replica: &QuorumReplica) -> Vec<String> {
     parts
 }
 
-fn replication(
+fn print_replication(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     found: &QuorumDescription,
@@ -203,9 +203,9 @@ fn replication(
     Ok(())
 }
 
-fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_api_versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
-    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain_error)?;
     for node in cluster.brokers {
         let found = session.wait(client.versions(node.id))?;
         let rack = node.rack.as_deref().unwrap_or("null");
@@ -230,12 +230,12 @@ fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> 
     Ok(())
 }
 
-fn random(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_random_uuid(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "{}", Clock::real().random_uuid())?;
     Ok(())
 }
 
-fn zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(
         session.out,
         "ZooKeeper is not needed: Ottla keeps the cluster's metadata itself. Start it with\n  kafka-server-start.sh config/server.properties\nThis waits until it is stopped."

@@ -6,14 +6,14 @@ use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, 
 use ottla_types::ErrorCode;
 
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{ToolError, ToolSession, failed, properties};
+use crate::session::{ToolError, ToolSession, read_properties, tool_failed};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",
     about: "Show and change settings of topics, brokers, groups and clients' metrics.",
     options: OPTIONS,
-    run,
+    run: run_configs,
 }];
 
 const OPTIONS: &[Opt] = &[
@@ -91,12 +91,12 @@ const SOURCES: [&str; 9] = [
 ];
 const DEFAULT_BROKER: i8 = 3;
 
-fn row(entry: &ConfigEntry) -> String {
+fn config_row(entry: &ConfigEntry) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
     let source = |at: i8| usize::try_from(at).ok().and_then(|at| SOURCES.get(at)).copied();
-    let synonym = |it: &ConfigSynonym| {
-        let source = source(it.source).unwrap_or(SOURCES[0]);
-        format!("{source}:{}={}", it.name, shown(&it.value))
+    let synonym = |synonym: &ConfigSynonym| {
+        let source = source(synonym.source).unwrap_or(SOURCES[0]);
+        format!("{source}:{}={}", synonym.name, shown(&synonym.value))
     };
     let synonyms: Vec<String> = entry.synonyms.iter().map(synonym).collect();
     format!(
@@ -108,8 +108,8 @@ fn row(entry: &ConfigEntry) -> String {
     )
 }
 
-/// Of what the command line speaks: `None` as a name is all of them, the empty name the default.
-fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
+/// The entity of the command line: `None` as a name is all of them, the empty name the default.
+fn config_entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     let short = [
         ("topic", ConfigKind::Topic),
         ("broker", ConfigKind::Broker),
@@ -141,30 +141,31 @@ fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     Ok((found, if args.has("entity-default") { Some(String::new()) } else { name }))
 }
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_configs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.has("alter") == args.has("describe") {
         let usage = "Command must include exactly one action: --describe, --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let parts = quotas::entity(args)?;
+    let parts = quotas::quota_entity(args)?;
     if !parts.is_empty() {
-        return quotas::run(args, session, &parts);
+        return quotas::run_quotas(args, session, &parts);
     }
-    let (kind, name) = entity(args)?;
+    let (kind, name) = config_entity(args)?;
     let client = session.connect()?;
     if args.has("alter") {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         let name = name.ok_or_else(|| ToolError::Usage(usage.to_owned()))?;
-        return alter(args, session, &client, (kind, name));
+        return alter_configs(args, session, &client, kind, &name);
     }
-    describe(args, session, &client, (kind, name))
+    describe_configs(args, session, &client, kind, name)
 }
 
-fn describe(
+fn describe_configs(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, Option<String>),
+    kind: ConfigKind,
+    name: Option<String>,
 ) -> Result<(), ToolError> {
     let names = match name {
         Some(name) => vec![name],
@@ -191,7 +192,7 @@ fn describe(
         let own = if is_default { DEFAULT_BROKER } else { source_of(kind) };
         for entry in all.values().flatten() {
             if args.has("all") || entry.source == own {
-                writeln!(session.out, "{}", row(entry))?;
+                writeln!(session.out, "{}", config_row(entry))?;
             }
         }
     }
@@ -203,21 +204,21 @@ fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<b
 }
 
 /// Settings as the command line has them: commas divide, `[` and `]` hold together.
-fn settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
+fn parse_settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
     let mut all = Vec::new();
     let mut depth = 0;
-    let cut = |it: char| {
-        match it {
+    let cut = |letter: char| {
+        match letter {
             '[' => depth += 1,
             ']' => depth -= 1,
             _ => {}
         }
-        it == ',' && depth == 0
+        letter == ',' && depth == 0
     };
     for word in text.split(cut).filter(|it| !it.trim().is_empty()) {
         let pair = word.split_once('=');
         let (name, value) = pair.ok_or_else(|| {
-            failed(
+            tool_failed(
                 "Invalid entity config: all configs to be added must be in the format \"key=val\".",
             )
         })?;
@@ -231,10 +232,10 @@ fn settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
 type Pairs = Vec<(String, String)>;
 
 /// What is to be set, and what is to be taken back.
-fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
-    let mut set = settings(args.one("add-config").unwrap_or_default())?;
+fn config_changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
+    let mut set = parse_settings(args.one("add-config").unwrap_or_default())?;
     if let Some(file) = args.one("add-config-file") {
-        set.extend(properties(file)?);
+        set.extend(read_properties(file)?);
     }
     let gone = args.one("delete-config").unwrap_or_default().split(',').map(str::trim);
     let gone: Vec<&str> = gone.filter(|it| !it.is_empty()).collect();
@@ -245,17 +246,18 @@ fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
     Ok((set, gone))
 }
 
-fn alter(
+fn alter_configs(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, String),
+    kind: ConfigKind,
+    name: &str,
 ) -> Result<(), ToolError> {
-    let (set, gone) = changes(args)?;
+    let (set, gone) = config_changes(args)?;
     let set = set.into_iter().map(|(name, value)| (name, Some(value)));
     let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
     session.wait(client.set_configs(
-        ConfigResource { kind, name: &name },
+        ConfigResource { kind, name },
         all.collect(),
         ChangeMode::Change,
     ))?;

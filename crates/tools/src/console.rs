@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use formatter::FORMATTERS;
 
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{ToolError, key_values, properties};
+use crate::session::{ToolError, key_values, read_properties};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
@@ -21,13 +21,13 @@ pub const TOOLS: &[&Tool] = &[
         name: "kafka-console-producer",
         about: "Write the lines of the standard input to a topic.",
         options: PRODUCER,
-        run: produce::produce,
+        run: produce::run_console_producer,
     },
     &Tool {
         name: "kafka-console-consumer",
         about: "Print the records of topics.",
         options: CONSUMER,
-        run: consume::consume,
+        run: consume::run_console_consumer,
     },
 ];
 
@@ -90,7 +90,11 @@ const CONSUMER: &[Opt] = &[
     flag("enable-systest-events", "Print shutdown_complete at the end."),
     flag("from-beginning", "Start at the first record where the group has no committed offset."),
     value("max-messages", "COUNT", "Stop after this number of records; -1 for no limit."),
-    value("timeout-ms", "MS", "End if no record comes for so long; a negative number is no limit."),
+    value(
+        "timeout-ms",
+        "MS",
+        "Stop when no record comes for this time, in ms; negative for no limit.",
+    ),
     value("isolation-level", "LEVEL", "read_committed, or read_uncommitted (the default)."),
     flag("skip-message-on-error", "Continue when a record cannot be printed."),
 ];
@@ -129,14 +133,14 @@ impl Names {
 }
 
 /// The settings of a reader or a formatter: those of a file, and over them those of the words.
-fn settings(
+fn console_settings(
     args: &Parsed,
     file: &str,
     names: &Names,
 ) -> Result<BTreeMap<String, String>, ToolError> {
     let mut settings = BTreeMap::new();
     if let Some(file) = args.one(file) {
-        settings.extend(properties(file)?);
+        settings.extend(read_properties(file)?);
     }
     settings.extend(key_values(names.words(args)?));
     Ok(settings)

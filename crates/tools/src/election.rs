@@ -8,14 +8,14 @@ use ottla_types::ErrorCode;
 use crate::exceptions::exception;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
     about: "Let preferred replicas lead again, or (unclean) one that is out of sync.",
     options: OPTIONS,
-    run,
+    run: run_leader_election,
 }];
 
 const OPTIONS: &[Opt] = &[
@@ -31,7 +31,7 @@ const OPTIONS: &[Opt] = &[
 type Chosen = Option<BTreeSet<TopicPartition>>;
 
 /// The partitions that the command line names, in one of three ways.
-fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
+fn chosen_partitions(args: &Parsed) -> Result<Chosen, ToolError> {
     let ways = ["topic", "all-topic-partitions", "path-to-json-file"];
     let Some(way) = args.only(&ways) else {
         let usage =
@@ -60,7 +60,7 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
     Ok(Some(places.into_iter().collect()))
 }
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_leader_election(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
         Some("preferred") => LeaderElection::Preferred,
         Some("unclean") => LeaderElection::Unclean,
@@ -69,9 +69,10 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             return Err(ToolError::Usage(usage));
         }
     };
-    let chosen = chosen(args)?;
+    let chosen = chosen_partitions(args)?;
     let client = session.connect()?;
-    let outcomes = session.wait(client.elect_leaders(kind, chosen.as_ref())).map_err(plain)?;
+    let outcomes =
+        session.wait(client.elect_leaders(kind, chosen.as_ref())).map_err(plain_error)?;
     let (mut done, mut needless, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for (place, outcome) in outcomes {
         let place = place.to_string();
@@ -102,5 +103,5 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(failed(format!("{} replica(s) could not be elected", wrong.len())))
+    Err(tool_failed(format!("{} replica(s) could not be elected", wrong.len())))
 }

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
 
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-features",
     about: "describe, upgrade, downgrade, disable, version-mapping, feature-dependencies: the features of a cluster and their levels.",
     options: OPTIONS,
-    run,
+    run: run_features,
 }];
 
 const OPTIONS: &[Opt] = &[
-    last("feature", "NAME=LEVEL", "A feature and its level; may be repeated."),
+    last("feature", "NAME=LEVEL", "A feature and its level, NAME=LEVEL; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
-    last("metadata", "RELEASE", "The same for metadata.version only."),
-    flag("unsafe", "With downgrade or disable: also if metadata would be lost."),
+    last("metadata", "RELEASE", "The level of metadata.version."),
+    flag("unsafe", "With downgrade or disable: allow it even if metadata is lost."),
     flag("dry-run", "Check the change, but do not make it."),
 ];
 
@@ -54,39 +54,44 @@ const RELEASES: [(i16, &str); 25] = [
 /// What a release is without a word.
 const LATEST: &str = "4.3-IV0";
 const METADATA: &str = "metadata.version";
-/// The other features: their highest level, and from which level of metadata.version on they have
-/// it by default.
-const FEATURES: [(&str, i16, i16); 6] = [
-    ("kraft.version", 1, 21),
-    ("transaction.version", 2, 24),
-    ("group.version", 1, 22),
-    ("eligible.leader.replicas.version", 1, 26),
-    ("share.version", 1, 28),
-    ("streams.version", 1, 29),
+/// A feature beside metadata.version: its name, its highest level, and from which level of
+/// metadata.version on it has that by default.
+#[derive(Clone, Copy)]
+struct ToolFeature(&'static str, i16, i16);
+
+const FEATURES: [ToolFeature; 6] = [
+    ToolFeature("kraft.version", 1, 21),
+    ToolFeature("transaction.version", 2, 24),
+    ToolFeature("group.version", 1, 22),
+    ToolFeature("eligible.leader.replicas.version", 1, 26),
+    ToolFeature("share.version", 1, 28),
+    ToolFeature("streams.version", 1, 29),
 ];
 /// What a level asks of another feature.
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, METADATA, 23)];
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_features(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
-        Some("describe") => describe(session),
-        Some("version-mapping") => mapping(args, session),
-        Some("feature-dependencies") => dependencies(args, session),
-        Some(action @ ("upgrade" | "downgrade" | "disable")) => update(args, session, action),
+        Some("describe") => describe_features(session),
+        Some("version-mapping") => version_mapping(args, session),
+        Some("feature-dependencies") => feature_dependencies(args, session),
+        Some(action @ ("upgrade" | "downgrade" | "disable")) => {
+            update_features(args, session, action)
+        }
         Some(other) => Err(ToolError::Usage(format!("invalid choice: {other}"))),
         None => Err(ToolError::Usage("too few arguments".to_owned())),
     }
 }
 
 /// A level by its number, that of metadata.version by its name.
-fn shown(feature: &str, level: i16) -> String {
+fn level_name(feature: &str, level: i16) -> String {
     let known = RELEASES.iter().find(|(known, _)| feature == METADATA && *known == level);
     known.map_or_else(|| level.to_string(), |(_, name)| (*name).to_owned())
 }
 
 /// The level of a release: by its whole name, or by the number of the release that it led to.
-fn release(name: &str) -> Result<i16, ToolError> {
+fn release_level(name: &str) -> Result<i16, ToolError> {
     let is_it = |known: &str| {
         known == name || known.split_once("-IV").is_some_and(|(release, _)| release == name)
     };
@@ -94,18 +99,20 @@ fn release(name: &str) -> Result<i16, ToolError> {
     found.ok_or_else(|| {
         let all: Vec<&str> = RELEASES.iter().map(|(_, name)| *name).collect();
         let all = all.join(", ");
-        failed(format!("Unknown metadata.version '{name}'. Supported metadata.version are: {all}"))
+        tool_failed(format!(
+            "Unknown metadata.version '{name}'. Supported metadata.version are: {all}"
+        ))
     })
 }
 
-fn level_in(feature: (&str, i16, i16), metadata: i16) -> i16 {
-    let (_, highest, since) = feature;
+fn level_in(feature: ToolFeature, metadata: i16) -> i16 {
+    let ToolFeature(_, highest, since) = feature;
     if metadata >= since { highest } else { 0 }
 }
 
-fn mapping(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn version_mapping(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let name = args.one("release-version").unwrap_or(LATEST);
-    let metadata = release(name)?;
+    let metadata = release_level(name)?;
     writeln!(session.out, "{METADATA}={metadata} ({name})")?;
     for feature in FEATURES {
         writeln!(session.out, "{}={}", feature.0, level_in(feature, metadata))?;
@@ -114,13 +121,13 @@ fn mapping(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
 }
 
 /// `NAME=LEVEL` words.
-fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
+fn parse_levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
     let one = |word: &str| {
         let (name, level) = word.split_once('=').ok_or_else(|| {
-            failed(format!("Can't parse feature=level string {word}: equals sign not found."))
+            tool_failed(format!("Can't parse feature=level string {word}: equals sign not found."))
         })?;
         let parsed = level.trim().parse().map_err(|_| {
-            failed(format!(
+            tool_failed(format!(
                 "Can't parse feature=level string {word}: unable to parse {level} as a short."
             ))
         })?;
@@ -129,20 +136,20 @@ fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
     args.all("feature").map(one).collect()
 }
 
-fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn feature_dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     args.required("feature").map_err(ToolError::Usage)?;
-    for (name, level) in levels(args)? {
-        let known = FEATURES.iter().find(|(known, ..)| *known == name);
+    for (name, level) in parse_levels(args)? {
+        let known = FEATURES.iter().find(|known| known.0 == name);
         let title = match known {
             None if name == METADATA => {
                 let release = RELEASES.iter().find(|(known, _)| *known == level);
-                let (_, release) =
-                    release.ok_or_else(|| failed(format!("Unknown metadata.version {level}")))?;
+                let (_, release) = release
+                    .ok_or_else(|| tool_failed(format!("Unknown metadata.version {level}")))?;
                 format!("{name}={level} ({release})")
             }
-            None => return Err(failed(format!("Unknown feature: {name}"))),
-            Some((_, highest, _)) if !(0..=*highest).contains(&level) => {
-                return Err(failed(format!("No feature:{name} with feature level {level}")));
+            None => return Err(tool_failed(format!("Unknown feature: {name}"))),
+            Some(ToolFeature(_, highest, _)) if !(0..=*highest).contains(&level) => {
+                return Err(tool_failed(format!("No feature:{name} with feature level {level}")));
             }
             Some(_) => format!("{name}={level}"),
         };
@@ -154,17 +161,17 @@ fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), Tool
         }
         writeln!(session.out, "{title} requires:")?;
         for (_, _, other, needed) in needs {
-            writeln!(session.out, "    {other}={needed} ({})", shown(other, *needed))?;
+            writeln!(session.out, "    {other}={needed} ({})", level_name(other, *needed))?;
         }
     }
     Ok(())
 }
 
-fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn describe_features(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
-    let found = session.wait(client.describe_features()).map_err(plain)?;
+    let found = session.wait(client.describe_features()).map_err(plain_error)?;
     for (name, it) in found.features {
-        let shown = |level: i16| shown(&name, level);
+        let shown = |level: i16| level_name(&name, level);
         writeln!(
             session.out,
             "Feature: {:41} SupportedMinVersion: {:16} SupportedMaxVersion: {:16} FinalizedVersionLevel: {:16} Epoch: {}",
@@ -179,36 +186,40 @@ fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 }
 
 /// The levels that the command line asks for.
-fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError> {
+fn asked_levels(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError> {
     let mut all = BTreeMap::new();
     if action == "disable" {
         all.extend(args.all("feature").map(|name| (name.to_owned(), 0)));
     } else if let Some(name) = args.one("release-version") {
         if args.has("feature") || args.has("metadata") {
-            return Err(failed("Can not specify `release-version` with other feature flags."));
+            return Err(tool_failed("Can not specify `release-version` with other feature flags."));
         }
-        let metadata = release(name)?;
+        let metadata = release_level(name)?;
         all.insert(METADATA.to_owned(), metadata);
         all.extend(FEATURES.map(|it| (it.0.to_owned(), level_in(it, metadata))));
     } else {
         if let Some(name) = args.one("metadata") {
             tell!("`metadata` flag is deprecated and may be removed in a future release.");
-            all.insert(METADATA.to_owned(), release(name)?);
+            all.insert(METADATA.to_owned(), release_level(name)?);
         }
-        for (name, level) in levels(args)? {
+        for (name, level) in parse_levels(args)? {
             if all.insert(name.clone(), level).is_some() {
-                return Err(failed(format!("Feature {name} was specified more than once.")));
+                return Err(tool_failed(format!("Feature {name} was specified more than once.")));
             }
         }
     }
     if all.is_empty() {
-        return Err(failed(format!("You must specify at least one feature to {action}")));
+        return Err(tool_failed(format!("You must specify at least one feature to {action}")));
     }
     Ok(all)
 }
 
-fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<(), ToolError> {
-    let all = asked(args, action)?;
+fn update_features(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    action: &str,
+) -> Result<(), ToolError> {
+    let all = asked_levels(args, action)?;
     let kind = match (action, args.has("unsafe")) {
         ("upgrade", _) => FeatureChange::Upgrade,
         (_, false) => FeatureChange::SafeDowngrade,
@@ -241,5 +252,5 @@ fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<
     if wrong == 0 {
         return Ok(());
     }
-    Err(failed(format!("{wrong} out of {} operation(s) failed.", all.len())))
+    Err(tool_failed(format!("{wrong} out of {} operation(s) failed.", all.len())))
 }

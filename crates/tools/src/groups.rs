@@ -12,7 +12,7 @@ use ottla_types::ErrorCode;
 
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::table::columns;
 use crate::tool::Tool;
 
@@ -21,7 +21,7 @@ pub const TOOLS: &[&Tool] = &[
         name: "kafka-consumer-groups",
         about: "List, show and delete consumer groups, and move their offsets.",
         options: OPTIONS,
-        run,
+        run: run_consumer_groups,
     },
     &Tool {
         name: "kafka-groups",
@@ -98,7 +98,7 @@ const BELONG: [(&str, &[&str]); 5] = [
     ("type", &["list"]),
 ];
 
-fn check(args: &Parsed, action: &str) -> Result<(), String> {
+fn check_options(args: &Parsed, action: &str) -> Result<(), String> {
     let missing = match action {
         "describe" | "delete" | "reset-offsets" => !args.has("group") && !args.has("all-groups"),
         _ => false,
@@ -136,12 +136,12 @@ fn check(args: &Parsed, action: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_consumer_groups(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
     };
-    check(args, action).map_err(ToolError::Usage)?;
+    check_options(args, action).map_err(ToolError::Usage)?;
     if let Some(pattern) = args.one("validate-regex") {
         let how = match regex::Regex::new(pattern) {
             Ok(_) => "valid".to_owned(),
@@ -153,21 +153,21 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let client = &client;
     let done = match action {
-        "list" => list(args, session, client),
-        "describe" => describe::describe(args, session, client),
-        "delete" => delete(args, session, client),
-        "reset-offsets" => reset::reset(args, session, client),
+        "list" => list_groups(args, session, client),
+        "describe" => describe::describe_groups(args, session, client),
+        "delete" => delete_groups(args, session, client),
+        "reset-offsets" => reset::reset_offsets(args, session, client),
         _ => delete_offsets(args, session, client),
     };
     match done {
         // Apache's tool says it on the standard output, and ends as if all were well.
-        Err(ToolError::Failed(why)) => told(session, &why),
-        Err(ToolError::Client(why)) => told(session, &why.to_string()),
+        Err(ToolError::Failed(why)) => print_failure(session, &why),
+        Err(ToolError::Client(why)) => print_failure(session, &why.to_string()),
         other => other,
     }
 }
 
-fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
+fn print_failure(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
     writeln!(session.out, "\nError: Executing consumer group command failed due to {why}")?;
     Ok(())
 }
@@ -178,20 +178,24 @@ fn all_groups(
     client: &Client,
     filter: &GroupFilter,
 ) -> Result<Vec<GroupListing>, ToolError> {
-    session.wait(client.list_groups(filter)).map_err(plain)
+    session.wait(client.list_groups(filter)).map_err(plain_error)
 }
 
 fn is_of_consumers(group: &GroupListing) -> bool {
     group.protocol == "consumer" || group.protocol.is_empty()
 }
 
-fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+fn list_groups(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
-    let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
-    valid("state", args.one("state"), &states, &STATES)?;
+    let states: Vec<String> = some("state").iter().map(|it| pascal_case(it)).collect();
+    check_known("state", args.one("state"), &states, &STATES)?;
     let types: Vec<String> = some("type").iter().map(|it| it.to_lowercase()).collect();
-    valid("types", args.one("type"), &types, &TYPES)?;
+    check_known("types", args.one("type"), &types, &TYPES)?;
     let types = match types.is_empty() && args.has("type") {
         true => TYPES.map(str::to_owned).to_vec(),
         false => types,
@@ -212,7 +216,7 @@ fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result
     };
     writeln!(session.out, "{}", row("GROUP", "TYPE", "STATE"))?;
     for it in found {
-        let kind = pascal(&it.kind);
+        let kind = pascal_case(&it.kind);
         writeln!(session.out, "{}", row(&it.id, &kind, &it.state))?;
     }
     Ok(())
@@ -230,7 +234,7 @@ const STATES: [&str; 7] = [
 const TYPES: [&str; 2] = ["classic", "consumer"];
 
 /// Refuses words that are not known.
-fn valid(
+fn check_known(
     what: &str,
     said: Option<&str>,
     words: &[String],
@@ -245,7 +249,7 @@ fn valid(
 }
 
 /// `PreparingRebalance` from `preparingrebalance` or `preparing_rebalance`, `Stable` from `stable`.
-fn pascal(text: &str) -> String {
+fn pascal_case(text: &str) -> String {
     let plain = text.replace('_', "");
     if let Some(found) = STATES.into_iter().find(|it| it.eq_ignore_ascii_case(&plain)) {
         return found.to_owned();
@@ -263,21 +267,21 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
     let types = args.one("group-type").map(str::to_owned).into_iter().collect();
     let mut found = all_groups(session, &client, &GroupFilter { types, ..Default::default() })?;
     let protocol = args.one("protocol");
-    found.retain(|it| {
-        protocol.is_none_or(|wanted| it.protocol == wanted)
-            && (!args.has("consumer") || is_of_consumers(it))
-            && (!args.has("share") || it.kind == "share")
-            && (!args.has("streams") || it.kind == "streams")
+    found.retain(|group| {
+        protocol.is_none_or(|wanted| group.protocol == wanted)
+            && (!args.has("consumer") || is_of_consumers(group))
+            && (!args.has("share") || group.kind == "share")
+            && (!args.has("streams") || group.kind == "streams")
     });
     let head = ["GROUP", "TYPE", "PROTOCOL"].map(str::to_owned).to_vec();
-    let row = |it: GroupListing| vec![it.id, pascal(&it.kind), it.protocol];
+    let row = |it: GroupListing| vec![it.id, pascal_case(&it.kind), it.protocol];
     let rows: Vec<Vec<String>> = [head].into_iter().chain(found.into_iter().map(row)).collect();
     write!(session.out, "{}", columns(&rows, &[20, 20]))?;
     Ok(())
 }
 
 /// The groups that the command line names.
-fn named(
+fn named_groups(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
@@ -289,9 +293,13 @@ fn named(
     Ok(all.filter(is_of_consumers).map(|it| it.id).collect())
 }
 
-fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+fn delete_groups(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
-    for group in named(args, session, client)? {
+    for group in named_groups(args, session, client)? {
         match session.wait(client.delete_group(&group)) {
             Ok(()) => gone.push(format!("'{group}'")),
             Err(error) => {
@@ -336,18 +344,18 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
         let usage = format!("Invalid topic arg '{word}', expected topic name and partitions");
         return Err(ToolError::Usage(usage));
     };
-    let one = |it: &str| match it.parse() {
+    let one = |index: &str| match index.parse() {
         Ok(partition) => Ok(TopicPartition::new(*topic, partition)),
         Err(_) => Err(ToolError::Usage(format!(
-            "Invalid partition '{it}' specified in topic arg '{word}'"
+            "Invalid partition '{index}' specified in topic arg '{word}'"
         ))),
     };
     list.trim_end_matches(',').split(',').map(one).collect::<Result<_, _>>().map(Some)
 }
 
 /// The partitions that `--topic` words name, or those that a group has offsets of. They exist, and
-/// somebody leads them.
-fn places(
+/// have a leader.
+fn chosen_partitions(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
@@ -362,7 +370,7 @@ fn places(
                 Some(some) => all.extend(some),
                 None => all.extend(
                     whole_topic(session, client, word)?
-                        .map_err(|code| failed(exception(code, None)))?,
+                        .map_err(|code| tool_failed(exception(code, None)))?,
                 ),
             }
         }
@@ -401,7 +409,7 @@ fn check_places<'a>(
     for topic in session.wait(client.describe_topics(Some(&topics)))? {
         let name = topic.name.as_str();
         if topic.error != ErrorCode::NONE {
-            return Err(failed(format!("topic {name}: {}", exception(topic.error, None))));
+            return Err(tool_failed(format!("topic {name}: {}", exception(topic.error, None))));
         }
         let places = topic.partitions.iter();
         leaders.extend(places.map(|it| (TopicPartition::new(name, it.partition), it.leader)));
@@ -413,10 +421,10 @@ fn check_places<'a>(
     let (missing, leaderless) =
         (list(&|leader| leader.is_none()), list(&|leader| leader.is_some_and(|it| it < 0)));
     if !missing.is_empty() {
-        return Err(failed(format!("The partitions \"{missing}\" do not exist")));
+        return Err(tool_failed(format!("The partitions \"{missing}\" do not exist")));
     }
     if !leaderless.is_empty() {
-        return Err(failed(format!("The partitions \"{leaderless}\" have no leader")));
+        return Err(tool_failed(format!("The partitions \"{leaderless}\" have no leader")));
     }
     Ok(())
 }
@@ -536,7 +544,7 @@ mod tests {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             let args = Parsed::read(&words, OPTIONS).unwrap();
             let action = args.only(&ACTIONS).unwrap();
-            let why = check(&args, action).err().unwrap_or_default();
+            let why = check_options(&args, action).err().unwrap_or_default();
             assert!(why.contains(right) && why.is_empty() == right.is_empty(), "{line}: {why}");
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ottla_client::TopicPartition;
 use serde_json::Value;
 
-use crate::session::{ToolError, failed, read};
+use crate::session::{ToolError, read_file, tool_failed};
 
 /// The only version of plans that there is.
 const VERSION: i64 = 1;
@@ -24,8 +24,8 @@ impl PlanFile {
     /// # Errors
     /// The file cannot be read, or does not hold an object of JSON.
     pub fn read(file: &str) -> Result<Self, ToolError> {
-        let all: Value = serde_json::from_str(&read(file)?)
-            .map_err(|error| failed(format!("{file}: not valid JSON: {error}")))?;
+        let all: Value = serde_json::from_str(&read_file(file)?)
+            .map_err(|error| tool_failed(format!("{file}: not valid JSON: {error}")))?;
         let plan = Self { file: file.to_owned(), all };
         if plan.all.is_object() { Ok(plan) } else { Err(plan.expected("JSON object", &plan.all)) }
     }
@@ -56,7 +56,7 @@ impl PlanFile {
         let list =
             self.all.get(name).ok_or_else(|| self.wrong(&format!("Missing {name} field")))?;
         let list = list.as_array().ok_or_else(|| self.expected("JSON array", list))?;
-        let one = |it: &'_ Value| match it {
+        let one = |entry: &'_ Value| match entry {
             Value::Object(_) => Ok(()),
             other => Err(self.expected("JSON object", other)),
         };
@@ -66,7 +66,7 @@ impl PlanFile {
 
     /// An error in this plan.
     pub fn wrong(&self, why: &str) -> ToolError {
-        failed(format!("{}: {why}", self.file))
+        tool_failed(format!("{}: {why}", self.file))
     }
 
     fn expected(&self, what: &str, found: &Value) -> ToolError {
@@ -76,7 +76,7 @@ impl PlanFile {
     /// Refuses entries that name a thing again; `what` begins the message.
     ///
     /// # Errors
-    /// One does.
+    /// A thing is named twice.
     pub fn no_duplicates<T: Ord + ToString>(
         &self,
         what: &str,
@@ -112,7 +112,7 @@ impl PlanEntry<'_> {
     /// A text.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn text(&self, name: &str) -> Result<&str, ToolError> {
         let found = self.field(name)?;
         found.as_str().ok_or_else(|| self.plan.expected("String", found))
@@ -121,16 +121,16 @@ impl PlanEntry<'_> {
     /// A number of 32 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn int(&self, name: &str) -> Result<i32, ToolError> {
         let found = self.field(name)?;
-        int(found).ok_or_else(|| self.plan.expected("Integer", found))
+        as_int(found).ok_or_else(|| self.plan.expected("Integer", found))
     }
 
     /// A number of 64 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn long(&self, name: &str) -> Result<i64, ToolError> {
         let found = self.field(name)?;
         found.as_i64().ok_or_else(|| self.plan.expected("Long", found))
@@ -139,11 +139,11 @@ impl PlanEntry<'_> {
     /// A list of numbers of 32 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn ints(&self, name: &str) -> Result<Vec<i32>, ToolError> {
         let found = self.field(name)?;
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
-        let one = |it: &Value| int(it).ok_or_else(|| self.plan.expected("Integer", it));
+        let one = |it: &Value| as_int(it).ok_or_else(|| self.plan.expected("Integer", it));
         list.iter().map(one).collect()
     }
 
@@ -154,8 +154,8 @@ impl PlanEntry<'_> {
     pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ToolError> {
         let Some(found) = self.it.get(name) else { return Ok(None) };
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
-        let one = |it: &Value| {
-            it.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", it))
+        let one = |item: &Value| {
+            item.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", item))
         };
         list.iter().map(one).collect::<Result<_, _>>().map(Some)
     }
@@ -163,13 +163,13 @@ impl PlanEntry<'_> {
     /// The partition that `topic` and `partition` name.
     ///
     /// # Errors
-    /// One is missing, or something else.
+    /// A field is missing, or has another type.
     pub fn place(&self) -> Result<TopicPartition, ToolError> {
         Ok(TopicPartition::new(self.text("topic")?, self.int("partition")?))
     }
 }
 
-fn int(value: &Value) -> Option<i32> {
+fn as_int(value: &Value) -> Option<i32> {
     value.as_i64().and_then(|it| i32::try_from(it).ok())
 }
 

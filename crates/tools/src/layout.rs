@@ -79,7 +79,7 @@ pub fn not_built(name: &str) -> Option<String> {
 
 /// A small script that runs the binary beside it under a name. It may be called through links, from
 /// any folder, and by `sh`.
-fn wrapper(name: &str) -> String {
+fn wrapper_script(name: &str) -> String {
     format!("{MARK}\nbin=$(readlink -f -- \"$0\") && exec \"${{bin%/*}}/ottla\" {name} \"$@\"\n")
 }
 
@@ -88,12 +88,12 @@ const MARK: &str = "#!/bin/sh\n# Made by ottla install-tools, which makes it ane
 const EXECUTABLE: u32 = 0o755;
 
 /// Lays `bin/` with a link to `binary` and a script under every name, with and without `.sh`, and
-/// `config/`. Files that are there stay; links and scripts of ours are laid anew. How many scripts
+/// `config/`. Files that are there stay; links and scripts of ours are replaced. How many scripts
 /// there are.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
+pub fn install_layout(folder: &Path, binary: &Path) -> io::Result<usize> {
     let (bin, config) = (folder.join("bin"), folder.join("config"));
     std::fs::create_dir_all(&bin)?;
     std::fs::create_dir_all(config.join("kraft"))?;
@@ -101,14 +101,14 @@ pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
     if is_ours(&link)? {
         symlink(binary, &link)?;
     }
-    let tools = crate::all().into_iter().map(|tool| tool.name);
+    let tools = crate::all_tools().into_iter().map(|tool| tool.name);
     let names = tools.chain(OTHERS).chain(NOT_BUILT.map(|(name, _)| name));
     let mut count = 0;
     for name in names {
         for file in [name.to_owned(), format!("{name}.sh")] {
             let path = bin.join(file);
             if is_ours(&path)? {
-                std::fs::write(&path, wrapper(name))?;
+                std::fs::write(&path, wrapper_script(name))?;
                 std::fs::set_permissions(&path, PermissionsExt::from_mode(EXECUTABLE))?;
                 count += 1;
             }
@@ -123,7 +123,7 @@ pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Is nothing there that is somebody else's? A link or a script of ours is removed.
+/// May the path be written? It is free, or has a link or a script of ours, which is removed.
 fn is_ours(path: &Path) -> io::Result<bool> {
     let Ok(known) = std::fs::symlink_metadata(path) else { return Ok(true) };
     let is_script = || std::fs::read(path).is_ok_and(|it| it.starts_with(MARK.as_bytes()));

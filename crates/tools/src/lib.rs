@@ -1,12 +1,12 @@
-//! The kafka-* commands, by the names and flags that everybody knows.
+//! The kafka-* commands, by Apache Kafka's names and flags.
 //!
 //! Same flags, same columns, same exit codes as Apache Kafka's. Every tool is a [`Tool`]: its
 //! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
-//! are told once where they lead today, and work.
+//! work, with one warning that names today's flag.
 
 /// As `eprintln!`, but a standard error that was closed is no reason to panic.
 macro_rules! tell {
-    ($($words:tt)*) => { $crate::tell(&format!($($words)*)) };
+    ($($words:tt)*) => { $crate::print_to_stderr(&format!($($words)*)) };
 }
 
 mod client_metrics;
@@ -34,14 +34,14 @@ mod verifiable;
 
 use std::io::Write;
 
-pub use layout::{install, not_built};
+pub use layout::{install_layout, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{ToolError, ToolSession};
 pub use tool::Tool;
 
 /// All of them.
 #[must_use]
-pub fn all() -> Vec<&'static Tool> {
+pub fn all_tools() -> Vec<&'static Tool> {
     [
         topics::TOOLS,
         console::TOOLS,
@@ -64,31 +64,36 @@ pub fn all() -> Vec<&'static Tool> {
 
 /// The tool of this name, with or without `.sh`, and with the folder before it.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Tool> {
+pub fn find_tool(name: &str) -> Option<&'static Tool> {
     let name = name.rsplit('/').next().unwrap_or(name);
     let name = name.strip_suffix(".sh").unwrap_or(name);
-    all().into_iter().find(|tool| tool.name == name)
+    all_tools().into_iter().find(|tool| tool.name == name)
 }
 
 /// The name of a tool, or one of these others, that looks most like this one.
 #[must_use]
-pub fn nearest(name: &str, others: &[&'static str]) -> Option<&'static str> {
-    let tools = all().into_iter().map(|tool| tool.name);
+pub fn nearest_tool(name: &str, others: &[&'static str]) -> Option<&'static str> {
+    let tools = all_tools().into_iter().map(|tool| tool.name);
     ottla_types::nearest(tools.chain(others.iter().copied()), name)
 }
 
 /// Runs a tool; its exit code. `default_server` is where the cluster is if the command line does
 /// not say (`KAFKA_SERVER`).
-pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut dyn Write) -> u8 {
+pub fn run_tool(
+    tool: &Tool,
+    args: &[String],
+    default_server: Option<&str>,
+    out: &mut dyn Write,
+) -> u8 {
     let parsed = match Parsed::read(args, tool.options) {
         Ok(parsed) => parsed,
         Err(wrong) => {
-            tell(&format!("{wrong}\n\n{}", options::help(tool)));
+            print_to_stderr(&format!("{wrong}\n\n{}", options::help_text(tool)));
             return 1;
         }
     };
     if parsed.has("help") {
-        tell(&options::help(tool));
+        print_to_stderr(&options::help_text(tool));
         return u8::from(!args.is_empty() && args != ["--help"]);
     }
     if parsed.has("version") {
@@ -99,7 +104,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
     let mut session = match ToolSession::new(&parsed, default_server, out) {
         Ok(session) => session,
         Err(error) => {
-            tell(&error.to_string());
+            print_to_stderr(&error.to_string());
             return 1;
         }
     };
@@ -108,21 +113,21 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
     match done.and_then(|()| Ok(flushed?)) {
         Ok(()) => 0,
         Err(ToolError::Usage(why)) => {
-            tell(&format!("{why}\n\n{}", options::help(tool)));
+            print_to_stderr(&format!("{why}\n\n{}", options::help_text(tool)));
             1
         }
-        // Whoever reads has read enough.
+        // The reader of the pipe has read enough.
         Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(ToolError::Told) => 1,
         Err(ToolError::Stopped(code)) => code,
         Err(error) => {
-            tell(&error.to_string());
+            print_to_stderr(&error.to_string());
             1
         }
     }
 }
 
 /// Says something on the standard error. Where that is closed, the exit code has to do.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn print_to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

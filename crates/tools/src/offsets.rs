@@ -12,27 +12,27 @@ use serde_json::json;
 use crate::exceptions::{class_of, exception};
 use crate::json::PlanFile;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, plain, topic_pattern};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed, topic_pattern};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-get-offsets",
-        about: "Show where partitions begin, end, or were at a time.",
+        about: "Show the first or last offsets of partitions, or those at a time.",
         options: GET,
-        run: get,
+        run: run_get_offsets,
     },
     &Tool {
         name: "kafka-delete-records",
         about: "Delete the records of partitions up to an offset.",
         options: DELETE,
-        run: delete,
+        run: run_delete_records,
     },
     &Tool {
         name: "kafka-log-dirs",
         about: "Show which partitions lie in which directory, and how large they are.",
         options: DIRS,
-        run: dirs,
+        run: run_log_dirs,
     },
 ];
 
@@ -84,7 +84,7 @@ impl PartitionRule {
     /// `TOPIC`, `TOPIC:3`, `TOPIC:1-3` (without 3), `TOPIC:1-`, `TOPIC:-3`; without a topic it is
     /// about all of them.
     fn new(text: &str) -> Result<Self, ToolError> {
-        let wrong = || failed(format!("Error occurred: Invalid rule specification: {text}"));
+        let wrong = || tool_failed(format!("Error occurred: Invalid rule specification: {text}"));
         let (topic, range) = text.split_once(':').unwrap_or((text, ""));
         let number = |text: &str, or: i32| {
             if text.is_empty() {
@@ -111,10 +111,12 @@ impl PartitionRule {
 }
 
 /// What `--topic-partitions`, or `--topic` and `--partitions`, name.
-fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
+fn partition_rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
     if let Some(all) = args.one("topic-partitions") {
         if args.has("topic") || args.has("partitions") {
-            return Err(failed("--topic-partitions cannot be used with --topic or --partitions"));
+            return Err(tool_failed(
+                "--topic-partitions cannot be used with --topic or --partitions",
+            ));
         }
         return all.trim_end_matches(',').split(',').map(PartitionRule::new).collect();
     }
@@ -124,7 +126,7 @@ fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
     };
     let one = |text: &str| {
         let number: i32 = text.parse().map_err(|_| {
-            failed(format!(
+            tool_failed(format!(
                 "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
             ))
         })?;
@@ -133,9 +135,9 @@ fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
     list.trim_end_matches(',').split(',').map(one).collect()
 }
 
-fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_get_offsets(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let at = offset_at(args.one("time").unwrap_or("latest"))?;
-    let rules = rules(args)?;
+    let rules = partition_rules(args)?;
     let client = session.connect()?;
     let mut topics = session.wait(client.describe_topics(None))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -153,20 +155,21 @@ fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         );
     }
     if places.is_empty() {
-        return Err(failed("Could not match any topic-partitions with the specified filters"));
+        return Err(tool_failed("Could not match any topic-partitions with the specified filters"));
     }
     let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &client, place, (at, found.get(place).copied()))?;
+        print_offset(session, &client, place, at, found.get(place).copied())?;
     }
     Ok(())
 }
 
-fn show(
+fn print_offset(
     session: &mut ToolSession<'_>,
     client: &Client,
     place: &TopicPartition,
-    (at, found): (OffsetAt, Option<i64>),
+    at: OffsetAt,
+    found: Option<i64>,
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
@@ -184,7 +187,7 @@ fn show(
     Ok(())
 }
 
-fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_delete_records(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
@@ -212,10 +215,11 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
 }
 
 /// The ids of a list, if it has some.
-fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
+fn broker_ids(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     let words = list.unwrap_or_default().split(',').filter(|it| !it.is_empty());
-    let one = |it: &str| {
-        it.parse().map_err(|_| failed(format!("--broker-list: {it} is not the id of a broker")))
+    let one = |id: &str| {
+        id.parse()
+            .map_err(|_| tool_failed(format!("--broker-list: {id} is not the id of a broker")))
     };
     let mut ids = words.map(one).collect::<Result<Vec<i32>, _>>()?;
     ids.sort_unstable();
@@ -223,7 +227,7 @@ fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     Ok(Some(ids).filter(|it| !it.is_empty()))
 }
 
-fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_log_dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("describe") {
         return Err(ToolError::Usage("Missing required option(s) [describe]".to_owned()));
     }
@@ -231,16 +235,16 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
     let client = session.connect()?;
     let all = session.wait(client.all_brokers())?;
-    let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
+    let nodes = broker_ids(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
-        return Err(failed(format!(
+        return Err(tool_failed(format!(
             "ERROR: The given brokers do not exist from --broker-list: {unknown}. Current existent brokers: {all:?}"
         )));
     }
     writeln!(session.out, "Querying brokers for log directories information")?;
     let mut brokers = Vec::new();
     for node in &nodes {
-        let dirs = session.wait(client.describe_log_dirs(*node)).map_err(plain)?;
+        let dirs = session.wait(client.describe_log_dirs(*node)).map_err(plain_error)?;
         let dirs: Vec<String> = dirs.iter().map(|it| dir_json(it, &some)).collect();
         brokers.push(format!("{{\"broker\":{node},\"logDirs\":[{}]}}", dirs.join(",")));
     }

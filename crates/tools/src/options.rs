@@ -110,7 +110,7 @@ impl Parsed {
         let mut args = args.iter().peekable();
         while let Some(arg) = args.next() {
             let long = arg.strip_prefix("--").filter(|word| !word.is_empty());
-            let Some(word) = long.or_else(|| short(&known, arg)) else {
+            let Some(word) = long.or_else(|| short_option(&known, arg)) else {
                 parsed.rest.push(arg.clone());
                 continue;
             };
@@ -118,7 +118,7 @@ impl Parsed {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (word, None),
             };
-            let option = named(&known, name)?;
+            let option = find_option(&known, name)?;
             let value = match option.takes {
                 Takes::Nothing => None,
                 _ if attached.is_some() => attached,
@@ -128,7 +128,7 @@ impl Parsed {
                         .next()
                         .ok_or_else(|| format!("Option {} requires an argument", option.name))?;
                     // Apache's tools would take the next option as the value.
-                    if next.strip_prefix("--").is_some_and(|it| named(&known, it).is_ok()) {
+                    if next.strip_prefix("--").is_some_and(|it| find_option(&known, it).is_ok()) {
                         return Err(format!(
                             "Option {} requires an argument, but {next} follows; is a value missing, or the option one too many?",
                             option.name
@@ -194,7 +194,7 @@ impl Parsed {
     /// The value of an option that cannot be left out.
     ///
     /// # Errors
-    /// It was.
+    /// A required option is missing.
     pub fn required(&self, name: &str) -> Result<&str, String> {
         self.one(name).ok_or_else(|| format!("Missing required option(s) [{name}]"))
     }
@@ -202,7 +202,7 @@ impl Parsed {
     /// A number that cannot be left out.
     ///
     /// # Errors
-    /// It was, or it is none.
+    /// The option is missing, or its value is not a number.
     pub fn required_number<T: std::str::FromStr>(&self, name: &str) -> Result<T, String> {
         self.required(name)?;
         self.number(name)?.ok_or_else(|| format!("Missing required option(s) [{name}]"))
@@ -211,7 +211,7 @@ impl Parsed {
     /// A number.
     ///
     /// # Errors
-    /// It is none.
+    /// The value is not a number.
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(text) = self.one(name) else { return Ok(None) };
         let wrong = |_| format!("Cannot parse argument '{text}' of option {name}");
@@ -220,12 +220,12 @@ impl Parsed {
 }
 
 /// The option that a dash and a letter stand for: the first that begins with it.
-fn short(known: &[&'static Opt], arg: &str) -> Option<&'static str> {
+fn short_option(known: &[&'static Opt], arg: &str) -> Option<&'static str> {
     let letter = arg.strip_prefix('-').filter(|it| it.len() == 1)?;
     known.iter().find(|it| it.name.starts_with(letter)).map(|it| it.name)
 }
 
-fn named(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
+fn find_option(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
     if let Some(found) = known.iter().find(|it| it.name == name) {
         return Ok(found);
     }
@@ -246,7 +246,7 @@ fn named(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
 const HELP_COLUMN: usize = 34;
 
 /// A tool's options, as a text.
-pub fn help(tool: &Tool) -> String {
+pub fn help_text(tool: &Tool) -> String {
     let mut text = format!("{}: {}\n\n", tool.name, tool.about);
     for option in with_common(tool.options) {
         let shown = match option.takes {

@@ -6,21 +6,21 @@
 use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
 use crate::options::{Opt, Parsed, flag, maybe, values};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-acls",
-        about: "Show and change who may do what.",
+        about: "Show and change access control lists (ACLs).",
         options: ACLS,
-        run: acls,
+        run: run_acls,
     },
     &Tool {
         name: "kafka-delegation-tokens",
-        about: "Make, renew, end and show tokens that stand for a password.",
+        about: "Create, renew, expire and describe delegation tokens.",
         options: TOKENS,
-        run: tokens,
+        run: run_delegation_tokens,
     },
 ];
 
@@ -111,8 +111,8 @@ const ANY: i8 = 1;
 const DENY: i8 = 2;
 const ALLOW: i8 = 3;
 
-/// Of what the command line speaks: kind and name.
-fn resources(args: &Parsed) -> Vec<(i8, String)> {
+/// The resources of the command line: kind and name.
+fn named_resources(args: &Parsed) -> Vec<(i8, String)> {
     let mut all = Vec::new();
     for (option, kind, _) in RESOURCES {
         if kind == CLUSTER && (args.has(option) || args.has("idempotent")) {
@@ -123,34 +123,34 @@ fn resources(args: &Parsed) -> Vec<(i8, String)> {
     all
 }
 
-fn named<T: Copy>(what: &str, text: &str, all: &[(&str, T)]) -> Result<T, ToolError> {
+fn find_named<T: Copy>(what: &str, text: &str, all: &[(&str, T)]) -> Result<T, ToolError> {
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, it)| *it).ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-        ToolError::Usage(format!("there is no {what} {text}; it is one of {}", names.join(", ")))
+        ToolError::Usage(format!("unknown {what} {text}; use one of {}", names.join(", ")))
     })
 }
 
-fn pattern(args: &Parsed) -> Result<i8, ToolError> {
-    named("pattern type", args.one("resource-pattern-type").unwrap_or("literal"), &PATTERNS)
+fn pattern_type(args: &Parsed) -> Result<i8, ToolError> {
+    find_named("pattern type", args.one("resource-pattern-type").unwrap_or("literal"), &PATTERNS)
 }
 
-fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
+fn named_operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
     let mut all = Vec::new();
     for name in args.all("operation") {
-        all.push(named("operation", name, &OPERATIONS)?);
+        all.push(find_named("operation", name, &OPERATIONS)?);
     }
     if all.is_empty() {
-        all.push(named("operation", "All", &OPERATIONS)?);
+        all.push(find_named("operation", "All", &OPERATIONS)?);
     }
     Ok(all)
 }
 
-fn acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.only(&["list", "add", "remove"]) {
-        Some("list") => list(args, session),
-        Some("add") => add(args, session),
-        Some("remove") => remove(args, session),
+        Some("list") => list_acls(args, session),
+        Some("add") => add_acls(args, session),
+        Some("remove") => remove_acls(args, session),
         _ => {
             let why = "Command must include exactly one action: --list, --add, --remove.";
             Err(ToolError::Usage(why.to_owned()))
@@ -161,13 +161,13 @@ fn acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 /// The rules that a command line is about: resource, principal, host, operation, permission.
 type AclRule = (i8, String, String, String, (i8, i8));
 
-fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
-    let asked = resources(args);
+fn acl_rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
+    let asked = named_resources(args);
     if asked.is_empty() {
         let all = RESOURCES.map(|(option, ..)| format!("--{option}")).join(", ");
         return Err(ToolError::Usage(format!("You must specify at least one resource: {all}")));
     }
-    let own = operations(args)?;
+    let own = named_operations(args)?;
     let mut rules = Vec::new();
     for (option, host, permission) in
         [("allow-principal", "allow-host", ALLOW), ("deny-principal", "deny-host", DENY)]
@@ -182,7 +182,7 @@ fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
             }
             for host in &hosts {
                 for (kind, name) in &asked {
-                    let of_role = role(args, *kind);
+                    let of_role = role_operations(args, *kind);
                     for operation in if of_role.is_empty() { &own } else { &of_role } {
                         let (name, host) = (name.clone(), (*host).to_owned());
                         let what = (*operation, permission);
@@ -196,7 +196,7 @@ fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
 }
 
 /// What a producer or a consumer needs of a kind of resource.
-fn role(args: &Parsed, kind: i8) -> Vec<i8> {
+fn role_operations(args: &Parsed, kind: i8) -> Vec<i8> {
     let mut all: Vec<i8> = Vec::new();
     if args.has("producer") {
         match kind {
@@ -216,13 +216,13 @@ fn role(args: &Parsed, kind: i8) -> Vec<i8> {
     all
 }
 
-fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn add_acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("allow-principal") && !args.has("deny-principal") {
         let why =
             "You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let pattern = pattern(args)?;
+    let pattern = pattern_type(args)?;
     if pattern < 3 {
         let why =
             "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
@@ -237,15 +237,15 @@ fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         operation,
         permission,
     };
-    let bindings = rules(args)?.into_iter().map(binding).collect();
+    let bindings = acl_rules(args)?.into_iter().map(binding).collect();
     let client = session.connect()?;
-    session.wait(client.create_acls(bindings)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    session.wait(client.create_acls(bindings)).map_err(plain_error)?;
+    print_acls(session, &client, &named_resources(args), pattern, None)
 }
 
-fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let pattern = pattern(args)?;
-    let asked = resources(args);
+fn remove_acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let pattern = pattern_type(args)?;
+    let asked = named_resources(args);
     if asked.is_empty() {
         let why = "You must specify at least one resource when trying to remove ACLs.";
         return Err(ToolError::Usage(why.to_owned()));
@@ -259,7 +259,7 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         operation,
         permission,
     };
-    let rules = rules(args)?;
+    let rules = acl_rules(args)?;
     let filters: Vec<AclFilter> = if rules.is_empty() {
         asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
     } else {
@@ -269,28 +269,31 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         rules.into_iter().map(some).collect()
     };
     if !args.has("force") {
-        return Err(failed("kafka-acls --remove: add --force to remove rules without a question"));
+        return Err(tool_failed(
+            "kafka-acls --remove: add --force to remove rules without a question",
+        ));
     }
     let client = session.connect()?;
-    session.wait(client.delete_acls(filters)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    session.wait(client.delete_acls(filters)).map_err(plain_error)?;
+    print_acls(session, &client, &named_resources(args), pattern, None)
 }
 
-fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn list_acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
-    let mut asked = resources(args);
+    let mut asked = named_resources(args);
     if asked.is_empty() {
         asked.push((ANY, String::new()));
     }
-    let pattern = pattern(args)?;
-    show(session, &client, &asked, (pattern, args.one("principal")))
+    let pattern = pattern_type(args)?;
+    print_acls(session, &client, &asked, pattern, args.one("principal"))
 }
 
-fn show(
+fn print_acls(
     session: &mut ToolSession<'_>,
     client: &Client,
     asked: &[(i8, String)],
-    (pattern, principal): (i8, Option<&str>),
+    pattern: i8,
+    principal: Option<&str>,
 ) -> Result<(), ToolError> {
     for (kind, name) in asked {
         let filter = AclFilter {
@@ -303,19 +306,19 @@ fn show(
             permission: ANY,
         };
         let found = session.wait(client.describe_acls(filter)).map_err(|error| {
-            failed(format!("Error while executing ACL command: {}", plain(error)))
+            tool_failed(format!("Error while executing ACL command: {}", plain_error(error)))
         })?;
         let of =
             |acl: &AclBinding| (acl.resource_type, acl.resource_name.clone(), acl.pattern_type);
         for acls in found.chunk_by(|a, b| of(a) == of(b)) {
-            write!(session.out, "{}", shown(acls))?;
+            write!(session.out, "{}", acls_text(acls))?;
         }
     }
     Ok(())
 }
 
 /// The rules of one resource.
-fn shown(acls: &[AclBinding]) -> String {
+fn acls_text(acls: &[AclBinding]) -> String {
     let Some(first) = acls.first() else { return String::new() };
     let kind = RESOURCES.iter().find(|(_, kind, _)| *kind == first.resource_type);
     let pattern = PATTERNS.iter().find(|(_, kind)| *kind == first.pattern_type);
@@ -333,14 +336,14 @@ fn shown(acls: &[AclBinding]) -> String {
             " \t(principal={}, host={}, operation={}, permissionType={permission}) \n",
             acl.principal,
             acl.host,
-            capitals(operation)
+            upper_snake_case(operation)
         ));
     }
     text + "\n"
 }
 
 /// `DescribeConfigs` as `DESCRIBE_CONFIGS`.
-fn capitals(name: &str) -> String {
+fn upper_snake_case(name: &str) -> String {
     let mut text = String::new();
     for (at, letter) in name.char_indices() {
         if at > 0 && letter.is_uppercase() {
@@ -351,7 +354,7 @@ fn capitals(name: &str) -> String {
     text
 }
 
-fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_delegation_tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&["create", "renew", "expire", "describe"]) else {
         let why =
             "Command must include exactly one action: --create, --renew, --expire or --describe";
@@ -377,9 +380,9 @@ fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     let owners: Vec<_> = args.all("owner-principal").map(owner).collect();
     let client = session.connect()?;
     // Whatever is asked, it is refused for the same reason until connections can be secure.
-    session.wait(client.describe_tokens(owners)).map_err(plain)?;
-    Err(failed(format!(
-        "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
+    session.wait(client.describe_tokens(owners)).map_err(plain_error)?;
+    Err(tool_failed(format!(
+        "kafka-delegation-tokens --{action}: this build of ottla cannot authenticate, and delegation tokens need an authenticated user"
     )))
 }
 
@@ -395,7 +398,7 @@ mod tests {
     #[test]
     fn roles_are_several_rules() {
         let of = |line: &str| -> Vec<(i8, String, (i8, i8))> {
-            let rules = rules(&parsed(line)).unwrap();
+            let rules = acl_rules(&parsed(line)).unwrap();
             rules.into_iter().map(|(kind, name, _, _, what)| (kind, name, what)).collect()
         };
         let topic = |operation| (2, "t".to_owned(), (operation, ALLOW));
@@ -408,7 +411,7 @@ mod tests {
             "--add --topic t --operation read --deny-principal User:a --deny-host x --deny-host y",
         );
         assert_eq!(hosts, [(2, "t".to_owned(), (3, DENY)), (2, "t".to_owned(), (3, DENY))]);
-        assert!(rules(&parsed("--add --topic t --allow-principal bob")).is_err());
-        assert_eq!(capitals("DescribeConfigs"), "DESCRIBE_CONFIGS");
+        assert!(acl_rules(&parsed("--add --topic t --allow-principal bob")).is_err());
+        assert_eq!(upper_snake_case("DescribeConfigs"), "DESCRIBE_CONFIGS");
     }
 }

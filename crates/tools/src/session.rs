@@ -28,7 +28,7 @@ pub enum ToolError {
     /// The cluster refuses, or does not answer.
     #[error("{0}")]
     Client(#[from] ClientError),
-    /// An option is none.
+    /// An option is not valid.
     #[error("{0}")]
     Option(#[from] OptionError),
     /// It cannot read or write.
@@ -43,7 +43,7 @@ pub enum ToolError {
 }
 
 /// A failure in these words.
-pub fn failed(why: impl Into<String>) -> ToolError {
+pub fn tool_failed(why: impl Into<String>) -> ToolError {
     ToolError::Failed(why.into())
 }
 
@@ -71,7 +71,7 @@ impl<'a> ToolSession<'a> {
         let mut settings = BTreeMap::new();
         for name in ["command-config", "consumer.config", "producer.config"] {
             if let Some(file) = parsed.one(name) {
-                settings.extend(properties(file)?);
+                settings.extend(read_properties(file)?);
             }
         }
         let named = parsed.common("bootstrap-server").or_else(|| parsed.common("broker-list"));
@@ -101,14 +101,14 @@ impl<'a> ToolSession<'a> {
             self.bootstrap.as_deref().ok_or_else(|| ToolError::Usage(missing.to_owned()))?;
         let secure = self.settings.get("security.protocol").map_or("PLAINTEXT", String::as_str);
         if secure != "PLAINTEXT" {
-            return Err(failed(format!(
+            return Err(tool_failed(format!(
                 "security.protocol={secure}: this build of ottla speaks PLAINTEXT only"
             )));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
         let client = self.wait(Client::connect(bootstrap, client_id, Clock::real()));
         client.map_err(|error| {
-            failed(format!(
+            tool_failed(format!(
                 "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
             ))
         })
@@ -117,14 +117,14 @@ impl<'a> ToolSession<'a> {
     /// A consumer's options, of the file and of `NAME=VALUE` words.
     ///
     /// # Errors
-    /// One of them is none.
+    /// One of them is not a valid option.
     pub fn consumer_options<'b>(
         &self,
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ConsumerOptions, ToolError> {
         let mut options = ConsumerOptions::default();
         for (name, value) in self.all_settings(more) {
-            known(options.set(&name, &value))?;
+            warn_unknown(options.set(&name, &value))?;
         }
         Ok(options)
     }
@@ -132,7 +132,7 @@ impl<'a> ToolSession<'a> {
     /// A producer's options: the tool's own defaults, the file, and `NAME=VALUE` words.
     ///
     /// # Errors
-    /// One of them is none.
+    /// One of them is not a valid option.
     pub fn producer_options<'b>(
         &self,
         defaults: &[(&str, &str)],
@@ -143,7 +143,7 @@ impl<'a> ToolSession<'a> {
             options.set(name, value)?;
         }
         for (name, value) in self.all_settings(more) {
-            known(options.set(&name, &value))?;
+            warn_unknown(options.set(&name, &value))?;
         }
         Ok(options)
     }
@@ -158,7 +158,7 @@ impl<'a> ToolSession<'a> {
 }
 
 /// Kafka's clients accept settings that they do not know (a plug-in may), with a warning.
-fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
+fn warn_unknown(set: Result<(), OptionError>) -> Result<(), OptionError> {
     match set {
         Err(unknown @ OptionError::Unknown { .. }) => {
             tell!("Warning: {unknown}");
@@ -171,8 +171,8 @@ fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
 /// A tool's old way to the cluster.
 fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String {
     let hosts = zookeeper.split('/').next().unwrap_or_default().split(',');
-    let host = |it: &str| {
-        let host = it.rsplit_once(':').map_or(it, |(host, _)| host);
+    let host = |address: &str| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         format!("{host}:{KAFKA_PORT}")
     };
     let found =
@@ -231,12 +231,14 @@ pub fn key_values<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(String, Stri
 ///
 /// # Errors
 /// One has no `=`.
-pub fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(String, String)>, ToolError> {
+pub fn parse_pairs<'a>(
+    words: impl Iterator<Item = &'a str>,
+) -> Result<Vec<(String, String)>, ToolError> {
     words
         .map(|word| {
             let pair = word.split_once('=');
             let (name, value) =
-                pair.ok_or_else(|| failed(format!("{word} is not of the form NAME=VALUE")))?;
+                pair.ok_or_else(|| tool_failed(format!("{word} is not of the form NAME=VALUE")))?;
             Ok((name.trim().to_owned(), value.to_owned()))
         })
         .collect()
@@ -245,27 +247,27 @@ pub fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(String, St
 /// The text of a file that the command line names.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn read(file: &str) -> Result<String, ToolError> {
-    std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))
+/// The file cannot be read.
+pub fn read_file(file: &str) -> Result<String, ToolError> {
+    std::fs::read_to_string(file).map_err(|error| tool_failed(format!("{file}: {error}")))
 }
 
 /// What a properties file says.
 ///
 /// # Errors
-/// It cannot be read, or is none.
-pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
-    let text = read(file)?;
-    java_properties::read(text.as_bytes()).map_err(|error| failed(format!("{file}: {error}")))
+/// The file cannot be read, or is not a properties file.
+pub fn read_properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
+    let text = read_file(file)?;
+    java_properties::read(text.as_bytes()).map_err(|error| tool_failed(format!("{file}: {error}")))
 }
 
 /// A pattern of a whole text.
 ///
 /// # Errors
-/// It is none.
-pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
+/// The text is not a whole number.
+pub fn whole_pattern(pattern: &str) -> Result<Regex, ToolError> {
     Regex::new(&format!("^(?:{pattern})$"))
-        .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))
+        .map_err(|error| tool_failed(format!("{pattern} is not a regular expression: {error}")))
 }
 
 /// A pattern of topics, as Kafka's tools read it: a list of regular expressions of whole names.
@@ -275,22 +277,22 @@ pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
 /// It is not a regular expression.
 pub fn topic_pattern(raw: &str) -> Result<Regex, ToolError> {
     let bare = raw.trim_matches(|it: char| it <= ' ').replace(',', "|").replace(' ', "");
-    whole(bare.trim_matches(['"', '\'']))
+    whole_pattern(bare.trim_matches(['"', '\'']))
 }
 
 /// A refusal as Apache's tools print it: the cluster's reason if it has given one, or else what the
 /// code means, and nothing about what was refused.
-pub fn plain(error: ClientError) -> ToolError {
+pub fn plain_error(error: ClientError) -> ToolError {
     match error {
-        ClientError::Refused { code, .. } => failed(code.message()),
-        ClientError::RefusedBecause { reason, .. } => failed(reason),
+        ClientError::Refused { code, .. } => tool_failed(code.message()),
+        ClientError::RefusedBecause { reason, .. } => tool_failed(reason),
         error => error.into(),
     }
 }
 
 /// The same for one item of a request.
 pub fn plain_refusal(refusal: ItemRefusal) -> ToolError {
-    failed(refusal.reason.unwrap_or_else(|| refusal.code.message().to_owned()))
+    tool_failed(refusal.reason.unwrap_or_else(|| refusal.code.message().to_owned()))
 }
 
 #[cfg(test)]

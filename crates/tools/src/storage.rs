@@ -1,10 +1,10 @@
-//! What kafka-storage can tell of data directories without a server.
+//! The actions of kafka-storage that need no server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::options::{Opt, Parsed, last};
-use crate::session::{ToolError, ToolSession, properties};
+use crate::session::{ToolError, ToolSession, read_properties};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -17,7 +17,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 const OPTIONS: &[Opt] = &[last("config", "FILE", "The settings.")];
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let settings = properties(args.required("config").map_err(ToolError::Usage)?)?;
+    let settings = read_properties(args.required("config").map_err(ToolError::Usage)?)?;
     let named = |name: &str| settings.get(name).filter(|it| !it.trim().is_empty());
     let dirs = named("log.dirs").or_else(|| named("log.dir"));
     let dirs = dirs.map_or("/tmp/kafka-logs", String::as_str).split(',');
@@ -32,7 +32,7 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             problems.push(format!("{dir} is not a directory"));
         } else if file.exists() {
             let all: BTreeMap<String, String> =
-                properties(&file.to_string_lossy())?.into_iter().collect();
+                read_properties(&file.to_string_lossy())?.into_iter().collect();
             found = Some(all);
         } else {
             problems.push(format!("{dir} is not formatted."));

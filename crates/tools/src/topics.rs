@@ -7,14 +7,16 @@ use ottla_client::{
 use ottla_types::ErrorCode;
 
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{ToolError, ToolSession, failed, pairs, plain, plain_refusal, topic_pattern};
+use crate::session::{
+    ToolError, ToolSession, parse_pairs, plain_error, plain_refusal, tool_failed, topic_pattern,
+};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
     about: "Create, delete, describe, list or change topics.",
     options: OPTIONS,
-    run,
+    run: run_topics,
 }];
 
 const OPTIONS: &[Opt] = &[
@@ -39,12 +41,12 @@ const OPTIONS: &[Opt] = &[
         "under-min-isr-partitions",
         "With --describe: only partitions with an ISR below min.insync.replicas.",
     ),
-    flag("at-min-isr-partitions", "With --describe: those with just as many in sync as they need."),
+    flag("at-min-isr-partitions", "With --describe: only partitions at their min.insync.replicas."),
     flag("topics-with-overrides", "With --describe: only topics with settings of their own."),
     flag("if-exists", "Do nothing if the topic does not exist."),
     flag("if-not-exists", "With --create: do nothing if the topic exists."),
     flag("exclude-internal", "Leave internal topics out."),
-    value("partition-size-limit-per-response", "COUNT", "How many partitions to ask for at once."),
+    value("partition-size-limit-per-response", "COUNT", "The most partitions in one response."),
 ];
 
 /// The actions that an option goes with.
@@ -96,7 +98,7 @@ const PARTITIONS_AT_ONCE: i32 = 2000;
 
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_topics(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -113,11 +115,11 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     check_pairs(args, action).map_err(ToolError::Usage)?;
     let client = session.connect()?;
     let done = match action {
-        "list" => list(args, session, &client),
-        "create" => create(args, session, &client),
-        "delete" => delete(args, session, &client),
-        "alter" => alter(args, session, &client),
-        _ => describe(args, session, &client),
+        "list" => list_topics(args, session, &client),
+        "create" => create_topic(args, session, &client),
+        "delete" => delete_topics(args, session, &client),
+        "alter" => alter_topics(args, session, &client),
+        _ => describe_topics(args, session, &client),
     };
     done.or_else(|error| {
         if matches!(error, ToolError::Usage(_) | ToolError::Io(_)) {
@@ -129,12 +131,12 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     })
 }
 
-fn numbers(text: &[i32]) -> String {
+fn broker_list(text: &[i32]) -> String {
     text.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The topics whose name matches, sorted.
-fn matching(
+fn matching_topics(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
@@ -149,29 +151,37 @@ fn matching(
 }
 
 /// The same, where none is an error unless `--if-exists`.
-fn wanted(
+fn wanted_topics(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<Vec<String>, ToolError> {
-    let found = matching(args, session, client)?;
+    let found = matching_topics(args, session, client)?;
     if let Some(topic) = args.one("topic")
         && found.is_empty()
         && !args.has("if-exists")
     {
-        return Err(failed(format!("Topic '{topic}' does not exist as expected")));
+        return Err(tool_failed(format!("Topic '{topic}' does not exist as expected")));
     }
     Ok(found.into_iter().map(|it| it.name).collect())
 }
 
-fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
-    for topic in matching(args, session, client)? {
+fn list_topics(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
+    for topic in matching_topics(args, session, client)? {
         writeln!(session.out, "{}", topic.name)?;
     }
     Ok(())
 }
 
-fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+fn create_topic(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let name = args.one("topic").unwrap_or_default().to_owned();
     if name.contains(['.', '_']) {
         writeln!(
@@ -181,10 +191,11 @@ fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Resu
     }
     let topic = NewTopic {
         name: name.clone(),
-        partitions: number(args, "partitions")?,
-        replication_factor: i16::try_from(number(args, "replication-factor")?).unwrap_or(i16::MAX),
-        configs: pairs(args.all("config"))?.into_iter().collect(),
-        assignments: replicas(args)?,
+        partitions: positive_number(args, "partitions")?,
+        replication_factor: i16::try_from(positive_number(args, "replication-factor")?)
+            .unwrap_or(i16::MAX),
+        configs: parse_pairs(args.all("config"))?.into_iter().collect(),
+        assignments: replica_assignments(args)?,
     };
     match session.wait(client.create_topic(&topic, ChangeMode::Change)) {
         Err(error)
@@ -193,13 +204,13 @@ fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Resu
         {
             return Ok(());
         }
-        created => created.map_err(plain)?,
+        created => created.map_err(plain_error)?,
     }
     writeln!(session.out, "Created topic {name}.")?;
     Ok(())
 }
 
-fn number(args: &Parsed, name: &str) -> Result<i32, ToolError> {
+fn positive_number(args: &Parsed, name: &str) -> Result<i32, ToolError> {
     let found: Option<i32> = args.number(name).map_err(ToolError::Usage)?;
     match found {
         Some(number) if number < 1 => {
@@ -209,65 +220,73 @@ fn number(args: &Parsed, name: &str) -> Result<i32, ToolError> {
     }
 }
 
-fn replicas(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
+fn replica_assignments(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
     let Some(text) = args.one("replica-assignment") else { return Ok(Vec::new()) };
     let one = |it: &str| it.split(':').map(str::trim).map(str::parse).collect::<Result<_, _>>();
     let all: Result<Vec<Vec<i32>>, _> = text.split(',').map(one).collect();
-    all.map_err(|_| failed(format!("{text} is not of the form 1:2,2:3")))
+    all.map_err(|_| tool_failed(format!("{text} is not of the form 1:2,2:3")))
 }
 
-fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
-    let names = wanted(args, session, client)?;
+fn delete_topics(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
+    let names = wanted_topics(args, session, client)?;
     for (_, outcome) in session.wait(client.delete_topics(&names))? {
         outcome.map_err(plain_refusal)?;
     }
     Ok(())
 }
 
-fn alter(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
-    let count = number(args, "partitions")?;
+fn alter_topics(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
+    let count = positive_number(args, "partitions")?;
     if count < 0 {
         let usage = "Missing required argument \"[partitions]\"".to_owned();
         return Err(ToolError::Usage(usage));
     }
-    let assignments = replicas(args)?;
-    for name in wanted(args, session, client)? {
+    let assignments = replica_assignments(args)?;
+    for name in wanted_topics(args, session, client)? {
         let there = session.wait(client.describe_topic(&name))?.partitions.len();
         // Only the new partitions get replicas.
         let fresh = assignments.iter().skip(there).cloned();
         let assignments = (!assignments.is_empty()).then(|| fresh.collect());
         let more = MorePartitions { topic: name, count, assignments };
-        session.wait(client.create_partitions(&more, ChangeMode::Change)).map_err(plain)?;
+        session.wait(client.create_partitions(&more, ChangeMode::Change)).map_err(plain_error)?;
     }
     Ok(())
 }
 
-fn describe(
+fn describe_topics(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
 ) -> Result<(), ToolError> {
-    let names = match args.one("topic-id") {
-        Some(id) => {
-            let all = session.wait(client.describe_topics(None))?;
-            let found = all.into_iter().find(|it| it.id.to_string() == id);
-            let found = found.map(|it| it.name);
-            vec![
-                found
-                    .ok_or_else(|| failed(format!("TopicId '{id}' does not exist as expected")))?,
-            ]
-        }
-        None => wanted(args, session, client)?,
-    };
+    let names =
+        match args.one("topic-id") {
+            Some(id) => {
+                let all = session.wait(client.describe_topics(None))?;
+                let found = all.into_iter().find(|it| it.id.to_string() == id);
+                let found = found.map(|it| it.name);
+                vec![found.ok_or_else(|| {
+                    tool_failed(format!("TopicId '{id}' does not exist as expected"))
+                })?]
+            }
+            None => wanted_topics(args, session, client)?,
+        };
     if names.is_empty() {
         return Ok(());
     }
-    let limit = match number(args, "partition-size-limit-per-response")? {
+    let limit = match positive_number(args, "partition-size-limit-per-response")? {
         ..0 => PARTITIONS_AT_ONCE,
         limit => limit,
     };
     let talk = client.describe_topic_partitions(&names, limit);
-    let mut topics = session.wait(talk).map_err(plain)?;
+    let mut topics = session.wait(talk).map_err(plain_error)?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     let settings = session.wait(client.configs(ConfigKind::Topic, &names))?;
     let filters = [
@@ -302,14 +321,14 @@ fn describe(
         if args.has("topics-with-overrides") {
             continue;
         }
-        for partition in topic.partitions.iter().filter(|it| shows(filter, it, min_isr)) {
-            writeln!(session.out, "{}", row(name, partition))?;
+        for partition in topic.partitions.iter().filter(|it| is_shown(filter, it, min_isr)) {
+            writeln!(session.out, "{}", partition_row(name, partition))?;
         }
     }
     Ok(())
 }
 
-fn shows(filter: Option<&str>, partition: &PartitionDescription, min_isr: usize) -> bool {
+fn is_shown(filter: Option<&str>, partition: &PartitionDescription, min_isr: usize) -> bool {
     let in_sync = partition.in_sync.len();
     match filter {
         None => true,
@@ -320,15 +339,15 @@ fn shows(filter: Option<&str>, partition: &PartitionDescription, min_isr: usize)
     }
 }
 
-fn row(topic: &str, it: &PartitionDescription) -> String {
+fn partition_row(topic: &str, it: &PartitionDescription) -> String {
     let leader = if it.leader < 0 { "none".to_owned() } else { it.leader.to_string() };
     format!(
         "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}\tElr: {}\tLastKnownElr: {}",
         it.partition,
-        numbers(&it.replicas),
-        numbers(&it.in_sync),
-        numbers(&it.eligible_leaders),
-        numbers(&it.last_eligible_leaders),
+        broker_list(&it.replicas),
+        broker_list(&it.in_sync),
+        broker_list(&it.eligible_leaders),
+        broker_list(&it.last_eligible_leaders),
     )
 }
 

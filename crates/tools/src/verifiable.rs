@@ -17,38 +17,42 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-verifiable-producer",
-        about: "Write counted numbers, and tell of each where it went.",
+        about: "Write ascending numbers, and print partition and offset of each.",
         options: PRODUCER,
-        run: produce,
+        run: run_verifiable_producer,
     },
     &Tool {
         name: "kafka-verifiable-consumer",
-        about: "Read in a group, and tell of all that happens to it.",
+        about: "Read as a member of a group, and print each event as JSON.",
         options: CONSUMER,
-        run: consume,
+        run: run_verifiable_consumer,
     },
 ];
 
 const PRODUCER: &[Opt] = &[
-    last("topic", "NAME", "Where to."),
-    last("max-messages", "COUNT", "How many; -1 (the default) until it is stopped."),
-    last("throughput", "RATE", "About so many a second; -1 for as many as can be."),
-    last("acks", "ACKS", "Who must have a record: 0, 1 or -1."),
-    last("message-create-time", "MS", "The time of the first record; it goes on from there."),
-    last("value-prefix", "NUMBER", "What stands before each value, with a dot."),
-    last("repeating-keys", "COUNT", "Keys from 0 to below this, again and again."),
+    last("topic", "NAME", "The topic."),
+    last("max-messages", "COUNT", "The number of records; -1 (the default) for no limit."),
+    last("throughput", "RATE", "The rate, in records a second; -1 for no limit."),
+    last("acks", "ACKS", "Which replicas must have a record (acks): 0, 1 or -1."),
+    last(
+        "message-create-time",
+        "MS",
+        "The timestamp of the first record, in ms; later ones follow.",
+    ),
+    last("value-prefix", "NUMBER", "A text before each value, divided from it by a dot."),
+    last("repeating-keys", "COUNT", "The number of keys: they count from 0 and repeat."),
     last("producer.config", "FILE", "The former name of --command-config."),
 ];
 
 const CONSUMER: &[Opt] = &[
     last("topic", "NAME", "The topic."),
     last("group-id", "ID", "The group."),
-    last("group-instance-id", "ID", "A name that this member keeps when it comes again."),
+    last("group-instance-id", "ID", "The instance id of a static member."),
     last("group-protocol", "NAME", "classic (the default) or consumer."),
-    last("group-remote-assignor", "NAME", "With consumer: who shares partitions out."),
-    last("assignment-strategy", "CLASS", "With classic: how partitions are shared out."),
-    last("max-messages", "COUNT", "How many; -1 (the default) until it is stopped."),
-    last("session-timeout", "MS", "After how long a silent member is given up."),
+    last("group-remote-assignor", "NAME", "With consumer: the assignor on the coordinator."),
+    last("assignment-strategy", "CLASS", "With classic: the assignor class."),
+    last("max-messages", "COUNT", "The number of records; -1 (the default) for no limit."),
+    last("session-timeout", "MS", "The session timeout, in ms."),
     last("reset-policy", "WHERE", "earliest (the default), latest or none."),
     flag("verbose", "Print a line for each record."),
     flag("enable-autocommit", "Commit periodically, and not after each batch."),
@@ -61,7 +65,7 @@ const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Prints an event; `more` are its fields as JSON, with a comma before each.
-fn tell(session: &mut ToolSession<'_>, name: &str, more: &str) -> Result<(), ToolError> {
+fn print_event(session: &mut ToolSession<'_>, name: &str, more: &str) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
     writeln!(session.out, "{{\"timestamp\":{now},\"name\":\"{name}\"{more}}}")?;
     session.out.flush()?;
@@ -69,12 +73,12 @@ fn tell(session: &mut ToolSession<'_>, name: &str, more: &str) -> Result<(), Too
 }
 
 /// A partition and more as an object of JSON.
-fn object(place: &TopicPartition, more: &str) -> String {
+fn partition_object(place: &TopicPartition, more: &str) -> String {
     format!("{{\"topic\":{},\"partition\":{}{more}}}", json!(&*place.topic), place.partition)
 }
 
 /// How many, where -1 is as many as can be.
-fn most(args: &Parsed) -> Result<u64, ToolError> {
+fn max_messages(args: &Parsed) -> Result<u64, ToolError> {
     let asked: Option<i64> = args.number("max-messages").map_err(ToolError::Usage)?;
     Ok(asked.and_then(|it| u64::try_from(it).ok()).unwrap_or(u64::MAX))
 }
@@ -115,7 +119,7 @@ impl Numbers {
         message
     }
 
-    /// Tells of the records that have been written.
+    /// Prints the records that have been written.
     fn acknowledge(
         &mut self,
         session: &mut ToolSession<'_>,
@@ -126,7 +130,7 @@ impl Numbers {
             self.acked += 1;
             let (topic, partition) = (json!(&*report.place.topic), report.place.partition);
             let (key, value, offset) = (json!(key), json!(value), report.offset);
-            tell(
+            print_event(
                 session,
                 "producer_send_success",
                 &format!(
@@ -138,11 +142,11 @@ impl Numbers {
     }
 }
 
-fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_verifiable_producer(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     let rate: i64 = args.number("throughput").map_err(ToolError::Usage)?.unwrap_or(-1);
     let per_second = u32::try_from(rate).ok().filter(|it| *it > 0);
-    let most = most(args)?;
+    let most = max_messages(args)?;
     let mut numbers = Numbers::of(args).map_err(ToolError::Usage)?;
     let mut options = session.producer_options(&[], std::iter::empty())?;
     if let Some(acks) = args.one("acks") {
@@ -152,7 +156,7 @@ fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     let clock = Clock::real();
     let mut producer = Producer::new(session.connect()?, options);
     let mut stop = ToolStop::new(session)?;
-    tell(session, "startup_complete", "")?;
+    print_event(session, "startup_complete", "")?;
     let began = clock.monotonic();
     let (mut given, mut flushed, mut stopped) = (0, began, None);
     while given < most {
@@ -187,12 +191,12 @@ fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     }
     session.wait(producer.flush())?;
     numbers.acknowledge(session, &mut producer)?;
-    tell(session, "shutdown_complete", "")?;
+    print_event(session, "shutdown_complete", "")?;
     let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a figure to be printed")]
     let average = if seconds > 0.0 { numbers.acked as f64 / seconds } else { 0.0 };
     let acked = numbers.acked;
-    tell(
+    print_event(
         session,
         "tool_data",
         &format!(
@@ -202,7 +206,7 @@ fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     stopped.map_or(Ok(()), |code| Err(ToolError::Stopped(code)))
 }
 
-/// A consumer whose every step is told.
+/// A consumer that prints each of its steps.
 struct VerifiableConsumer {
     consumer: Consumer,
     verbose: bool,
@@ -214,7 +218,7 @@ struct VerifiableConsumer {
 }
 
 impl VerifiableConsumer {
-    /// Tells which partitions have come and which have gone.
+    /// Prints which partitions were assigned and which were revoked.
     fn look(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let now: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
         if now == self.assigned {
@@ -222,13 +226,13 @@ impl VerifiableConsumer {
         }
         let gone = self.assigned.difference(&now).cloned().collect();
         let new = now.difference(&self.assigned).cloned().collect();
-        partitions(session, "partitions_revoked", &gone)?;
-        partitions(session, "partitions_assigned", &new)?;
+        print_partitions(session, "partitions_revoked", &gone)?;
+        print_partitions(session, "partitions_assigned", &new)?;
         self.assigned = now;
         Ok(())
     }
 
-    /// Tells of a batch, and commits it.
+    /// Prints a batch, and commits it.
     fn settle(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let batch = std::mem::take(&mut self.batch);
         let mut ranges: BTreeMap<TopicPartition, (u64, i64, i64)> = BTreeMap::new();
@@ -242,7 +246,7 @@ impl VerifiableConsumer {
                 let (key, value) = (text(&it.key), text(&it.value));
                 let (topic, partition) = (json!(&*it.place.topic), it.place.partition);
                 let offset = it.offset;
-                tell(
+                print_event(
                     session,
                     "record_data",
                     &format!(
@@ -253,11 +257,15 @@ impl VerifiableConsumer {
         }
         let one = |(place, (count, first, last)): (&TopicPartition, &(u64, i64, i64))| {
             let more = format!(",\"count\":{count},\"minOffset\":{first},\"maxOffset\":{last}");
-            object(place, &more)
+            partition_object(place, &more)
         };
         let all: Vec<String> = ranges.iter().map(one).collect();
         let (count, all) = (batch.len(), all.join(","));
-        tell(session, "records_consumed", &format!(",\"count\":{count},\"partitions\":[{all}]"))?;
+        print_event(
+            session,
+            "records_consumed",
+            &format!(",\"count\":{count},\"partitions\":[{all}]"),
+        )?;
         if !self.commits {
             return Ok(());
         }
@@ -265,7 +273,7 @@ impl VerifiableConsumer {
             ranges.iter().map(|(place, (_, _, last))| (place.clone(), last + 1)).collect();
         let committed = session.wait(self.consumer.commit_offsets(&offsets));
         let one = |(place, offset): (&TopicPartition, &i64)| {
-            object(place, &format!(",\"offset\":{offset}"))
+            partition_object(place, &format!(",\"offset\":{offset}"))
         };
         let all: Vec<String> = offsets.iter().map(one).collect();
         let all = all.join(",");
@@ -273,11 +281,11 @@ impl VerifiableConsumer {
             Ok(()) => "\"success\":true".to_owned(),
             Err(error) => format!("\"success\":false,\"error\":{}", json!(error.to_string())),
         };
-        tell(session, "offsets_committed", &format!(",\"offsets\":[{all}],{how}"))
+        print_event(session, "offsets_committed", &format!(",\"offsets\":[{all}],{how}"))
     }
 }
 
-fn partitions(
+fn print_partitions(
     session: &mut ToolSession<'_>,
     what: &str,
     places: &BTreeSet<TopicPartition>,
@@ -285,11 +293,11 @@ fn partitions(
     if places.is_empty() {
         return Ok(());
     }
-    let all: Vec<String> = places.iter().map(|place| object(place, "")).collect();
-    tell(session, what, &format!(",\"partitions\":[{}]", all.join(",")))
+    let all: Vec<String> = places.iter().map(|place| partition_object(place, "")).collect();
+    print_event(session, what, &format!(",\"partitions\":[{}]", all.join(",")))
 }
 
-fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn run_verifiable_consumer(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     let group = args.required("group-id").map_err(ToolError::Usage)?;
     let mut options = session.consumer_options(std::iter::empty())?;
@@ -314,28 +322,28 @@ fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
         assigned: BTreeSet::new(),
         batch: Vec::new(),
         count: 0,
-        most: most(args)?,
+        most: max_messages(args)?,
         consumer: Consumer::new(session.connect()?, options),
     };
     // From here on it may be a member of the group, which it has to leave however it ends.
     let mut stop = ToolStop::new(session)?;
-    tell(session, "startup_complete", "")?;
-    let done = read(session, &mut told, topic, &mut stop);
+    print_event(session, "startup_complete", "")?;
+    let done = read_records(session, &mut told, topic, &mut stop);
     let is_asked = matches!(done, Err(ToolError::Stopped(_)));
     if is_asked {
-        tell(session, "shutdown_requested", "")?;
+        print_event(session, "shutdown_requested", "")?;
     }
     let assigned = std::mem::take(&mut told.assigned);
     let closed = session.wait(told.consumer.close_within(GOODBYE));
-    partitions(session, "partitions_revoked", &assigned)?;
-    tell(session, "shutdown_complete", "")?;
+    print_partitions(session, "partitions_revoked", &assigned)?;
+    print_event(session, "shutdown_complete", "")?;
     done?;
     closed?;
-    tell(session, "shutdown_requested", "")
+    print_event(session, "shutdown_requested", "")
 }
 
 /// Reads until there is enough.
-fn read(
+fn read_records(
     session: &mut ToolSession<'_>,
     told: &mut VerifiableConsumer,
     topic: &str,

@@ -1,6 +1,6 @@
 //! The nouns that all floors share: ids, offsets, epochs, error codes; plain data.
 //!
-//! Nothing here decides anything. What stands here is named the way Kafka's users name it.
+//! Nothing here decides anything. Everything has the name that Kafka's users know.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,7 @@ pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
 pub use near::nearest;
 #[cfg(planted)]
-pub use planted::plant;
+pub use planted::plant_bug;
 pub use planted::{Bug, is_planted};
 pub use topic::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TOPIC_NAME_LENGTH_MAX,

@@ -1,7 +1,7 @@
 //! Bugs on purpose, so that the simulator can show that it finds them (docs/simulation.md).
 //!
 //! A build with `--cfg planted`, which only `sim/planted` makes, can switch one of them on. In any
-//! other build [`is_planted`] is a constant `false`, and what stands behind it is not compiled in.
+//! other build [`is_planted`] is a constant `false`, and the code of the bug is not compiled in.
 
 /// The planted bugs: variant, name, and what is wrong.
 macro_rules! bugs {
@@ -79,6 +79,12 @@ bugs! {
     ElectedOutOfSync "elected-out-of-sync" "a replica that is not in sync is elected";
     EpochStays "epoch-stays" "a new leader leads in its predecessor's epoch";
     StaysInSync "stays-in-sync" "a fenced broker stays in the in-sync set";
+    SessionsForgotten "sessions-forgotten" "a new controller grants no sessions to brokers that serve";
+    ServesTooSoon "serves-too-soon" "a broker serves before it has applied its registration";
+    StopsTooSoon "stops-too-soon" "a broker stops before others have applied that they lead";
+    AnyMaySupersede "any-may-supersede" "a broker registers from other directories while another lives";
+    AnyMayJoin "any-may-join" "a broker joins the in-sync set that is fenced, or was started again";
+    StaleInSyncTaken "stale-in-sync-taken" "an in-sync set that was made upon an older one is taken";
     IdsGivenTwice "ids-given-twice" "a block of producer ids is given away twice";
     SnapshotForgets "snapshot-forgets" "a snapshot forgets the eligible leaders";
     CommitWaitSkipped "commit-wait-skipped" "a produce is answered before its records are durable";
@@ -115,7 +121,7 @@ pub fn is_planted(bug: Bug) -> bool {
 
 /// Switches this bug on, and any other off.
 #[cfg(planted)]
-pub fn plant(bug: Bug) {
+pub fn plant_bug(bug: Bug) {
     PLANTED.store(bug as usize, core::sync::atomic::Ordering::Relaxed);
 }
 

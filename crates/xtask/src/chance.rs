@@ -27,11 +27,11 @@ const WALKS: [&str; 12] = [
 
 /// The places outside tests where chance decides.
 #[must_use]
-pub fn breaches(sources: &[Source]) -> Vec<String> {
+pub fn chance_breaches(sources: &[Source]) -> Vec<String> {
     let mut wrong = Vec::new();
     for source in sources.iter().filter(|source| !is_exempt(source)) {
         let lines = source.production_lines();
-        let wrong_lines = unbiased_selects(&lines).into_iter().chain(walks(&lines));
+        let wrong_lines = unbiased_selects(&lines).into_iter().chain(unordered_walks(&lines));
         wrong.extend(wrong_lines.map(|(at, what)| format!("{}:{}: {what}", source.path, at + 1)));
     }
     wrong
@@ -46,10 +46,12 @@ fn is_exempt(source: &Source) -> bool {
 /// Lines with a `select!` whose first word is not `biased`.
 fn unbiased_selects(lines: &[&str]) -> Vec<(usize, String)> {
     let mut wrong = Vec::new();
-    for (at, line) in lines.iter().enumerate().filter(|(_, line)| code(line).contains("select! {"))
+    for (at, line) in
+        lines.iter().enumerate().filter(|(_, line)| without_comment(line).contains("select! {"))
     {
-        let rest = code(line).split("select! {").nth(1).unwrap_or_default();
-        let inner = std::iter::once(rest).chain(lines[at + 1..].iter().map(|line| code(line)));
+        let rest = without_comment(line).split("select! {").nth(1).unwrap_or_default();
+        let inner =
+            std::iter::once(rest).chain(lines[at + 1..].iter().map(|line| without_comment(line)));
         let first = inner.map(str::trim).find(|line| !line.is_empty());
         if !first.is_some_and(|first| first.starts_with("biased;")) {
             wrong.push((at, "select! without `biased;` chooses at random".to_owned()));
@@ -59,12 +61,13 @@ fn unbiased_selects(lines: &[&str]) -> Vec<(usize, String)> {
 }
 
 /// Lines that walk over a name which the file declares as a `HashMap` or `HashSet`.
-fn walks(lines: &[&str]) -> Vec<(usize, String)> {
-    let hashed: BTreeSet<&str> = lines.iter().flat_map(|line| hashed_names(code(line))).collect();
+fn unordered_walks(lines: &[&str]) -> Vec<(usize, String)> {
+    let hashed: BTreeSet<&str> =
+        lines.iter().flat_map(|line| hashed_names(without_comment(line))).collect();
     let mut wrong = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let next = lines.get(at + 1).map_or("", |next| code(next).trim());
-        let walked = hashed.iter().find(|name| is_walked(code(line), next, name));
+        let next = lines.get(at + 1).map_or("", |next| without_comment(next).trim());
+        let walked = hashed.iter().find(|name| is_walked(without_comment(line), next, name));
         let is_excused = || at > 0 && lines[at - 1].trim().starts_with("// any order:");
         if let Some(name) = walked
             && !is_excused()
@@ -125,7 +128,7 @@ fn is_walked(line: &str, next: &str, name: &str) -> bool {
 }
 
 /// A line without its comment.
-fn code(line: &str) -> &str {
+fn without_comment(line: &str) -> &str {
     line.split("//").next().unwrap_or(line)
 }
 
@@ -135,7 +138,7 @@ mod tests {
 
     fn lines_of(text: &str) -> Vec<usize> {
         let path = "crates/broker/src/example.rs".to_owned();
-        let found = breaches(&[Source { path, text: text.to_owned() }]);
+        let found = chance_breaches(&[Source { path, text: text.to_owned() }]);
         let line = |place: &String| place.split(':').nth(1).and_then(|it| it.parse().ok());
         found.iter().map(|place| line(place).expect("a line")).collect()
     }

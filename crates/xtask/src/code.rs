@@ -24,7 +24,7 @@ pub struct Function<'a> {
 pub struct Parameter<'a> {
     /// What stands before the colon.
     pub pattern: &'a str,
-    /// What stands behind it.
+    /// What comes after it.
     pub kind: &'a str,
 }
 

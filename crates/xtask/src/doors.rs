@@ -56,7 +56,8 @@ pub fn read_rows(text: &str) -> Result<BTreeMap<(String, String), String>, Strin
     rows.collect()
 }
 
-/// Files that name a file or a socket and are no door to it, and doors that are none.
+/// Files that name a file or a socket and are not listed as doors, and listed doors that open
+/// nothing.
 #[must_use]
 pub fn unlisted_doors(
     sources: &[Source],

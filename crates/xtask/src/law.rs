@@ -11,7 +11,7 @@ pub struct Room {
     pub may_use: BTreeSet<String>,
 }
 
-/// From the ground up; the garden stands outside.
+/// From the ground up; the garden is outside.
 const FLOORS: [&str; 9] =
     ["ground", "words", "cores", "engines", "drivers", "services", "front", "roof", "garden"];
 

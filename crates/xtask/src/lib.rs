@@ -1,4 +1,4 @@
-//! Garden: what keeps the house tidy. Nobody may depend on this crate.
+//! Garden: what keeps the house tidy. No crate may depend on this one.
 //!
 //! Each check reads the work tree as text and returns the places that break its rule; the tests in
 //! `tests/it` demand that there are none. They run with `cargo test -p ottla-xtask`.

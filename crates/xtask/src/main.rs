@@ -1,4 +1,4 @@
-//! `cargo xtask`: the commands of those who work on Ottla.
+//! `cargo xtask`: commands for developers of Ottla.
 
 mod dist;
 mod mutants;
@@ -115,7 +115,7 @@ fn read_number(option: &str, word: Option<&&str>) -> Done<u64> {
 }
 
 fn run_ci() -> Done {
-    let status = Command::new(".ci/run").current_dir(tree::root()).status()?;
+    let status = Command::new(".ci/run").current_dir(tree::tree_root()).status()?;
     if status.success() { Ok(()) } else { Err(format!(".ci/run: {status}").into()) }
 }
 
@@ -124,7 +124,7 @@ fn add_files(add: impl FnOnce() -> Result<Vec<std::path::PathBuf>, String>, how_
     for file in add()? {
         println!("{}", file.display());
     }
-    Command::new("cargo").args(["fmt", "--all"]).current_dir(tree::root()).status()?;
+    Command::new("cargo").args(["fmt", "--all"]).current_dir(tree::tree_root()).status()?;
     println!("\nGo on with {how_to}.");
     Ok(())
 }
@@ -133,7 +133,7 @@ fn add_files(add: impl FnOnce() -> Result<Vec<std::path::PathBuf>, String>, how_
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let root = tree::root();
+    let root = tree::tree_root();
     let done = match words[..] {
         ["quick"] => quick::run(),
         ["full"] => run_ci(),
@@ -145,16 +145,18 @@ fn main() -> ExitCode {
         ["new-setting", name] => {
             add_files(|| scaffold::add_setting(&root, name), "docs/howto/add-a-setting.md")
         }
-        ["profile"] => profile::run("produce-16k", "5"),
-        ["profile", load] if !load.starts_with('-') => profile::run(load, "5"),
-        ["profile", load, seconds] => profile::run(load, seconds),
+        ["profile"] => profile::run_profile("produce-16k", "5"),
+        ["profile", load] if !load.starts_with('-') => profile::run_profile(load, "5"),
+        ["profile", load, seconds] => profile::run_profile(load, seconds),
         ["counts"] if std::env::var_os("UPDATE").is_some() => show_counts::update(),
         ["counts"] => show_counts::show(None),
         ["counts", "--list", name] => show_counts::list(name),
         ["counts", commit] if !commit.starts_with('-') => show_counts::show(Some(commit)),
-        ["dist", ref options @ ..] => dist_options(options).and_then(|it| dist::run(&it)),
+        ["dist", ref options @ ..] => {
+            dist_options(options).and_then(|it| dist::make_distribution(&it))
+        }
         _ => {
-            print!("{USAGE}\n{}", profile::loads());
+            print!("{USAGE}\n{}", profile::list_loads());
             return ExitCode::from(2);
         }
     };

@@ -23,7 +23,7 @@ const SHARDS: u64 = 40;
 /// were caught, and each that lives.
 pub fn run(minutes: u64, shard: Option<u64>) -> Done {
     let shard = shard.unwrap_or_else(day) % SHARDS;
-    let out = tree::root().join("target/mutants");
+    let out = tree::tree_root().join("target/mutants");
     fs::create_dir_all(&out)?;
     let mut command = Command::new("timeout");
     command.args([&format!("{minutes}m"), "cargo", "mutants", "--no-shuffle", "--jobs", "1"]);
@@ -35,7 +35,7 @@ pub fn run(minutes: u64, shard: Option<u64>) -> Done {
     for file in LEFT_OUT {
         command.args(["--exclude", file]);
     }
-    command.arg("--output").arg(&out).current_dir(tree::root());
+    command.arg("--output").arg(&out).current_dir(tree::tree_root());
     // It ends with 2 if mutants live, and with 124 when the time is over: both are results.
     let status = command.status()?;
     if !matches!(status.code(), Some(0 | 2 | 3 | 124)) {

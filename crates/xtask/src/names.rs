@@ -15,7 +15,7 @@ const LEFTOVERS: [&str; 6] =
 
 /// The places whose names or leftovers break the habits.
 #[must_use]
-pub fn breaches(sources: &[Source]) -> Vec<String> {
+pub fn name_breaches(sources: &[Source]) -> Vec<String> {
     let mut wrong = Vec::new();
     for source in sources.iter().filter(|source| !source.path.starts_with("crates/xtask/")) {
         let stem = source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");

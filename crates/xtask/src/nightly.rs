@@ -34,7 +34,7 @@ pub fn run(nightly: &Nightly) -> Done {
         }
         return Ok(());
     }
-    if run_all(&tree::root(), &jobs) { Ok(()) } else { Err("a job has failed".into()) }
+    if run_all(&tree::tree_root(), &jobs) { Ok(()) } else { Err("a job has failed".into()) }
 }
 
 /// The jobs. Those with a time of their own get `minutes`; each is ended when it takes much longer

@@ -105,7 +105,7 @@ mod tests {
 
     fn dead_of(path: &str, text: &str) -> Vec<String> {
         let source = Source { path: path.to_owned(), text: text.to_owned() };
-        dead(&tree::root(), &["crates".to_owned(), "docs".to_owned()], &source)
+        dead(&tree::tree_root(), &["crates".to_owned(), "docs".to_owned()], &source)
     }
 
     #[test]

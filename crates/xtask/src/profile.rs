@@ -40,7 +40,7 @@ enum Recorder {
 }
 
 /// The loads, a line each.
-pub fn loads() -> String {
+pub fn list_loads() -> String {
     let mut all = "Loads:\n".to_owned();
     for ProfileLoad(name, what, ..) in LOADS {
         // Writing to a text does not fail.
@@ -50,41 +50,41 @@ pub fn loads() -> String {
 }
 
 /// Loads a node for some seconds, and shows where its time went.
-pub fn run(name: &str, seconds: &str) -> ProfileResult {
+pub fn run_profile(name: &str, seconds: &str) -> ProfileResult {
     let load = LOADS.iter().find(|it| it.0 == name);
-    let load = load.ok_or_else(|| format!("there is no load {name}\n{}", loads()))?;
+    let load = load.ok_or_else(|| format!("there is no load {name}\n{}", list_loads()))?;
     seconds.parse::<u32>().map_err(|_| format!("{seconds} is no number of seconds"))?;
-    let recorder = recorder()?;
+    let recorder = find_recorder()?;
     let built = Command::new("cargo")
         .args(["build", "--release", "--locked", "-p", "ottla-app", "-p", "ottla-load"])
-        .current_dir(tree::root())
+        .current_dir(tree::tree_root())
         .status()?;
     if !built.success() {
         return Err("the build failed".into());
     }
-    let target = tree::root().join("target");
+    let target = tree::tree_root().join("target");
     let (bin, out) = (target.join("release"), target.join("profile"));
     let data = out.join("data");
     // What the last run has left.
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(&out)?;
-    let mut node = start(&recorder, &bin, &out)?;
-    let done = loaded(load, seconds, (&recorder, &node), &bin);
-    // It may be gone already; either way nothing of it is left.
-    let _ = stop(node.0.id());
+    let mut node = start_node(&recorder, &bin, &out)?;
+    let done = load_while_recorded(load, seconds, &recorder, &node, &bin);
+    // It may be gone already; either way no process is left.
+    let _ = stop_node(node.0.id());
     let _ = node.0.wait();
     fs::remove_dir_all(&data)?;
     done?;
-    show(&recorder, &out)
+    show_profile(&recorder, &out)
 }
 
-fn has(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let told = Command::new(program).arg("--version").stdout(Stdio::null()).status();
     told.is_ok_and(|it| it.success())
 }
 
-fn recorder() -> ProfileResult<Recorder> {
-    match ["perf", "samply", "valgrind"].map(has) {
+fn find_recorder() -> ProfileResult<Recorder> {
+    match ["perf", "samply", "valgrind"].map(is_installed) {
         [true, ..] => Ok(Recorder::Perf),
         [_, true, _] => Ok(Recorder::Samply),
         [.., true] => Ok(Recorder::Callgrind),
@@ -95,7 +95,7 @@ fn recorder() -> ProfileResult<Recorder> {
 /// A node, and where it listens.
 struct ProfiledNode(Child, String);
 
-fn start(recorder: &Recorder, bin: &Path, out: &Path) -> ProfileResult<ProfiledNode> {
+fn start_node(recorder: &Recorder, bin: &Path, out: &Path) -> ProfileResult<ProfiledNode> {
     let server = bin.join("ottla");
     let mut command = match recorder {
         // This one cannot be attached to a process that runs.
@@ -125,20 +125,21 @@ fn start(recorder: &Recorder, bin: &Path, out: &Path) -> ProfileResult<ProfiledN
     Err("the node did not start".into())
 }
 
-fn stop(process: u32) -> ProfileResult {
+fn stop_node(process: u32) -> ProfileResult {
     Command::new("kill").args(["-TERM", &process.to_string()]).status()?;
     Ok(())
 }
 
 /// Loads the node as long as it is recorded.
-fn loaded(
+fn load_while_recorded(
     load: &ProfileLoad,
     seconds: &str,
-    node: (&Recorder, &ProfiledNode),
+    recorder: &Recorder,
+    node: &ProfiledNode,
     bin: &Path,
 ) -> ProfileResult {
     let ProfileLoad(_, _, partitions, words) = load;
-    let (recorder, ProfiledNode(child, address)) = node;
+    let ProfiledNode(child, address) = node;
     let partitions = partitions.to_string();
     let made = Command::new(bin.join("ottla"))
         .args(["topics", "create", "load", "--partitions", &partitions, "-b", address])
@@ -165,11 +166,11 @@ fn loaded(
     let process = child.id().to_string();
     let recorded = match recorder {
         Recorder::Perf => Command::new("perf")
-            .args(["record", "--quiet", "-g", "-F", "999", "-o", &kept("perf.data")])
+            .args(["record", "--quiet", "-g", "-F", "999", "-o", &profile_path("perf.data")])
             .args(["-p", &process, "--", "sleep", seconds])
             .status(),
         Recorder::Samply => Command::new("samply")
-            .args(["record", "--save-only", "-o", &kept("samply.json"), "-p", &process])
+            .args(["record", "--save-only", "-o", &profile_path("samply.json"), "-p", &process])
             .args(["--duration", seconds])
             .status(),
         Recorder::Callgrind => Command::new("sleep").arg(seconds).status(),
@@ -179,27 +180,27 @@ fn loaded(
     if recorded?.success() { Ok(()) } else { Err("nothing could be recorded".into()) }
 }
 
-fn kept(name: &str) -> String {
-    let path: PathBuf = tree::root().join("target/profile").join(name);
+fn profile_path(name: &str) -> String {
+    let path: PathBuf = tree::tree_root().join("target/profile").join(name);
     path.display().to_string()
 }
 
 /// The functions that take most.
-fn show(recorder: &Recorder, out: &Path) -> ProfileResult {
+fn show_profile(recorder: &Recorder, out: &Path) -> ProfileResult {
     let mut command = match recorder {
         Recorder::Perf => {
             let mut command = Command::new("perf");
             command.args(["report", "--stdio", "--no-children", "-g", "none"]);
-            command.args(["--percent-limit", "0.8", "-i", &kept("perf.data")]);
+            command.args(["--percent-limit", "0.8", "-i", &profile_path("perf.data")]);
             command
         }
         Recorder::Samply => {
-            println!("samply load {}", kept("samply.json"));
+            println!("samply load {}", profile_path("samply.json"));
             return Ok(());
         }
         Recorder::Callgrind => {
             let mut command = Command::new("callgrind_annotate");
-            command.args(["--threshold=80", &kept("callgrind.out")]);
+            command.args(["--threshold=80", &profile_path("callgrind.out")]);
             command
         }
     };

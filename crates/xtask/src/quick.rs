@@ -17,7 +17,7 @@ pub fn run() -> Done {
     let changed = touched_crates(files.iter().map(String::as_str), &crates_in_use()?);
     println!("changed: {}", joined(&changed.own, " "));
     println!("with what uses it: {}", joined(&changed.with_users, " "));
-    if run_all(&tree::root(), &steps_for(&changed)) { Ok(()) } else { Err("not clean".into()) }
+    if run_all(&tree::tree_root(), &steps_for(&changed)) { Ok(()) } else { Err("not clean".into()) }
 }
 
 fn joined(names: &BTreeSet<String>, between: &str) -> String {
@@ -60,7 +60,7 @@ fn changed_files() -> Done<Vec<String>> {
 }
 
 fn git(arguments: &[&str]) -> Done<String> {
-    let answer = Command::new("git").args(arguments).current_dir(tree::root()).output()?;
+    let answer = Command::new("git").args(arguments).current_dir(tree::tree_root()).output()?;
     if !answer.status.success() {
         let why = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
         return Err(format!("git {}: {why}", arguments.join(" ")).into());
@@ -70,7 +70,7 @@ fn git(arguments: &[&str]) -> Done<String> {
 
 fn crates_in_use() -> Done<BTreeMap<String, BTreeSet<String>>> {
     let mut uses = BTreeMap::new();
-    for entry in fs::read_dir(tree::root().join("crates"))? {
+    for entry in fs::read_dir(tree::tree_root().join("crates"))? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let manifest = fs::read_to_string(folder.join("Cargo.toml"))?;

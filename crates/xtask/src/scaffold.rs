@@ -54,7 +54,7 @@ pub fn add_api(root: &Path, name: &str) -> Made {
 /// the table, the field that the node keeps it in, and the line that reads it. Returns the files.
 ///
 /// # Errors
-/// The name is no setting's name, it is there already, or a file is not as expected.
+/// The name is not valid for a setting, it is there already, or a file is not as expected.
 pub fn add_setting(root: &Path, name: &str) -> Made {
     let is_word = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -158,7 +158,7 @@ fn with_block_line(text: &str, start: &str, line: &str) -> Result<String, String
 
 /// `apis!` with one more name at its end, wrapped again.
 fn with_route(dispatch: &str, name: &str) -> Result<String, String> {
-    const START: &str = "    produce by produce_wire::serve,\n";
+    const START: &str = "    produce by produce_wire::serve_produce,\n";
     const WIDTH: usize = 100;
     let begin = dispatch.find(START).ok_or("dispatch has no list that begins with produce")?;
     let begin = begin + START.len();
@@ -198,7 +198,7 @@ fn handler_text(name: &str, api: &ApiSchema) -> String {
          use ottla_protocol::messages::{name}_response::{api}Response;\n\n\
          use crate::node::Node;\n\
          use crate::request::{{Api, Call}};\n\n\
-         /// Say here who asks.\n\
+         /// Say here which clients send it.\n\
          pub const API: Api = Api::of(ApiKey::{api}, {oldest}, {newest});\n\n\
          /// Answers the response's defaults. First it will ask `call.may` for the right of its\n\
          /// row in `authorisation.txt`.\n\
@@ -238,7 +238,7 @@ mod tests {
         for file in files {
             let to = folder.path().join(file);
             fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
-            fs::copy(tree::root().join(file), to).expect("a copy");
+            fs::copy(tree::tree_root().join(file), to).expect("a copy");
         }
         folder
     }

@@ -55,5 +55,5 @@ pub fn update() -> Done {
 }
 
 fn path() -> PathBuf {
-    tree::root().join("crates/xtask/counts.txt")
+    tree::tree_root().join("crates/xtask/counts.txt")
 }

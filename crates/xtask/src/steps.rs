@@ -45,7 +45,7 @@ pub enum StepResult {
     LeftOut(&'static str),
 }
 
-/// Runs all steps, also after one has failed, and prints the table. Is none of them failed?
+/// Runs all steps, also after one has failed, and prints the table. Have all of them passed?
 #[must_use]
 pub fn run_all(root: &Path, steps: &[Step]) -> bool {
     let mut done = Vec::new();
@@ -127,12 +127,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let made = folder.path().join("made");
         let touch = format!("touch {}", made.display());
-        assert!(!run_all(&tree::root(), &[sh("fails", "exit 3"), sh("comes after", &touch)]));
+        assert!(!run_all(&tree::tree_root(), &[sh("fails", "exit 3"), sh("comes after", &touch)]));
         assert!(made.exists());
-        assert!(run_all(&tree::root(), &[sh("passes", "true")]));
+        assert!(run_all(&tree::tree_root(), &[sh("passes", "true")]));
         let missing = ("no-such-program-here", "install it");
         let left_out = Step { needs: Some(missing), ..sh("left out", "exit 1") };
-        assert!(run_all(&tree::root(), &[left_out]));
+        assert!(run_all(&tree::tree_root(), &[left_out]));
     }
 
     #[test]

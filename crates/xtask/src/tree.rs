@@ -40,7 +40,7 @@ impl Source {
 
 /// The root of the work tree.
 #[must_use]
-pub fn root() -> PathBuf {
+pub fn tree_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -58,7 +58,7 @@ pub fn rust_sources() -> io::Result<Vec<Source>> {
 /// Git cannot be run, or does not know the commit.
 pub fn rust_sources_at(commit: &str) -> io::Result<Vec<Source>> {
     let git = |arguments: &[&str]| {
-        let answer = Command::new("git").args(arguments).current_dir(root()).output()?;
+        let answer = Command::new("git").args(arguments).current_dir(tree_root()).output()?;
         if !answer.status.success() {
             let why = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
             return Err(io::Error::other(format!("git {}: {why}", arguments.join(" "))));
@@ -78,25 +78,30 @@ pub fn rust_sources_at(commit: &str) -> io::Result<Vec<Source>> {
 ///
 /// # Errors
 /// A folder or file cannot be read.
-pub fn documents() -> io::Result<Vec<Source>> {
+pub fn markdown_documents() -> io::Result<Vec<Source>> {
     files_of("", "md")
 }
 
 fn files_of(folder: &str, extension: &str) -> io::Result<Vec<Source>> {
-    let root = root();
+    let root = tree_root();
     let mut found = Vec::new();
-    collect(&root.join(folder), &root, extension, &mut found)?;
+    collect_files(&root.join(folder), &root, extension, &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 
-fn collect(folder: &Path, root: &Path, extension: &str, found: &mut Vec<Source>) -> io::Result<()> {
+fn collect_files(
+    folder: &Path,
+    root: &Path,
+    extension: &str,
+    found: &mut Vec<Source>,
+) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name != "target" && name != "golden" && !name.starts_with('.') {
-                collect(&path, root, extension, found)?;
+                collect_files(&path, root, extension, found)?;
             }
         } else if path.extension().is_some_and(|it| it == extension) {
             let text = fs::read_to_string(&path)?;

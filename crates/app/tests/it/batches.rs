@@ -332,7 +332,7 @@ fn a_request_that_is_wrong_in_two_ways_hears_of_the_first() {
         let answer = outcome(&mut stream, VERSION);
         assert_eq!(codes(&answer), (due, -1, -1), "{topic}, acks {acks}");
     }
-    // Without an answer, the end of the connection tells of the error.
+    // Without an answer, the closed connection shows the error.
     stream.write_all(&produce_bytes("t", 0, VERSION, &old)).unwrap();
     let closed = stream.read(&mut [0; 1]);
     let is_reset = matches!(&closed, Err(error) if error.kind() == ErrorKind::ConnectionReset);

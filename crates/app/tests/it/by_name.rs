@@ -75,7 +75,7 @@ fn what_was_typed_wrongly_is_answered_with_what_may_be_meant() {
         code == 1 && said.starts_with("Missing required option(s) [bootstrap-server]"),
         "{said}"
     );
-    // Nobody listens on the port of a socket that is not listening.
+    // No process listens on this port: it belongs to a UDP socket.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = silent.local_addr().unwrap();
     let (code, _, said) = run(&format!("kafka-topics --list --bootstrap-server {at}"));

@@ -1,5 +1,5 @@
 /* Counts the system calls of a running process, as strace would: prints one line for each, with the
- * thread and the call's name, until it is told to end by SIGTERM. The process runs on then. */
+ * thread and the call's name, until SIGTERM ends it. The process runs on then. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -25,7 +25,7 @@ static void end(int signal) {
     over = 1;
 }
 
-/* What a gate asks for by name; the others are told by their number. */
+/* What a gate asks for by name; the others are written by their number. */
 static const char *name(long number) {
     switch (number) {
     case SYS_recvfrom: return "recv";

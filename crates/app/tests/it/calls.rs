@@ -11,7 +11,7 @@ use crate::node::{Home, Node};
 use crate::raw::{answer, fetch, produce};
 use crate::talk;
 
-/// How many requests are looked at.
+/// How many requests are measured.
 const COUNT: usize = 500;
 /// How many calls more may be seen: timers wake a thread now and then, whatever is asked.
 const STRAY_MAX: usize = 100;
@@ -88,7 +88,7 @@ fn a_produce_takes_four_calls_of_one_thread() {
     let calls = between_appends(calls);
     let all = calls.len();
     assert!(all <= 4 * COUNT + STRAY_MAX, "{all} calls for {COUNT} requests");
-    // Nobody is woken: that would be a hand-off.
+    // No other thread is woken: that would be a hand-off.
     let woken = count(calls, "write") + count(calls, "futex");
     assert!(woken <= STRAY_MAX, "{woken} wakes for {COUNT} requests");
     node.stop();

@@ -60,8 +60,8 @@ impl Seen {
     }
 }
 
-/// Polls all of them until `done`, after they have subscribed. Each on its own: who joins waits for
-/// the others.
+/// Polls all of them until `done`, after they have subscribed. Each on its own: one that joins
+/// waits for the others.
 async fn until(
     topics: &[String; 2],
     readers: &mut [Consumer],
@@ -167,7 +167,7 @@ fn a_pattern_follows_topics_and_pauses_and_leaps_are_obeyed() {
         let expected: PartitionOffsets = [(place("logs-a", 0), 3), (place("logs-b", 0), 3)].into();
         assert_eq!(reader.handed_out(), expected);
         reader.close().await.unwrap();
-        // Somebody who is in no group goes on from there, if the group is named.
+        // A consumer that names the group without joining it starts at the committed offset.
         let mut later = consumer(address, options("pattern")).await;
         later.assign([place("logs-a", 0), place("other", 0)].into()).await.unwrap();
         let positions = ["logs-a", "other"].map(|topic| later.position(&place(topic, 0)));

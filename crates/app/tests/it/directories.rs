@@ -127,7 +127,7 @@ fn folders_that_the_metadata_does_not_know_are_set_aside_and_kept() {
         let told = log.lines().filter(|line| line.contains(&format!("partition={place} ")));
         assert_eq!(told.count(), 1, "{place}: {log}");
     }
-    // They are there after more starts, and not told again as new ones.
+    // They are there after more starts, and not logged again as new ones.
     let node = home.start();
     assert_eq!(folders(&data, "-stray").len(), strays.len() + 1);
     let log = node.stop();
@@ -164,13 +164,13 @@ fn a_corrupt_partition_metadata_takes_that_partition_offline_and_no_other() {
     std::io::Write::write_all(&mut stream, &raw::produce("bad", 10)).unwrap();
     assert_eq!(raw::produced(&mut stream).0, STORAGE_ERROR);
     produce(&node, "good", 1);
-    // Changes of the metadata do not make it be told again.
+    // After changes of the metadata it is not logged again.
     talk::create(node.address, "more", 1);
     talk::create(node.address, "evenmore", 1);
     let log = node.stop();
     let told = log.lines().filter(|line| line.contains("partition=bad-0")).count();
     assert_eq!(told, 1, "{log}");
-    // Nothing of it was touched.
+    // None of its files was touched.
     assert!(home.data().join("bad-0/00000000000000000000.log").metadata().unwrap().len() > 0);
 }
 
@@ -205,12 +205,12 @@ fn a_directory_that_is_not_mounted_stops_the_start() {
     // Nor does formatting it as an additional directory hide what is missing.
     assert!(ottla(&["format", "--ignore-formatted"], &home).0);
     let text = refused(&home);
-    assert!(text.contains("is in none of log.dirs; it holds 2 partitions"), "{text}");
+    assert!(text.contains(", which holds 2 partitions"), "{text}");
     assert!(text.contains("--declare-lost"), "{text}");
     std::fs::remove_dir_all(&second).unwrap();
     // So does leaving it out of the settings.
     let alone = Home::at(home.path()).with(&format!("log.dirs={}", first.display()));
-    assert!(refused(&alone).contains("it holds 2 partitions"));
+    assert!(refused(&alone).contains("which holds 2 partitions"));
     // Mounted again, everything is there.
     std::fs::rename(&away, &second).unwrap();
     let node = home.start();
@@ -247,7 +247,7 @@ fn a_directory_that_was_declared_lost_starts_empty() {
     std::fs::remove_dir_all(&second).unwrap();
     std::fs::rename(&away, &second).unwrap();
     let text = refused(&home);
-    assert!(text.contains("it holds 2 partitions"), "{text}");
+    assert!(text.contains("which holds 2 partitions"), "{text}");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn meta_properties_that_contradict_stop_the_start() {
         text.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
     };
     let other = std::fs::read_to_string(first.join("meta.properties")).unwrap();
-    // What is written instead of which line, and what is said.
+    // The line, what replaces it, and the error.
     let cases = [
         ("node.id", "node.id=7", "it belongs to node 7"),
         ("cluster.id", "cluster.id=AAAAAAAAAAAAAAAAAAAAAQ", "it belongs to cluster AAAA"),
@@ -336,12 +336,12 @@ fn meta_properties_that_contradict_stop_the_start() {
     // One without an id, as Kafka 3.6 left it, gets one.
     std::fs::write(&file, good.replace(&line(&good, "directory.id"), "")).unwrap();
     let text = refused(&home);
-    assert!(text.contains("it holds 2 partitions"), "another id is another directory: {text}");
+    assert!(text.contains("which holds 2 partitions"), "another id is another directory: {text}");
     assert!(std::fs::read_to_string(&file).unwrap().contains("directory.id="));
     std::fs::write(&file, &good).unwrap();
     // A second metadata log.
     copy(&first.join("__cluster_metadata-0"), &second.join("__cluster_metadata-0"));
-    assert!(refused(&home).contains("a metadata log lies here"));
+    assert!(refused(&home).contains("it has a metadata log"));
     std::fs::remove_dir_all(second.join("__cluster_metadata-0")).unwrap();
     home.start().stop();
 }
@@ -353,7 +353,7 @@ fn a_start_that_is_refused_leaves_the_marks_of_the_clean_stop() {
     assert_eq!(marks(), [true, true]);
     // A directory that is left out; it is noticed only after the metadata log was read.
     let alone = Home::at(home.path()).with(&format!("log.dirs={}", first.display()));
-    assert!(refused(&alone).contains("it holds 2 partitions"));
+    assert!(refused(&alone).contains("which holds 2 partitions"));
     assert_eq!(marks(), [true, true], "a directory was left out");
     // Another node's directory.
     let file = second.join("meta.properties");

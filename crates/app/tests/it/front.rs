@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::node::{Home, Node};
 
-/// Runs `ottla` with nothing of whoever runs the tests around it.
+/// Runs `ottla` without the environment variables of the user who runs the tests.
 fn ottla(words: &[&str], input: &str, around: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(words).env_remove("KAFKA_SERVER").env("XDG_CONFIG_HOME", "/nonexistent");
@@ -319,7 +319,7 @@ fn wrong_input_is_answered_with_the_cause_and_the_next_step() {
         ("topics -b nowhere.invalid:9092".to_owned(), "nowhere.invalid", "--bootstrap-server"),
         ("topics -b nowhere.invalid".to_owned(), "nowhere.invalid:9092", "--bootstrap-server"),
         ("topics -b http://a:1".to_owned(), "http://a:1", "without a protocol"),
-        ("topics -b a:99999".to_owned(), "a:99999", "the port is a number"),
+        ("topics -b a:99999".to_owned(), "a:99999", "the port must be a number"),
         ("groups lag absent".to_owned(), "there is no group absent", "`ottla groups` lists"),
         (
             "kafka-topcs --list".to_owned(),
@@ -329,7 +329,7 @@ fn wrong_input_is_answered_with_the_cause_and_the_next_step() {
         ("consume absent".to_owned(), "there is no topic absent", "`ottla topics` lists"),
         ("topics --partitons 3".to_owned(), "--partitons", "--help"),
         ("topic list".to_owned(), "'topic'", "topics"),
-        ("produce t -z rar".to_owned(), "there is no codec rar", "gzip"),
+        ("produce t -z rar".to_owned(), "unknown compression codec rar", "gzip"),
         ("config explain retention.sm".to_owned(), "retention.sm", "did you mean"),
         ("dump --files /nothing.log".to_owned(), "/nothing.log", "No such file"),
         ("server /no/such/file".to_owned(), "/no/such/file", "No such file"),
@@ -344,7 +344,10 @@ fn wrong_input_is_answered_with_the_cause_and_the_next_step() {
     // As with Apache's tool, this alone is no failure.
     let dumped = ottla(&["dump", "--files", garbage], "", &[]);
     let hint = String::from_utf8(dumped.stderr).unwrap();
-    assert!(hint.contains("no log segment") && hint.contains("`ottla doctor --offline"), "{hint}");
+    assert!(
+        hint.contains("not a log segment") && hint.contains("`ottla doctor --offline"),
+        "{hint}"
+    );
     for (line, cause, step) in cases {
         let words: Vec<&str> = line.split_whitespace().collect();
         let out = ottla(&words, "", &[("KAFKA_SERVER", &node.address.to_string())]);
@@ -490,7 +493,7 @@ fn all_mistakes_of_a_topic_and_of_its_settings_are_named_at_once() {
         refused(&node, "config set topic t retention.sm=1 segment.bytes=x cleanup.polic=compact");
     has(&why, &["did you mean retention.ms?", "segment.bytes", "did you mean cleanup.policy?"]);
     let why = refused(&node, "config set topic t retention.ms=1 retention.ms=2 x");
-    has(&why, &["retention.ms is there twice: 1 and 2", "x is not NAME=VALUE"]);
+    has(&why, &["retention.ms is given twice: 1 and 2", "x is not NAME=VALUE"]);
     let why = refused(&node, "topics alter t -p 1 -c retention.ms=x -c retention.byte=1");
     has(&why, &["2 partition(s)", "retention.ms", "did you mean retention.bytes?"]);
     // A refused change does nothing by half.

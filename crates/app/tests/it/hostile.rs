@@ -1,4 +1,4 @@
-//! What bad input gets: an error or a closed connection, and nobody else notices.
+//! What bad input gets: an error or a closed connection, without effect on other clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

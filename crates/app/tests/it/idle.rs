@@ -1,4 +1,4 @@
-//! A node that nobody asks anything does next to nothing.
+//! A node without requests uses next to no CPU time.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::talk;
 
 const CONNECTIONS: usize = 1000;
 const PARTITIONS: i32 = 1000;
-/// How long is looked, in seconds.
+/// For how long the node is measured, in seconds.
 const LOOK: u64 = 4;
 /// How often a node may wake in a second.
 const WAKES_MAX: u64 = 20;

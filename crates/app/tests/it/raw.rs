@@ -43,7 +43,7 @@ pub fn outcome(stream: &mut TcpStream, version: i16) -> PartitionProduceResponse
     response.responses.remove(0).partition_responses.remove(0)
 }
 
-/// Timestamp and offset that a look-up by time tells (-3: of the newest record).
+/// Timestamp and offset that ListOffsets finds by time (-3: of the newest record).
 pub fn at_time(stream: &mut TcpStream, topic: &str, timestamp: i64) -> (i64, i64) {
     let partition = ListOffsetsPartition { timestamp, ..Default::default() };
     let name = topic.to_owned();

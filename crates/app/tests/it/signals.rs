@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM, SIGHUP and closed pipes: nothing stays behind, and the exit code tells.
+//! Ctrl-C, SIGTERM, SIGHUP and closed pipes: no process or file is left, and the exit code names
+//! the cause.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::node::{Home, Node};
 
-/// How often something is looked for that comes by itself; each look is a run of the program.
+/// How often a check for something that comes by itself is repeated; each is a run of the program.
 const LOOKS: usize = 500;
 
 fn ottla(node: &Node, line: &str) -> Command {
@@ -40,7 +41,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     assert!((0..LOOKS).any(|_| is_so()), "it never was so: {what}");
 }
 
-/// The exit code of a command that was stopped, and what it said.
+/// The exit code of a command that was stopped, and its output.
 fn ended(child: Child) -> (Option<i32>, String) {
     let out = child.wait_with_output().unwrap();
     let code = out.status.code();
@@ -125,7 +126,7 @@ fn tools_that_measure_and_verify_leave_their_group_when_they_are_interrupted() {
         let is_verifiable = line.starts_with("kafka-verifiable");
         assert_eq!(said.contains("\"shutdown_complete\""), is_verifiable, "{said}");
     }
-    // A producer tells how far it has come.
+    // A producer prints how far it has come.
     let line = "kafka-verifiable-producer --topic t --throughput 1";
     let mut child = ottla(&node, line).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());

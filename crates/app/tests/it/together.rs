@@ -37,7 +37,7 @@ fn each_of_a_burst_is_answered_for_itself_and_in_order() {
         assert_eq!(produced(&mut stream), *due, "number {at}");
     }
     node.stop();
-    // What was said is there.
+    // The acknowledged records are there.
     let node = home.start();
     let values = talk::read_all(node.address, "t", 6);
     assert_eq!(values.iter().map(String::len).collect::<Vec<_>>(), [1000, 100, 10, 20, 30, 40]);

@@ -12,7 +12,7 @@ use ottla_client::{
 use crate::node::{Home, Node};
 use crate::talk;
 
-/// What a tool said: its exit code, its standard output, its standard error.
+/// The outcome of a tool: its exit code, its standard output, its standard error.
 struct Said {
     code: i32,
     out: String,
@@ -332,7 +332,7 @@ fn offsets_are_reset_as_by_apaches_tool() {
     };
     let to_3 = reset("--group g --topic t --to-offset 3 --execute");
     assert_eq!(to_3.code, 0, "{}{}", to_3.out, to_3.err);
-    // Command line, file, exit code, where the partition goes (or what is said), what is warned of.
+    // Command line, file, exit code, the partition's new offset (or the output), the warning.
     for (line, text, code, goes, warned) in [
         ("--group g --topic t:0 --to-offset 5", "", 0, "5", ""),
         ("--group g --topic t --to-offset 99", "", 0, "10", "(99) is higher than latest"),
@@ -389,7 +389,7 @@ fn offsets_are_reset_as_by_apaches_tool() {
         assert!(is_right, "{line} {text:?}: {goes} is due: {}", said.out);
         assert!(said.err.contains(warned), "{line} {text:?}: {warned} is due: {}", said.err);
     }
-    // Nothing of this was to be carried out.
+    // None of these may change an offset.
     let now = reset("--group g --topic t --to-current --export");
     assert_eq!(now.out, "t,0,3\n");
     std::fs::write(&csv, &now.out).unwrap();

@@ -82,9 +82,9 @@ fn members_share_what_the_coordinator_assigns() {
             }
         };
         let join = async || {
-            let group = ("g", GroupProtocol::Consumer);
             let client = talk::cluster(address).await;
-            Consumer::join(client, "t", group, Start::Beginning).await.unwrap()
+            let protocol = GroupProtocol::Consumer;
+            Consumer::join(client, "t", "g", protocol, Start::Beginning).await.unwrap()
         };
         write(0).await;
         let (mut one, mut seen) = (join().await, Vec::new());
@@ -181,7 +181,7 @@ fn a_copy_through_kills_has_every_record_once() {
     }
     let address = node.address;
     let mut all = talk::run(async {
-        // Who comes again under the name ends what was left open.
+        // A new producer with the same transactional id ends the transaction that was left open.
         producer(address, "copier").await.init_transactions().await.unwrap();
         committed(address, "out", COUNT).await
     });

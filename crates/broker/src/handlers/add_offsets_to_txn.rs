@@ -54,3 +54,7 @@ async fn try_add(
     })
     .await
 }
+
+#[cfg(test)]
+#[path = "add_offsets_to_txn_tests.rs"]
+mod tests;

@@ -190,3 +190,7 @@ fn partition_result(partition_index: i32, code: ErrorCode) -> AddPartitionsToTxn
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "add_partitions_to_txn_tests.rs"]
+mod tests;

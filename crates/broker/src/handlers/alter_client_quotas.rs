@@ -1,6 +1,8 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
 //!
-//! KIP-546. Gap: quotas are stored and shown, and throttle nothing.
+//! KIP-546. 1: flexible.
+//!
+//! Gap: quotas are stored and shown, and throttle nothing.
 
 use ottla_metadata::{ControllerCommand, QuotaEntity};
 use ottla_protocol::ApiKey;
@@ -17,7 +19,7 @@ use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Operators. Quotas are kept and shown; nothing is held back by them yet.
+/// Operators. Quotas are stored and described, but not enforced yet.
 pub const API: Api = Api::of(ApiKey::AlterClientQuotas, 0, 1);
 
 /// Asks the controller.
@@ -50,9 +52,9 @@ fn refusal(
     request: &AlterClientQuotasRequest,
 ) -> impl Fn(ErrorCode) -> AlterClientQuotasResponse + use<> {
     let part =
-        |it: &ottla_protocol::messages::alter_client_quotas_request::EntityData| EntityData {
-            entity_type: it.entity_type.clone(),
-            entity_name: it.entity_name.clone(),
+        |entity: &ottla_protocol::messages::alter_client_quotas_request::EntityData| EntityData {
+            entity_type: entity.entity_type.clone(),
+            entity_name: entity.entity_name.clone(),
             ..Default::default()
         };
     let entities: Vec<Vec<EntityData>> =
@@ -70,3 +72,7 @@ fn refusal(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "alter_client_quotas_tests.rs"]
+mod tests;

@@ -1,19 +1,18 @@
 //! AlterConfigs: settings of topics and brokers.
 //!
+//! KIP-133. It replaces all settings of a resource: what is not named goes back to its default. 2:
+//! flexible. The levels of the log are changed by IncrementalAlterConfigs only.
+//!
 //! Gap: no `alter.config.policy.class.name`.
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
-use ottla_protocol::messages::alter_configs_response::{
-    AlterConfigsResourceResponse, AlterConfigsResponse,
-};
-use ottla_types::ErrorCode;
+use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
 
-use crate::audit;
-use crate::guard::Operation;
+use crate::alter_settings::{alter_settings, named_resources, refuse_resources};
 use crate::node::Node;
-use crate::request::{Api, Call, take_denied};
+use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterConfigs, 0, 2);
@@ -22,46 +21,22 @@ pub const API: Api = Api::of(ApiKey::AlterConfigs, 0, 2);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    mut request: AlterConfigsRequest,
+    request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let check = |it: &AlterConfigsResource| {
-        let operation = Operation::AlterConfigs;
-        call.check_settings(node, operation, it.resource_type, &it.resource_name)
+    let AlterConfigsRequest { resources, validate_only, .. } = request;
+    let ask = async |resources: Vec<AlterConfigsResource>| {
+        let named = named_resources(&resources);
+        let request = AlterConfigsRequest { resources, validate_only, ..Default::default() };
+        let command = ControllerCommand::AlterConfigs(request);
+        match node.controller.ask::<AlterConfigsResponse>(command).await {
+            Ok(response) => response.responses,
+            Err(code) => refuse_resources::<AlterConfigsResource>(named, code),
+        }
     };
-    let denied = take_denied(&mut request.resources, check, |it, code| {
-        let message = Some(code.message().to_owned());
-        resource_result(it.resource_type, it.resource_name.clone(), code, message)
-    });
-    let before = node.cluster();
-    let resources: Vec<(i8, String)> =
-        request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
-    // The answer if nothing could be done at all.
-    let refused = |code| AlterConfigsResponse {
-        responses: resources
-            .iter()
-            .map(|(kind, name)| resource_result(*kind, name.clone(), code, None))
-            .collect(),
-        ..Default::default()
-    };
-    let mut response =
-        node.controller.ask(ControllerCommand::AlterConfigs(request)).await.unwrap_or_else(refused);
-    let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
-    audit::settings_changed(call, &before, &node.cluster(), changed);
-    response.responses.splice(0..0, denied);
-    response
+    let responses = alter_settings(node, call, resources, ask).await;
+    AlterConfigsResponse { responses, ..Default::default() }
 }
 
-fn resource_result(
-    resource_type: i8,
-    resource_name: String,
-    code: ErrorCode,
-    error_message: Option<String>,
-) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse {
-        error_code: code.0,
-        error_message,
-        resource_type,
-        resource_name,
-        ..Default::default()
-    }
-}
+#[cfg(test)]
+#[path = "alter_configs_tests.rs"]
+mod tests;

@@ -1,18 +1,14 @@
 //! AlterPartitionReassignments: move partitions to other brokers, or call that off.
 //!
 //! KIP-455. 1: the replication factor may change or not (KIP-860).
-//!
-//! Gap: there is no other broker to move to.
 
-use ottla_metadata::Cluster;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::alter_partition_reassignments_request::{
-    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
-};
+use ottla_protocol::messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest;
 use ottla_protocol::messages::alter_partition_reassignments_response::{
     AlterPartitionReassignmentsResponse, ReassignablePartitionResponse, ReassignableTopicResponse,
 };
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -21,7 +17,7 @@ use crate::request::{Api, Call, is_over};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterPartitionReassignments, 0, 1);
 
-/// On one node a partition can only be sent to where it is.
+/// Asks the controller.
 pub async fn handle(
     node: &Node,
     call: &Call,
@@ -31,69 +27,51 @@ pub async fn handle(
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
     }
-    let cluster = node.cluster();
-    // Also at the request as a whole.
-    let late = is_over(request.timeout_ms).then_some(ErrorCode::REQUEST_TIMED_OUT);
-    let topic = |topic: &ReassignableTopic| {
-        let one = |it: &ReassignablePartition| {
-            let refused = match late {
-                Some(code) => Some((code, None)),
-                None => check(&cluster, &topic.name, it).err(),
-            };
-            ReassignablePartitionResponse {
-                partition_index: it.partition_index,
-                error_code: refused.as_ref().map_or(0, |(code, _)| code.0),
-                error_message: refused.and_then(|(_, why)| why),
-                ..Default::default()
-            }
-        };
-        ReassignableTopicResponse {
-            name: topic.name.clone(),
-            partitions: topic.partitions.iter().map(one).collect(),
-            ..Default::default()
-        }
+    let (is_late, is_empty) = (is_over(request.timeout_ms), request.topics.is_empty());
+    let refused = refusal(&request);
+    let mut response = if is_late {
+        refused(ErrorCode::REQUEST_TIMED_OUT)
+    } else {
+        let command = ControllerCommand::AlterPartitionReassignments(request);
+        node.controller.ask(command).await.unwrap_or_else(refused)
     };
-    AlterPartitionReassignmentsResponse {
-        error_code: late.unwrap_or_default().0,
-        // Kafka sends an empty text where nothing was asked, and none otherwise.
-        error_message: request.topics.is_empty().then(String::new),
-        // Kafka echoes this only where something was asked.
-        allow_replication_factor_change: request.topics.is_empty()
-            || request.allow_replication_factor_change,
-        responses: request.topics.iter().map(topic).collect(),
-        ..Default::default()
+    // Kafka sends an empty text where nothing was asked, and none otherwise; what a request says
+    // of the replication factor it echoes only where something was asked.
+    if is_empty {
+        response.error_message = Some(String::new());
+        response.allow_replication_factor_change = true;
     }
+    response
 }
 
-type ReassignmentRefusal = (ErrorCode, Option<String>);
-
-fn check(
-    cluster: &Cluster,
-    topic: &str,
-    asked: &ReassignablePartition,
-) -> Result<(), ReassignmentRefusal> {
-    let known = cluster.topic(topic);
-    if !known.is_some_and(|it| it.partitions.contains_key(&asked.partition_index)) {
-        let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        return Err((code, Some(code.message().to_owned())));
+/// The answer if no partition could be moved: the code of each, and of the request as a whole.
+fn refusal(
+    request: &AlterPartitionReassignmentsRequest,
+) -> impl Fn(ErrorCode) -> AlterPartitionReassignmentsResponse + use<> {
+    let allow_replication_factor_change = request.allow_replication_factor_change;
+    let named: Vec<(String, Vec<i32>)> = request
+        .topics
+        .iter()
+        .map(|it| (it.name.clone(), it.partitions.iter().map(|it| it.partition_index).collect()))
+        .collect();
+    move |code| {
+        let partition = |partition_index: &i32| ReassignablePartitionResponse {
+            partition_index: *partition_index,
+            error_code: code.0,
+            error_message: None,
+            ..Default::default()
+        };
+        let topic = |(name, partitions): &(String, Vec<i32>)| ReassignableTopicResponse {
+            name: name.clone(),
+            partitions: partitions.iter().map(partition).collect(),
+            ..Default::default()
+        };
+        AlterPartitionReassignmentsResponse {
+            error_code: code.0,
+            error_message: None,
+            allow_replication_factor_change,
+            responses: named.iter().map(topic).collect(),
+            ..Default::default()
+        }
     }
-    let Some(replicas) = &asked.replicas else {
-        // Nothing is under way that could be called off.
-        return Err((ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, None));
-    };
-    let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(why)));
-    if replicas.is_empty() {
-        return invalid(
-            "The manual partition assignment includes an empty replica list.".to_owned(),
-        );
-    }
-    let mut sorted: Vec<NodeId> = replicas.clone();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return invalid(format!("{replicas:?} names a broker twice."));
-    }
-    if let Some(broker) = sorted.iter().find(|id| cluster.broker(**id).is_none()) {
-        return invalid(format!("There is no broker {broker}."));
-    }
-    Ok(())
 }

@@ -1,4 +1,9 @@
-//! AlterReplicaLogDirs: move partitions to other directories of this node (KIP-113).
+//! AlterReplicaLogDirs: move partitions to other directories of this node.
+//!
+//! KIP-113. Version 0 was removed in Kafka 4.0. 2: flexible. As in Kafka the answer says that a
+//! move is planned, and DescribeLogDirs how far it is.
+//!
+//! Gap: a directory cannot be chosen for a partition that is not here yet.
 
 use std::collections::BTreeMap;
 

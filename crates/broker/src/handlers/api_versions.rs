@@ -3,7 +3,7 @@
 //! 3: name and version of the client's software (KIP-511); features (KIP-584). 4: features from
 //! level 0 on. 5: the cluster and the node that a client expects (KIP-1242).
 
-use ottla_metadata::{FEATURES, KRAFT_VERSION};
+use ottla_metadata::{KRAFT_VERSION, supported_features};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::{
@@ -51,10 +51,8 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
         call.session.is_software(&request.client_software_name, &request.client_software_version);
     }
     let cluster = node.cluster();
-    let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
-    let supported = supported.chain([(KRAFT_VERSION, 0, 1)]);
     // Before version 4 a client cannot read a lowest level of 0 (KIP-1022).
-    let readable = supported.filter(|(_, lowest, _)| call.version >= 4 || *lowest > 0);
+    let readable = supported_features(&cluster).filter(|it| call.version >= 4 || it.lowest > 0);
     let finalized = cluster.features().iter().map(|(name, level)| FinalizedFeatureKey {
         name: name.clone(),
         max_version_level: *level,
@@ -69,10 +67,10 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
     });
     ApiVersionsResponse {
         supported_features: readable
-            .map(|(name, min_version, max_version)| SupportedFeatureKey {
-                name: name.to_owned(),
-                min_version,
-                max_version,
+            .map(|it| SupportedFeatureKey {
+                name: it.name.to_owned(),
+                min_version: it.lowest,
+                max_version: it.highest,
                 ..Default::default()
             })
             .collect(),

@@ -1,4 +1,4 @@
-//! ConsumerGroupDescribe: who is in a group whose coordinator assigns, and who has what.
+//! ConsumerGroupDescribe: the members of consumer groups (KIP-848), and their assignments.
 //!
 //! KIP-848. 1: the type of each member (KIP-1099).
 

@@ -1,4 +1,6 @@
-//! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
+//! ConsumerGroupHeartbeat: members of groups whose coordinator assigns.
+//!
+//! KIP-848. 1: members make their own ids (KIP-1082), and may subscribe by a pattern.
 
 use ottla_coordinator::group::{GroupCommand, MemberClient};
 use ottla_protocol::ApiKey;
@@ -7,7 +9,7 @@ use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHe
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -43,6 +45,10 @@ pub async fn handle(
         Err(code) => return refused(code),
     };
     let client = MemberClient { id: call.client_id.to_string(), host: call.session.host() };
-    let answer = ask(&host, GroupCommand::ConsumerHeartbeat { request, client });
+    let answer = ask_coordinator(&host, GroupCommand::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "consumer_group_heartbeat_tests.rs"]
+mod tests;

@@ -1,21 +1,21 @@
 //! CreateAcls: add rules that allow or deny something.
 //!
-//! KIP-140. Gap: there is no authorizer yet, and without one Kafka answers SECURITY_DISABLED.
+//! KIP-140. Version 0 was removed in Kafka 4.0. 1: the pattern's type (KIP-290). 2: flexible. 3:
+//! resources of type USER.
+//!
+//! Gap: there is no authorizer yet, and without one Kafka answers SECURITY_DISABLED.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use ottla_protocol::messages::create_acls_response::{AclCreationResult, CreateAclsResponse};
-use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource};
+use crate::acls::{check_acl_elements, refuse_acls};
+use crate::guard::Operation;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::CreateAcls, 1, 3);
-
-/// Kafka's number for what it does not know.
-const UNKNOWN: i8 = 0;
 
 /// There is no authorizer yet, so there are no rules.
 ///
@@ -27,23 +27,13 @@ pub async fn handle(
     call: &Call,
     request: CreateAclsRequest,
 ) -> Result<CreateAclsResponse, String> {
-    let knows = |it: &AclCreation| {
-        [it.resource_type, it.resource_pattern_type, it.operation, it.permission_type]
+    let knows = |acl: &AclCreation| {
+        [acl.resource_type, acl.resource_pattern_type, acl.operation, acl.permission_type]
     };
-    let mut all = request.creations.iter().flat_map(knows);
-    if all.any(|number| number == UNKNOWN) {
-        return Err("an ACL with an unknown element".to_owned());
-    }
-    let (code, why) = if call.may(node, Operation::Alter, Resource::Cluster) {
-        (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
-    } else {
-        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        (code, code.message())
-    };
-    let result = AclCreationResult {
-        error_code: code.0,
-        error_message: Some(why.to_owned()),
-        ..Default::default()
-    };
+    check_acl_elements(request.creations.iter().map(knows))?;
+    let no_authorizer = "No Authorizer is configured.";
+    let (code, why) = refuse_acls(node, call, Operation::Alter, no_authorizer);
+    let result =
+        AclCreationResult { error_code: code.0, error_message: Some(why), ..Default::default() };
     Ok(CreateAclsResponse { results: vec![result; request.creations.len()], ..Default::default() })
 }

@@ -1,4 +1,10 @@
-//! CreateDelegationToken: a password that expires (KIP-48).
+//! CreateDelegationToken: a password that expires.
+//!
+//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible. 3: a token for another owner, and who
+//! has asked for it (KIP-373).
+//!
+//! Gap: no listener lets clients log in yet, so every request is refused, as in Kafka to those that
+//! have not.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_delegation_token_request::CreateDelegationTokenRequest;
@@ -8,10 +14,10 @@ use ottla_types::{ErrorCode, NO_TIMESTAMP};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Clients that have said who they are.
+/// Clients that have authenticated.
 pub const API: Api = Api::of(ApiKey::CreateDelegationToken, 1, 3);
 
-/// Nobody can say who they are yet, and tokens are for those who have.
+/// Clients cannot authenticate yet, and delegation tokens need an authenticated user.
 pub async fn handle(
     _: &Node,
     call: &Call,

@@ -1,5 +1,7 @@
 //! CreatePartitions: more partitions for a topic.
 //!
+//! KIP-195. 2: flexible.
+//!
 //! Gap: no throttling of topic changes (3, KIP-599).
 
 use ottla_metadata::ControllerCommand;
@@ -14,7 +16,7 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over, repeated, take_denied};
+use crate::request::{Api, Call, is_over, repeated_items, take_denied};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::CreatePartitions, 0, 3);
@@ -31,7 +33,7 @@ pub async fn handle(
     }
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     // What is named twice is refused to everyone.
-    let repeated = repeated(names.iter().map(String::as_str));
+    let repeated = repeated_items(names.iter().map(String::as_str));
     let check = |topic: &CreatePartitionsTopic| match topic.name.as_str() {
         name if repeated.contains(name) => Ok(()),
         name => call.check(node, Operation::Alter, Resource::Topic(name)),
@@ -60,3 +62,7 @@ fn refusal(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "create_partitions_tests.rs"]
+mod tests;

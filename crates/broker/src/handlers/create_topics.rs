@@ -1,4 +1,4 @@
-//! CreateTopics: new topics, or only a look whether they could be.
+//! CreateTopics: creates topics, or only checks whether they could be created.
 //!
 //! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 1: only validate. 4: defaults
 //! for partitions and replication factor (KIP-464). 5: the topic's settings in the answer
@@ -15,7 +15,7 @@ use ottla_types::{CLUSTER_METADATA, ErrorCode};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over, repeated, take_denied};
+use crate::request::{Api, Call, is_over, repeated_items, take_denied};
 
 /// Operators, and Kafka Streams.
 pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
@@ -65,7 +65,7 @@ fn take_uncreatable(
         return Vec::new();
     }
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let repeated = repeated(names.iter().map(String::as_str));
+    let repeated = repeated_items(names.iter().map(String::as_str));
     let check = |topic: &CreatableTopic| match topic.name.as_str() {
         name if repeated.contains(name) || name == CLUSTER_METADATA => Ok(()),
         name => call.check(node, Operation::Create, Resource::Topic(name)),

@@ -1,21 +1,21 @@
 //! DeleteAcls: remove rules that allow or deny something.
 //!
-//! KIP-140. Gap: see CreateAcls.
+//! KIP-140. Version 0 was removed in Kafka 4.0. 1: the pattern's type (KIP-290). 2: flexible. 3:
+//! resources of type USER.
+//!
+//! Gap: see CreateAcls.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
-use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource};
+use crate::acls::{check_acl_elements, refuse_acls};
+use crate::guard::Operation;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteAcls, 1, 3);
-
-/// Kafka's number for what it does not know.
-const UNKNOWN: i8 = 0;
 
 /// There is no authorizer yet, so there are no rules.
 ///
@@ -27,22 +27,20 @@ pub async fn handle(
     call: &Call,
     request: DeleteAclsRequest,
 ) -> Result<DeleteAclsResponse, String> {
-    let knows = |it: &DeleteAclsFilter| {
-        [it.resource_type_filter, it.pattern_type_filter, it.operation, it.permission_type]
+    let knows = |filter: &DeleteAclsFilter| {
+        [
+            filter.resource_type_filter,
+            filter.pattern_type_filter,
+            filter.operation,
+            filter.permission_type,
+        ]
     };
-    let mut all = request.filters.iter().flat_map(knows);
-    if all.any(|number| number == UNKNOWN) {
-        return Err("an ACL with an unknown element".to_owned());
-    }
-    let (code, why) = if call.may(node, Operation::Alter, Resource::Cluster) {
-        (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
-    } else {
-        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        (code, code.message())
-    };
+    check_acl_elements(request.filters.iter().map(knows))?;
+    let no_authorizer = "No Authorizer is configured.";
+    let (code, why) = refuse_acls(node, call, Operation::Alter, no_authorizer);
     let result = DeleteAclsFilterResult {
         error_code: code.0,
-        error_message: Some(why.to_owned()),
+        error_message: Some(why),
         ..Default::default()
     };
     Ok(DeleteAclsResponse {

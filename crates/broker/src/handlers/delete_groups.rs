@@ -1,6 +1,6 @@
 //! DeleteGroups: forget groups that have no members.
 //!
-//! KIP-229.
+//! KIP-229. 2: flexible. 3: error messages.
 
 use std::collections::BTreeSet;
 
@@ -50,3 +50,7 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
         .ask_one_group(&group, GroupCommand::Delete { groups: vec![group.clone()] });
     deleted.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "delete_groups_tests.rs"]
+mod tests;

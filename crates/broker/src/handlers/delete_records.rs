@@ -1,6 +1,6 @@
 //! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
 //!
-//! KIP-107. A topic that is only compacted is refused.
+//! KIP-107. 2: flexible. A topic that is only compacted is refused.
 
 use std::collections::BTreeMap;
 
@@ -82,8 +82,12 @@ fn delete(
             partition = %partition.name(),
             before,
             %error,
-            "DeleteRecords failed: the log start cannot be moved"
+            "DeleteRecords failed: the log start cannot be moved; check the disk"
         );
         ErrorCode::KAFKA_STORAGE_ERROR
     })
 }
+
+#[cfg(test)]
+#[path = "delete_records_tests.rs"]
+mod tests;

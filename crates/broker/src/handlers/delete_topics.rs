@@ -14,7 +14,7 @@ use ottla_types::{ErrorCode, Uuid};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over, repeated, take_denied};
+use crate::request::{Api, Call, is_over, repeated_items, take_denied};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteTopics, 0, 6);
@@ -27,7 +27,7 @@ pub async fn handle(
     call: &Call,
     mut request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let refused = refusal(&request);
+    let refused = refuse_all(&request);
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
@@ -56,7 +56,7 @@ fn take_undeletable(
     let may = |operation, name: &str| call.may(node, operation, Resource::Topic(name));
     let named = request.topics.iter().filter_map(|topic| topic.name.clone());
     let names: Vec<String> = request.topic_names.iter().cloned().chain(named).collect();
-    let repeated = repeated(names.iter().map(String::as_str));
+    let repeated = repeated_items(names.iter().map(String::as_str));
     let check_name = |name: &str| {
         let is_known = node.topic_id(name).is_some();
         let hides = !may(Operation::Describe, name);
@@ -74,26 +74,26 @@ fn take_undeletable(
     let mut denied = take_denied(
         &mut request.topic_names,
         |name| check_name(name),
-        |name, code| result(Some(name.clone()), Uuid::ZERO, code),
+        |name, code| topic_result(Some(name.clone()), Uuid::ZERO, code),
     );
     denied.extend(take_denied(&mut request.topics, check, |topic, code| {
         let seen = || node.topic_name(topic.topic_id).filter(|it| may(Operation::Describe, it));
-        result(topic.name.clone().or_else(seen), topic.topic_id, code)
+        topic_result(topic.name.clone().or_else(seen), topic.topic_id, code)
     }));
     denied
 }
 
-fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {
+fn topic_result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {
     DeletableTopicResult { name, topic_id, error_code: code.0, ..Default::default() }
 }
 
 /// The answer if nothing could be done at all.
-fn refusal(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsResponse + use<> {
+fn refuse_all(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsResponse + use<> {
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
     let both = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(both).collect();
     move |code| DeleteTopicsResponse {
-        responses: asked.iter().map(|(name, id)| result(name.clone(), *id, code)).collect(),
+        responses: asked.iter().map(|(name, id)| topic_result(name.clone(), *id, code)).collect(),
         ..Default::default()
     }
 }

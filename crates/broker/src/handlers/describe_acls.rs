@@ -1,21 +1,21 @@
-//! DescribeAcls: who may do what.
+//! DescribeAcls: lists access control lists.
 //!
-//! KIP-140. Gap: see CreateAcls.
+//! KIP-140. Version 0 was removed in Kafka 4.0. 1: the pattern's type (KIP-290). 2: flexible. 3:
+//! resources of type USER.
+//!
+//! Gap: see CreateAcls.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
 use ottla_protocol::messages::describe_acls_response::DescribeAclsResponse;
-use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource};
+use crate::acls::{check_acl_elements, refuse_acls};
+use crate::guard::Operation;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DescribeAcls, 1, 3);
-
-/// Kafka's number for what it does not know.
-const UNKNOWN: i8 = 0;
 
 /// There is no authorizer yet, so there are no rules.
 ///
@@ -28,24 +28,13 @@ pub async fn handle(
     request: DescribeAclsRequest,
 ) -> Result<DescribeAclsResponse, String> {
     let filter = request;
-    let all = [
+    check_acl_elements([[
         filter.resource_type_filter,
         filter.pattern_type_filter,
         filter.operation,
         filter.permission_type,
-    ];
-    if all.contains(&UNKNOWN) {
-        return Err("an ACL filter with an unknown element".to_owned());
-    }
-    let (code, why) = if call.may(node, Operation::Describe, Resource::Cluster) {
-        (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured on the broker")
-    } else {
-        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        (code, code.message())
-    };
-    Ok(DescribeAclsResponse {
-        error_code: code.0,
-        error_message: Some(why.to_owned()),
-        ..Default::default()
-    })
+    ]])?;
+    let no_authorizer = "No Authorizer is configured on the broker";
+    let (code, why) = refuse_acls(node, call, Operation::Describe, no_authorizer);
+    Ok(DescribeAclsResponse { error_code: code.0, error_message: Some(why), ..Default::default() })
 }

@@ -1,6 +1,6 @@
 //! DescribeClientQuotas: how much users, clients and addresses may ask for.
 //!
-//! KIP-546.
+//! KIP-546. 1: flexible.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
-use ottla_settings::{ConfigSource, Effective, Scope, UpdateMode, describe, in_scope};
+use ottla_settings::{ConfigSource, Effective, Scope, UpdateMode, describe_setting, in_scope};
 use ottla_types::ErrorCode;
 
 use crate::guard::Operation;
@@ -114,19 +114,20 @@ fn describe_resource(
         _ => true,
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
-    let all = all.map(|setting| describe(setting, cluster, node.started(), node.id, name));
+    let all = all.map(|setting| describe_setting(setting, cluster, node.started(), node.id, name));
     let all = all.filter(|it| !it.setting.is_unlisted || it.source != ConfigSource::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
         return Ok(all
-            .map(|mut it| {
-                it.synonyms.retain(|synonym| synonym.source == ConfigSource::AllBrokers);
+            .map(|mut effective| {
+                effective.synonyms.retain(|synonym| synonym.source == ConfigSource::AllBrokers);
                 // Whatever this broker has of its own: it is not asked about.
-                if let Some(of_all) = it.synonyms.first() {
-                    it.value = of_all.value.as_deref().map(|value| it.setting.shown(value));
-                    it.source = of_all.source;
+                if let Some(of_all) = effective.synonyms.first() {
+                    effective.value =
+                        of_all.value.as_deref().map(|value| effective.setting.shown(value));
+                    effective.source = of_all.source;
                 }
-                it
+                effective
             })
             .filter(|it| !it.synonyms.is_empty())
             .collect());
@@ -146,7 +147,7 @@ fn describe_loggers(
         Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
         _ => true,
     };
-    match loggers::describe(node, &resource.resource_name) {
+    match loggers::describe_loggers(node, &resource.resource_name) {
         Ok(all) => {
             let row = |(name, level): (String, LogLevel)| DescribeConfigsResourceResult {
                 name,
@@ -169,10 +170,10 @@ fn setting_row(
 ) -> DescribeConfigsResourceResult {
     let secret = found.setting.is_secret();
     let shown = |value: Option<String>| if secret { None } else { value };
-    let synonyms = found.synonyms.into_iter().map(|it| DescribeConfigsSynonym {
-        name: it.name,
-        value: shown(it.value),
-        source: it.source as i8,
+    let synonyms = found.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
+        name: synonym.name,
+        value: shown(synonym.value),
+        source: synonym.source as i8,
         ..Default::default()
     });
     DescribeConfigsResourceResult {

@@ -7,6 +7,7 @@ use ottla_protocol::messages::describe_producers_response::{
 };
 use ottla_types::{ErrorCode, check_topic_name};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -46,7 +47,7 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
         return PartitionResponse { error_message, ..refused(ErrorCode::INVALID_TOPIC_EXCEPTION) };
     }
     let Some(partition) = node.partitions.find(topic, partition_index) else {
-        let code = node.why_not_here(topic, Default::default(), false, partition_index);
+        let code = node.why_not_here(TopicKey::Name(topic), partition_index);
         let is_known = node.cluster().topic(topic).is_some();
         let error_message = (!is_known).then(|| code.message().to_owned());
         return PartitionResponse { error_message, ..refused(code) };
@@ -54,13 +55,13 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
     if !partition.ends().leading {
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    let state = |(producer_id, it): (i64, ottla_partitions::ProducerEntry)| ProducerState {
+    let state = |(producer_id, entry): (i64, ottla_partitions::ProducerEntry)| ProducerState {
         producer_id,
-        producer_epoch: i32::from(it.epoch),
-        last_sequence: it.last_sequence(),
-        last_timestamp: it.last_timestamp,
-        coordinator_epoch: it.coordinator_epoch,
-        current_txn_start_offset: it.open_since.unwrap_or(-1),
+        producer_epoch: i32::from(entry.epoch),
+        last_sequence: entry.last_sequence(),
+        last_timestamp: entry.last_timestamp,
+        coordinator_epoch: entry.coordinator_epoch,
+        current_txn_start_offset: entry.open_since.unwrap_or(-1),
         ..Default::default()
     };
     PartitionResponse {

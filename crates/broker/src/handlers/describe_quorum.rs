@@ -57,10 +57,10 @@ pub async fn handle(
     };
     let topic_name = TOPIC.to_owned();
     let topics = vec![TopicData { topic_name, partitions: vec![partition], ..Default::default() }];
-    let listeners = node.facts.voter_listeners.iter().map(|it| Listener {
-        name: it.name.clone(),
-        host: it.host.clone(),
-        port: it.port,
+    let listeners = node.facts.voter_listeners.iter().map(|endpoint| Listener {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
         ..Default::default()
     });
     let listeners = listeners.collect();

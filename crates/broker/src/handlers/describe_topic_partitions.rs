@@ -1,4 +1,5 @@
-//! DescribeTopicPartitions: topics in pages (KIP-966).
+//! DescribeTopicPartitions: topics in pages, with the replicas that may lead although they are not
+//! in sync (KIP-966).
 
 use ottla_metadata::{Cluster, PartitionState, Topic};
 use ottla_protocol::ApiKey;
@@ -92,7 +93,7 @@ pub async fn handle(
     response
 }
 
-/// The answer to a cursor that is none of the topics, or no partition.
+/// The answer to a cursor whose topic or partition is not in the request.
 fn invalid_request(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let topics = request.topics.iter();
     DescribeTopicPartitionsResponse {

@@ -1,4 +1,4 @@
-//! DescribeTransactions: where transactions stand (KIP-664).
+//! DescribeTransactions: the states of transactions (KIP-664).
 
 use ottla_coordinator::transaction::{Transaction, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -9,7 +9,7 @@ use ottla_protocol::messages::describe_transactions_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::shards::ask;
+use crate::hosts::shards::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -39,7 +39,7 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
     }
     let (_, host) = node.coordinators.transaction(id)?;
     let found: Option<Transaction> =
-        ask(&host, TransactionCommand::Describe(id.to_owned())).await?;
+        ask_coordinator(&host, TransactionCommand::Describe(id.to_owned())).await?;
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)
 }
 

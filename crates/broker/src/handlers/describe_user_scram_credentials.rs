@@ -1,4 +1,4 @@
-//! DescribeUserScramCredentials: who has a password stored, by which mechanism.
+//! DescribeUserScramCredentials: the users with a stored SCRAM credential, and its mechanisms.
 //!
 //! KIP-554.
 
@@ -41,9 +41,9 @@ pub async fn handle(
         _ => users.extend(cluster.credentials().map(|it| (it.name.as_str(), 1))),
     }
     let result = |(user, times): (&str, usize)| {
-        let info = |it: &UserScramCredentialRecord| CredentialInfo {
-            mechanism: it.mechanism,
-            iterations: it.iterations,
+        let info = |credential: &UserScramCredentialRecord| CredentialInfo {
+            mechanism: credential.mechanism,
+            iterations: credential.iterations,
             ..Default::default()
         };
         let infos: Vec<CredentialInfo> =

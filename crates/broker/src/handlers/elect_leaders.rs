@@ -1,10 +1,8 @@
 //! ElectLeaders: let the preferred replica lead again, or (unclean) one that is out of sync.
 //!
 //! KIP-183. 1: unclean elections (KIP-460).
-//!
-//! Gap: with one replica there is no other to elect.
 
-use ottla_metadata::Cluster;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::messages::elect_leaders_response::{
@@ -19,10 +17,7 @@ use crate::request::{Api, Call, is_over};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::ElectLeaders, 0, 2);
 
-const PREFERRED: i8 = 0;
-const UNCLEAN: i8 = 1;
-
-/// On one node every partition's only replica leads it: there is nothing to elect.
+/// Asks the controller.
 pub async fn handle(
     node: &Node,
     call: &Call,
@@ -32,67 +27,33 @@ pub async fn handle(
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ElectLeadersResponse { error_code, ..Default::default() };
     }
+    let refused = refusal(&request);
     if is_over(request.timeout_ms) {
-        return refused(&request, ErrorCode::REQUEST_TIMED_OUT, None);
+        return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    if !(PREFERRED..=UNCLEAN).contains(&request.election_type) {
-        let why = format!("Unknown election type {}", request.election_type);
-        return refused(&request, ErrorCode::INVALID_REQUEST, Some(&why));
-    }
-    let cluster = node.cluster();
-    let results = match &request.topic_partitions {
-        Some(named) => named.iter().map(|topic| result(&cluster, topic)).collect(),
-        // Of all partitions, only those that need it are named.
-        None => cluster.topics().map(|it| nothing(&it.name)).collect(),
-    };
-    ElectLeadersResponse { replica_election_results: results, ..Default::default() }
+    let asked = node.controller.ask(ControllerCommand::ElectLeaders(request)).await;
+    asked.unwrap_or_else(refused)
 }
 
 /// The answer if no partition's election could be tried.
-fn refused(
-    request: &ElectLeadersRequest,
-    code: ErrorCode,
-    why: Option<&str>,
-) -> ElectLeadersResponse {
-    let partition = |partition_id: &i32| PartitionResult {
-        partition_id: *partition_id,
-        error_code: code.0,
-        error_message: why.map(str::to_owned),
-        ..Default::default()
-    };
-    let topic = |it: &TopicPartitions| ReplicaElectionResult {
-        topic: it.topic.clone(),
-        partition_result: it.partitions.iter().map(partition).collect(),
-        ..Default::default()
-    };
-    ElectLeadersResponse {
-        error_code: code.0,
-        replica_election_results: request.topic_partitions.iter().flatten().map(topic).collect(),
-        ..Default::default()
-    }
-}
-
-fn nothing(topic: &str) -> ReplicaElectionResult {
-    ReplicaElectionResult { topic: topic.to_owned(), ..Default::default() }
-}
-
-fn result(cluster: &Cluster, topic: &TopicPartitions) -> ReplicaElectionResult {
-    let known = cluster.topic(&topic.topic);
-    let one = |partition_id: &i32| {
-        let code = match known.filter(|it| it.partitions.contains_key(partition_id)) {
-            Some(_) => ErrorCode::ELECTION_NOT_NEEDED,
-            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        };
-        PartitionResult {
+fn refusal(request: &ElectLeadersRequest) -> impl Fn(ErrorCode) -> ElectLeadersResponse + use<> {
+    let named: Vec<TopicPartitions> = request.topic_partitions.iter().flatten().cloned().collect();
+    move |code| {
+        let partition = |partition_id: &i32| PartitionResult {
             partition_id: *partition_id,
             error_code: code.0,
-            error_message: Some(code.message().to_owned()),
+            error_message: None,
+            ..Default::default()
+        };
+        let topic = |named: &TopicPartitions| ReplicaElectionResult {
+            topic: named.topic.clone(),
+            partition_result: named.partitions.iter().map(partition).collect(),
+            ..Default::default()
+        };
+        ElectLeadersResponse {
+            error_code: code.0,
+            replica_election_results: named.iter().map(topic).collect(),
             ..Default::default()
         }
-    };
-    ReplicaElectionResult {
-        topic: topic.topic.clone(),
-        partition_result: topic.partitions.iter().map(one).collect(),
-        ..Default::default()
     }
 }

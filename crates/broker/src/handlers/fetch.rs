@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use ottla_partitions::{Isolation, Partition, PartitionRead, ReadRefused, Wait};
+use ottla_partitions::{Isolation, Partition, PartitionRead, PartitionSlice, ReadRefused, Wait};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, Uuid};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{
-    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock,
+    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -51,7 +52,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         Ok(plan) => plan,
         Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
     };
-    // As in Kafka, the level is looked at only if there is something to read.
+    // As in Kafka, the isolation level is checked only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
     if !is_level && plan.wanted.iter().any(|(place, _)| place_here(node, place).is_some()) {
         return refused_request(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
@@ -83,7 +84,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     build_response(&plan, found)
 }
 
-/// The answer to a request of which nothing can be done. Before version 13, clients look at the
+/// The answer to a request that is refused as a whole. Before version 13, clients look at the
 /// codes of partitions.
 fn refused_request(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
     let topics = if version < 13 { &request.topics[..] } else { &[] };
@@ -157,7 +158,7 @@ fn read_once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition
     kept
 }
 
-/// What one look at all partitions found.
+/// What one pass over all partitions found.
 #[derive(Default)]
 struct FetchLook {
     partitions: Vec<LookedAt>,
@@ -190,9 +191,11 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
         if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     for (place, position) in &plan.wanted {
         // The first batch of the first partition with data goes out even if it is too large.
-        let one = found.bytes == 0;
+        let at_least_one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let asked = FetchTerms { replica_id, position, bytes_max, one, isolation };
+        let offset = position.offset;
+        let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation };
+        let asked = FetchTerms { replica_id, leader_epoch: position.leader_epoch, slice };
         let partition = place_here(node, place);
         let (read, leader) = match &partition {
             Some(partition) => read_one(node, call, partition, &asked),
@@ -247,15 +250,14 @@ const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> 
     }
 }
 
-struct FetchTerms<'a> {
+/// What is asked of one partition.
+struct FetchTerms {
     replica_id: i32,
-    position: &'a Position,
-    bytes_max: usize,
-    one: bool,
-    isolation: Isolation,
+    leader_epoch: LeaderEpoch,
+    slice: PartitionSlice,
 }
 
-impl FetchTerms<'_> {
+impl FetchTerms {
     /// May the client, or the broker that follows, read the topic?
     fn may_read(&self, node: &Node, call: &Call, topic: &str) -> bool {
         match self.replica_id {
@@ -270,26 +272,29 @@ fn why_not_read(
     node: &Node,
     call: &Call,
     place: &FetchedPartition,
-    asked: &FetchTerms<'_>,
+    asked: &FetchTerms,
 ) -> ErrorCode {
     if !place.topic.is_empty() && !asked.may_read(node, call, &place.topic) {
         return ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     }
-    let by_id = call.version >= 13;
-    node.why_not_here(&place.topic, place.topic_id, by_id, place.partition)
+    let topic = match call.version {
+        ..13 => TopicKey::Name(&place.topic),
+        _ => TopicKey::Id(place.topic_id),
+    };
+    node.why_not_here(topic, place.partition)
 }
 
 fn read_one(
     node: &Node,
     call: &Call,
     partition: &Partition,
-    asked: &FetchTerms<'_>,
+    asked: &FetchTerms,
 ) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
     let unknown = LeaderIdAndEpoch::default();
     if !asked.may_read(node, call, partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
-    let Position { offset, leader_epoch, .. } = *asked.position;
+    let FetchTerms { leader_epoch, slice, .. } = *asked;
     let old = match call.version {
         0 | 1 => Some(0),
         2 | 3 => Some(1),
@@ -297,14 +302,14 @@ fn read_one(
     };
     let fenced = partition.fence(leader_epoch).map_err(|refused| refused.code());
     let read = fenced.and_then(|()| is_reader(asked.replica_id, leader_epoch)).and_then(|()| {
-        let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
+        let read = partition.read(slice);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
                 tracing::error!(
                     partition = %partition.name(),
-                    offset,
+                    offset = slice.offset,
                     %error,
-                    "fetch failed: the log cannot be read"
+                    "fetch failed: the log cannot be read; check the disk"
                 );
             }
             refused.code()
@@ -351,7 +356,7 @@ fn watch_partitions(node: &Node, plan: &FetchPlan) -> Wait {
 }
 
 fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
-    let mut session = plan.session.as_ref().map(|session| lock(session));
+    let mut session = plan.session.as_ref().map(|session| lock_session(session));
     let mut response = FetchResponse {
         session_id: session.as_ref().map_or(0, |session| session.id()),
         ..Default::default()
@@ -362,7 +367,7 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
             (Some(session), Ok(read)) => {
                 let ends =
                     LastReply { high_watermark: read.high_watermark, log_start: read.log_start };
-                // Both must be asked: what is told now must be remembered as told.
+                // Both must be evaluated: the session must remember what this answer says.
                 session.is_news(&place, ends) | !read.records.is_empty()
             }
             (Some(session), Err(_)) => {
@@ -430,7 +435,7 @@ fn partition_data(
             partition_index,
             error_code: code.0,
             high_watermark: NO_OFFSET,
-            // As in Kafka: none of a partition whose log was asked in vain, else an empty list.
+            // As in Kafka: `None` for a partition whose log could not be read, else an empty list.
             aborted_transactions: was_found_before_the_log(code).then(Vec::new),
             current_leader,
             // Clients expect records to be there, if empty, beside an error too.
@@ -440,7 +445,7 @@ fn partition_data(
     }
 }
 
-/// Is it an error that is found before a partition's log is looked at?
+/// Is it an error that is found before a partition's log is read?
 const fn was_found_before_the_log(code: ErrorCode) -> bool {
     matches!(
         code,

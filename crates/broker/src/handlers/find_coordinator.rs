@@ -110,3 +110,7 @@ fn is_share_key(key: &str) -> bool {
 fn several_message(version: i16, code: ErrorCode) -> Option<String> {
     Some(if version >= 4 { String::new() } else { code.message().to_owned() })
 }
+
+#[cfg(test)]
+#[path = "find_coordinator_tests.rs"]
+mod tests;

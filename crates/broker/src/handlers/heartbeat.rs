@@ -25,3 +25,7 @@ pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> Hear
     let answer = node.coordinators.ask_group(&group, GroupCommand::Heartbeat(request));
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "heartbeat_tests.rs"]
+mod tests;

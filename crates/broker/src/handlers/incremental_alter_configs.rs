@@ -14,11 +14,10 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::audit;
-use crate::guard::Operation;
+use crate::alter_settings::{AlteredResource, alter_settings, named_resources, refuse_resources};
 use crate::loggers;
 use crate::node::Node;
-use crate::request::{Api, Call, take_denied};
+use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
@@ -27,72 +26,47 @@ pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    mut request: IncrementalAlterConfigsRequest,
+    request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let check = |it: &AlterConfigsResource| {
-        let operation = Operation::AlterConfigs;
-        call.check_settings(node, operation, it.resource_type, &it.resource_name)
+    let IncrementalAlterConfigsRequest { resources, validate_only, .. } = request;
+    let alter = async |resources: Vec<AlterConfigsResource>| {
+        // Log levels are this node's own affair; everything else is the controller's.
+        let is_logger =
+            |it: &AlterConfigsResource| it.resource_type == ResourceKind::BrokerLogger as i8;
+        let (loggers, others): (Vec<_>, Vec<_>) = resources.into_iter().partition(is_logger);
+        let mut answers = ask_controller(node, others, validate_only).await;
+        answers.extend(loggers.into_iter().map(|it| alter_logger(node, call, it, validate_only)));
+        answers
     };
-    let denied = take_denied(&mut request.resources, check, |it, code| {
-        let message = Some(code.message().to_owned());
-        resource_result(it.resource_type, it.resource_name.clone(), code, message)
-    });
-    let (loggers, request) = split(request);
-    let validate_only = request.validate_only;
-    let before = node.cluster();
-    let resources: Vec<(i8, String)> =
-        request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
-    // The answer if nothing could be done at all.
-    let refused = |code| IncrementalAlterConfigsResponse {
-        responses: resources
-            .iter()
-            .map(|(kind, name)| resource_result(*kind, name.clone(), code, None))
-            .collect(),
-        ..Default::default()
-    };
-    let mut response = node
-        .controller
-        .ask(ControllerCommand::IncrementalAlterConfigs(request))
-        .await
-        .unwrap_or_else(refused);
-    let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
-    audit::settings_changed(call, &before, &node.cluster(), changed);
-    for resource in loggers {
-        let (code, why) = match loggers::alter(node, call, &resource, validate_only) {
-            Ok(()) => (ErrorCode::NONE, None),
-            Err((code, why)) => (code, Some(why)),
-        };
-        let (kind, name) = (resource.resource_type, resource.resource_name);
-        response.responses.push(resource_result(kind, name, code, why));
+    let responses = alter_settings(node, call, resources, alter).await;
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
+
+async fn ask_controller(
+    node: &Node,
+    resources: Vec<AlterConfigsResource>,
+    validate_only: bool,
+) -> Vec<AlterConfigsResourceResponse> {
+    let named = named_resources(&resources);
+    let request = IncrementalAlterConfigsRequest { resources, validate_only, ..Default::default() };
+    let command = ControllerCommand::IncrementalAlterConfigs(request);
+    match node.controller.ask::<IncrementalAlterConfigsResponse>(command).await {
+        Ok(response) => response.responses,
+        Err(code) => refuse_resources::<AlterConfigsResource>(named, code),
     }
-    response.responses.splice(0..0, denied);
-    response
 }
 
-/// Log levels are this node's own affair; everything else is the controller's.
-fn split(
-    mut request: IncrementalAlterConfigsRequest,
-) -> (Vec<AlterConfigsResource>, IncrementalAlterConfigsRequest) {
-    let is_logger =
-        |it: &AlterConfigsResource| it.resource_type == ResourceKind::BrokerLogger as i8;
-    let (loggers, others) = std::mem::take(&mut request.resources).into_iter().partition(is_logger);
-    request.resources = others;
-    (loggers, request)
-}
-
-fn resource_result(
-    resource_type: i8,
-    resource_name: String,
-    code: ErrorCode,
-    error_message: Option<String>,
+fn alter_logger(
+    node: &Node,
+    call: &Call,
+    resource: AlterConfigsResource,
+    validate_only: bool,
 ) -> AlterConfigsResourceResponse {
-    AlterConfigsResourceResponse {
-        error_code: code.0,
-        error_message,
-        resource_type,
-        resource_name,
-        ..Default::default()
-    }
+    let (code, why) = match loggers::alter_loggers(node, call, &resource, validate_only) {
+        Ok(()) => (ErrorCode::NONE, None),
+        Err((code, why)) => (code, Some(why)),
+    };
+    AlterConfigsResource::answer(resource.resource_type, resource.resource_name, code, why)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! InitProducerId: who an idempotent or a transactional producer is.
+//! InitProducerId: gives an idempotent or a transactional producer its id and epoch.
 //!
 //! 3: a producer may name its id and epoch to go on after an error (KIP-360). 4: PRODUCER_FENCED.
 //! 5: TRANSACTION_ABORTABLE (KIP-890).
@@ -73,7 +73,7 @@ async fn init(
     told
 }
 
-/// What a client of this version is told: those of before version 4 do not know a fenced producer.
+/// The error code for a client of this version: before version 4 there is no PRODUCER_FENCED.
 const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED if version < 4 => ErrorCode::INVALID_PRODUCER_EPOCH,

@@ -27,7 +27,7 @@ fn init_producer_id_again_keeps_the_producer_and_fences_its_earlier_epoch() {
         producer_epoch: epoch,
         ..Default::default()
     };
-    // What an earlier epoch may still do is to be told the newer one, once.
+    // A producer with an earlier epoch may still learn the newer one, once.
     let codes = [ErrorCode::PRODUCER_FENCED.0, ErrorCode::NONE.0];
     assert!(codes.contains(&h.ask(&request, 4).error_code));
 }

@@ -2,7 +2,7 @@
 //!
 //! 1: a rebalance timeout of its own. 4: a new member is first given an id, MEMBER_ID_REQUIRED
 //! (KIP-394). 5: static members (KIP-345). 7: the protocol's type in the answer (KIP-559). 8: the
-//! reason (KIP-800). 9: the leader may be told to skip the assignment (KIP-814).
+//! reason (KIP-800). 9: the answer can let the leader skip the assignment (KIP-814).
 
 use ottla_coordinator::group::{GroupCommand, JoinCommand, MemberClient};
 use ottla_protocol::ApiKey;
@@ -30,7 +30,7 @@ pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> Join
         refused(ErrorCode::GROUP_AUTHORIZATION_FAILED)
     };
     if call.version >= NO_PROTOCOL_FROM {
-        // Before that an empty name had to stand for none.
+        // Before that an empty name meant no name.
         response.protocol_name = response.protocol_name.filter(|it| !it.is_empty());
     }
     response

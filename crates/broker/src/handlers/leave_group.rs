@@ -26,3 +26,7 @@ pub async fn handle(node: &Node, call: &Call, request: LeaveGroupRequest) -> Lea
         node.coordinators.ask_group(&group, GroupCommand::Leave { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "leave_group_tests.rs"]
+mod tests;

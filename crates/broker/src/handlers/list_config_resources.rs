@@ -1,4 +1,7 @@
-//! ListConfigResources: what settings can belong to (KIP-1142).
+//! ListConfigResources: what settings can belong to.
+//!
+//! 0: subscriptions to clients' metrics only (KIP-714). 1: the kinds that are asked for, or all
+//! (KIP-1142).
 
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_protocol::ApiKey;

@@ -9,7 +9,7 @@ use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedG
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,7 +25,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> Lis
     };
     for host in hosts {
         let listed: Result<Vec<ListedGroup>, ErrorCode> =
-            ask(&host, GroupCommand::List(request.clone())).await;
+            ask_coordinator(&host, GroupCommand::List(request.clone())).await;
         match listed {
             Ok(groups) => response.groups.extend(groups),
             Err(code) => response.error_code = code.0,

@@ -1,4 +1,4 @@
-//! ListOffsets: where a partition begins, ends, or stood at a time.
+//! ListOffsets: the first and last offset of a partition, or the offset at a time.
 //!
 //! Version 0 (several offsets a partition) was removed in Kafka 4.0 and is served here. 2:
 //! isolation level. 4: leader epochs fence (KIP-320). 7: the largest timestamp (KIP-734). 8, 9,
@@ -20,7 +20,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Off
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, repeated};
+use crate::request::{Api, Call, repeated_items};
 
 /// Offsets by time and by name.
 pub const API: Api = Api::of(ApiKey::ListOffsets, 0, 11);
@@ -54,7 +54,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(move |asked| (topic.name.as_str(), asked)));
     let places = asked.clone().map(|(topic, asked)| (topic, asked.partition_index));
-    let repeated = repeated(places);
+    let repeated = repeated_items(places);
     let mut answered = BTreeSet::new();
     let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
     let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
@@ -80,7 +80,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
     ListOffsetsResponse { topics, ..Default::default() }
 }
 
-/// The answer to a request of which nothing can be done.
+/// The answer to a request that is refused as a whole.
 fn refused_topics(request: &ListOffsetsRequest, code: ErrorCode) -> ListOffsetsResponse {
     let topic = |topic: &ListOffsetsTopic| ListOffsetsTopicResponse {
         name: topic.name.clone(),
@@ -130,7 +130,7 @@ fn find_offset(
     look_up(&partition, asked.timestamp, isolation)
 }
 
-/// The special times came one by one; an older version must not be told of a newer one.
+/// The special timestamps came one by one; an older version must not use a newer one.
 const fn is_supported(timestamp: i64, version: i16) -> bool {
     let since = match timestamp {
         0.. | LATEST | EARLIEST => 0,

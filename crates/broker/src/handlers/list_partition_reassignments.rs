@@ -34,15 +34,15 @@ pub async fn handle(
     };
     let mut topics = Vec::new();
     for topic in cluster.topics() {
-        let moving = topic.partitions.iter().filter(|(index, it)| {
-            !(it.adding.is_empty() && it.removing.is_empty()) && wanted(&topic.name, **index)
+        let moving = topic.partitions.iter().filter(|(index, state)| {
+            !(state.adding.is_empty() && state.removing.is_empty()) && wanted(&topic.name, **index)
         });
         let partitions: Vec<_> = moving
-            .map(|(index, it)| OngoingPartitionReassignment {
+            .map(|(index, state)| OngoingPartitionReassignment {
                 partition_index: *index,
-                replicas: it.replicas.clone(),
-                adding_replicas: it.adding.clone(),
-                removing_replicas: it.removing.clone(),
+                replicas: state.replicas.clone(),
+                adding_replicas: state.adding.clone(),
+                removing_replicas: state.removing.clone(),
                 ..Default::default()
             })
             .collect();

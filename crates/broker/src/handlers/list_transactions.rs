@@ -1,4 +1,7 @@
-//! ListTransactions: whose transactions this node coordinates (KIP-664, KIP-994).
+//! ListTransactions: whose transactions this node coordinates.
+//!
+//! KIP-664. 1: only those that run for so long (KIP-994). 2: only those whose id matches a pattern
+//! (KIP-1152).
 
 use std::collections::BTreeSet;
 
@@ -12,7 +15,7 @@ use ottla_protocol::messages::list_transactions_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::shards::ask;
+use crate::hosts::shards::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -52,7 +55,7 @@ pub async fn handle(
     }
     for host in hosts {
         let listed: Result<Result<Vec<_>, _>, _> =
-            ask(&host, TransactionCommand::List(request.clone())).await;
+            ask_coordinator(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {
             Ok(all) => response
                 .transaction_states
@@ -62,8 +65,12 @@ pub async fn handle(
             }
         }
     }
-    response.transaction_states.retain(|it| {
-        call.may(node, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
+    response.transaction_states.retain(|transaction| {
+        call.may(
+            node,
+            Operation::Describe,
+            Resource::TransactionalId(&transaction.transactional_id),
+        )
     });
     response
 }

@@ -51,9 +51,9 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
             .map(|it| described_topic(node, &cluster, call, it))
             .collect(),
         Some(topics) => {
-            let one = |it| match denied_topic(node, call, it, allowed) {
+            let one = |topic| match denied_topic(node, call, topic, allowed) {
                 Some(denied) => denied,
-                None => answer_topic(node, &cluster, call, it),
+                None => answer_topic(node, &cluster, call, topic),
             };
             topics.iter().map(one).collect()
         }
@@ -174,7 +174,7 @@ async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]
 }
 
 /// The answer for a topic that the client may not describe, or, where asking would create it, may
-/// not create. Whether it exists is not told, and its name not by its id.
+/// not create. It does not reveal whether the topic exists, nor its name by its id.
 fn denied_topic(
     node: &Node,
     call: &Call,

@@ -1,4 +1,4 @@
-//! OffsetCommit: how far a group has come.
+//! OffsetCommit: commits a group's offsets.
 //!
 //! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 2 to 4: a retention time, which
 //! the broker's setting replaces. 6: leader epochs (KIP-320). 7: static members (KIP-345). 9:
@@ -18,7 +18,7 @@ use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Members of groups, and whoever keeps offsets without being one.
+/// Members of groups, and clients that commit offsets without being members.
 pub const API: Api = Api::of(ApiKey::OffsetCommit, 0, 10);
 
 /// Takes out what cannot be committed, and gives the rest to the group's coordinator.
@@ -41,7 +41,7 @@ pub async fn handle(
         let code = if !call.may(node, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if let Some(id) = node.topic_id(&topic.name) {
-            // The offset remembers of which topic it is, however it was committed.
+            // The stored offset has the topic id, also if the request named the topic.
             topic.topic_id = id;
             split_denied(node, topic, &mut refused);
             return !topic.partitions.is_empty();
@@ -81,8 +81,8 @@ async fn commit_offsets(
 /// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
 /// refused comes first, and each of these topics once.
 fn put_refused(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
-    let same = |it: &&mut OffsetCommitResponseTopic| {
-        it.name == topic.name && it.topic_id == topic.topic_id
+    let same = |other: &&mut OffsetCommitResponseTopic| {
+        other.name == topic.name && other.topic_id == topic.topic_id
     };
     match all.iter_mut().find(same) {
         Some(known) => known.partitions.extend(topic.partitions),

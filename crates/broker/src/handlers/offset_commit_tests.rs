@@ -32,7 +32,7 @@ fn commit(h: &Harness, topic: &str, offset: i64) -> i16 {
     h.ask(&request, 8).topics[0].partitions[0].error_code
 }
 
-/// What is committed, as soon as the coordinator can tell.
+/// The committed offset, as soon as the coordinator is loaded.
 fn committed(h: &Harness) -> i64 {
     let topic = OffsetFetchRequestTopics {
         name: "orders".to_owned(),

@@ -1,4 +1,4 @@
-//! OffsetDelete: forget how far a group has come.
+//! OffsetDelete: deletes a group's committed offsets.
 //!
 //! KIP-496.
 
@@ -80,3 +80,7 @@ fn put(all: &mut Vec<OffsetDeleteResponseTopic>, topic: OffsetDeleteResponseTopi
         None => all.push(topic),
     }
 }
+
+#[cfg(test)]
+#[path = "offset_delete_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! OffsetFetch: how far groups have come.
+//! OffsetFetch: the committed offsets of groups.
 //!
 //! Version 0 (offsets in ZooKeeper) was removed in Kafka 4.0; here it reads __consumer_offsets.
 //! 2: null asks for all topics. 7: only offsets without an open transaction (KIP-447). 8: several
@@ -109,7 +109,7 @@ async fn of_group(
     answer
 }
 
-/// The answer for a topic of which nothing is shown.
+/// The answer for a topic whose offsets are not shown.
 fn missing_offset(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |index: &i32| OffsetFetchResponsePartitions {
         partition_index: *index,
@@ -127,7 +127,7 @@ fn missing_offset(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFe
     }
 }
 
-/// The answer in the form of versions 0 to 7; before 2 an error stands at every partition.
+/// The answer in the form of versions 0 to 7; before 2 an error is repeated at every partition.
 fn old_response(
     version: i16,
     answer: OffsetFetchResponseGroup,

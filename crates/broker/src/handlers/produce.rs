@@ -25,11 +25,12 @@ use ottla_protocol::messages::produce_response::{
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
 use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_planted};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, repeated};
+use crate::request::{Api, Call, repeated_items};
 
-/// Versions 0 to 2 bring message formats 0 and 1, which become a batch at the door.
+/// Versions 0 to 2 bring message formats 0 and 1, which are converted to a batch when they arrive.
 pub const API: Api = Api::of(ApiKey::Produce, 0, 13);
 
 /// To how many bytes old messages may unpack.
@@ -112,7 +113,7 @@ fn when_safe(
                 Waited::LeaderMoved => ErrorCode::NOT_LEADER_OR_FOLLOWER,
                 Waited::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
             };
-            // Where the batch is stays told, as in Kafka.
+            // The answer keeps the batch's offset, as in Kafka.
             response.responses[topic].partition_responses[index].error_code = error.0;
         }
         response
@@ -150,15 +151,14 @@ impl ProduceRun {
         is_plain && fits
     }
 
-    /// Appends all of them, in one write; `None` if each must be handled for itself: somebody is to
-    /// be told why not. Nothing was written then.
+    /// Appends all of them, in one write; `None` if each must be handled for itself, because one of
+    /// them is refused. Nothing was written then.
     pub fn append(self, node: &Node, call: &Call) -> Option<Vec<ProduceOutcome>> {
         let first = self.requests.first()?;
         let (acks, (topic, data)) = (first.acks, only_partition(first)?);
         let partition = find_partition(node, call, topic, data.index)?;
         may_write(node, call, &partition).ok()?;
-        let (for_all, zstd_allowed) = (acks == -1, call.version >= 7);
-        let terms = Terms { now_ms: node.clock.wall_ms(), for_all, zstd_allowed, guard: None };
+        let terms = append_terms(node, call, acks);
         let batches: Vec<&[u8]> = self
             .requests
             .iter()
@@ -173,8 +173,8 @@ impl ProduceRun {
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {
-                let one = |it: &PartitionProduceData| {
-                    wire_outcome(it.index, Some(&partition), Ok(appended))
+                let one = |data: &PartitionProduceData| {
+                    wire_outcome(data.index, Some(&partition), Ok(appended))
                 };
                 response.responses.push(TopicProduceResponse {
                     partition_responses: topic.partition_data.iter().map(one).collect(),
@@ -202,11 +202,11 @@ fn only_partition(request: &ProduceRequest) -> Option<(&TopicProduceData, &Parti
 pub fn name_once(request: &mut ProduceRequest, version: i16) {
     let topics = &request.topic_data;
     let has_repeats = || {
-        !repeated(topics.iter().map(|it| (it.topic_id, it.name.as_str()))).is_empty()
+        !repeated_items(topics.iter().map(|it| (it.topic_id, it.name.as_str()))).is_empty()
             || topics.iter().any(|topic| {
                 let data = &topic.partition_data;
                 data.is_empty()
-                    || data.len() > 1 && !repeated(data.iter().map(|it| it.index)).is_empty()
+                    || data.len() > 1 && !repeated_items(data.iter().map(|it| it.index)).is_empty()
             })
     };
     if only_partition(request).is_some() || !has_repeats() {
@@ -297,8 +297,11 @@ fn write_partition(
         return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
     }
     let Some(partition) = find_partition(node, call, topic, data.index) else {
-        let by_id = call.version >= 13;
-        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        let key = match call.version {
+            ..13 => TopicKey::Name(&topic.name),
+            _ => TopicKey::Id(topic.topic_id),
+        };
+        let code = node.why_not_here(key, data.index);
         return (None, Err(code.into()));
     };
     let records = data.records.clone().unwrap_or_default();
@@ -313,8 +316,8 @@ fn write_partition(
     (Some(partition), written)
 }
 
-/// What is looked at before the batch itself, in the order of Kafka: a client that is wrong in two
-/// ways is told the same of them.
+/// The checks before the batch itself, in Kafka's order: a client that is wrong in two
+/// ways gets the same error.
 fn may_append(
     node: &Node,
     call: &Call,
@@ -330,7 +333,7 @@ fn may_append(
     if is_acks && may_write.is_ok() && asked.enlisted.refused.is_none() {
         return Ok(());
     }
-    // From version 3 on, bytes that are no batch are refused before anything else is looked at.
+    // From version 3 on, bytes that are no batch are refused before all other checks.
     if call.version >= 3 {
         at_a_glance(records, call.version >= 7).map_err(AppendRefusal::Records)?;
     }
@@ -420,7 +423,7 @@ fn enlist_partitions(node: &Node, call: &Call, request: &ProduceRequest) -> Enli
     enlisted
 }
 
-/// What a producer is told, in codes that it knows.
+/// The error code for a producer, one that its version knows.
 const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
@@ -441,7 +444,7 @@ fn append_batch(
     read: Option<ReadThrough>,
 ) -> AppendOutcome {
     match read {
-        None | Some(ReadThrough::Not) => Ok(partition.append_on(records, terms)?),
+        None | Some(ReadThrough::Not) => Ok(partition.append(records, terms)?),
         Some(ReadThrough::Through(batch, inspected)) => {
             Ok(partition.append_inspected(&batch, terms, inspected)?)
         }
@@ -469,8 +472,8 @@ pub enum ReadThrough {
 #[must_use]
 pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> bool {
     let mut data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let is_compressed = |it: &PartitionProduceData| {
-        it.records.as_deref().is_some_and(ottla_partitions::claims_compression)
+    let is_compressed = |partition: &PartitionProduceData| {
+        partition.records.as_deref().is_some_and(ottla_partitions::claims_compression)
     };
     call.version < 3 || node.partitions.may_repack() || data.any(is_compressed)
 }
@@ -504,7 +507,8 @@ async fn read_one(
     terms: &Terms,
 ) -> ReadThrough {
     let is_old = call.version < 3 && Batch::produced(records).is_err();
-    let batch = if is_old { convert_old(node, records).await } else { Ok(records.clone()) };
+    let batch =
+        if is_old { convert_old(node, partition, records).await } else { Ok(records.clone()) };
     match batch {
         Ok(batch) if is_old || partition.must_inspect(&batch) => {
             let inspected = node.unpacking().inspect(partition, &batch, terms).await;
@@ -516,13 +520,17 @@ async fn read_one(
 }
 
 /// Old messages as a batch.
-async fn convert_old(node: &Node, set: &Bytes) -> Result<Bytes, BatchRefusal> {
+async fn convert_old(
+    node: &Node,
+    partition: &Partition,
+    set: &Bytes,
+) -> Result<Bytes, BatchRefusal> {
     if set.is_empty() {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
-    let batch = node.unpacking().work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
-    match batch {
+    let convert = move || legacy::convert_up(&set, UNPACKED_BYTES_MAX);
+    match node.unpacking().work(partition.name(), convert).await {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
         Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),
         None => Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()),

@@ -1,4 +1,4 @@
-//! SyncGroup: the leader brings the assignment, the others wait for it.
+//! SyncGroup: the leader sends the assignment, the other members wait for it.
 //!
 //! 3: static members (KIP-345). 5: the protocol's type and name must be the group's (KIP-559).
 
@@ -30,3 +30,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         node.coordinators.ask_group(&group, GroupCommand::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "sync_group_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! TxnOffsetCommit: how far a group has come, as part of a transaction.
+//! TxnOffsetCommit: commits a group's offsets as part of a transaction.
 //!
 //! 2: leader epochs (KIP-320). 3: the member and its generation fence (KIP-447). 4:
 //! TRANSACTION_ABORTABLE. 5: it adds the group's partition to the transaction (KIP-890).
@@ -15,7 +15,7 @@ use ottla_protocol::messages::txn_offset_commit_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -82,7 +82,7 @@ fn put_refused(all: &mut Vec<TxnOffsetCommitResponseTopic>, topic: TxnOffsetComm
     }
 }
 
-/// What a client of this version is told, in codes that it knows: those of before version 2 fail
+/// The error code for a client of this version, one that it knows: clients before version 2 fail
 /// for good when a coordinator is loading (KAFKA-7296), and those of before version 4 do not know
 /// that a transaction can only be aborted (KIP-890).
 const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
@@ -122,12 +122,12 @@ async fn commit_offsets(
             client_version: if call.version >= 5 { 2 } else { 0 },
         };
         node.add_to_transaction(asked).await?;
-        // A marker has come meanwhile: what was asked for is over.
+        // A marker has come meanwhile: the transaction of the request has ended.
         if partition.to_verify(producer.0, producer.1) != Some(guard) {
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
     }
-    ask(&host, GroupCommand::CommitInTransaction(request)).await
+    ask_coordinator(&host, GroupCommand::CommitInTransaction(request)).await
 }
 
 fn answer_all(
@@ -147,66 +147,5 @@ fn answer_all(
 }
 
 #[cfg(test)]
-mod tests {
-    use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
-
-    use super::*;
-
-    #[test]
-    fn each_version_is_told_a_code_that_it_knows() {
-        use ErrorCode as Code;
-        // From the coordinators; what versions 0, 1, 2, 3, 4 and 5 are told.
-        let cases = [
-            (Code::PRODUCER_FENCED, [Code::INVALID_PRODUCER_EPOCH; 6]),
-            (
-                Code::TRANSACTION_ABORTABLE,
-                [
-                    Code::INVALID_TXN_STATE,
-                    Code::INVALID_TXN_STATE,
-                    Code::INVALID_TXN_STATE,
-                    Code::INVALID_TXN_STATE,
-                    Code::TRANSACTION_ABORTABLE,
-                    Code::TRANSACTION_ABORTABLE,
-                ],
-            ),
-            (
-                Code::COORDINATOR_LOAD_IN_PROGRESS,
-                [
-                    Code::COORDINATOR_NOT_AVAILABLE,
-                    Code::COORDINATOR_NOT_AVAILABLE,
-                    Code::COORDINATOR_LOAD_IN_PROGRESS,
-                    Code::COORDINATOR_LOAD_IN_PROGRESS,
-                    Code::COORDINATOR_LOAD_IN_PROGRESS,
-                    Code::COORDINATOR_LOAD_IN_PROGRESS,
-                ],
-            ),
-            (Code::INVALID_PRODUCER_ID_MAPPING, [Code::INVALID_PRODUCER_ID_MAPPING; 6]),
-        ];
-        for (code, told) in cases {
-            for (version, told) in (0..).zip(told) {
-                assert_eq!(for_version(code, version), told, "{code:?} in version {version}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_topic_that_was_refused_is_answered_once() {
-        let topic = |name: &str, index| TxnOffsetCommitRequestTopic {
-            name: name.to_owned(),
-            partitions: vec![TxnOffsetCommitRequestPartition {
-                partition_index: index,
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let mut all = Vec::new();
-        put_refused(&mut all, answer_all(&topic("a", 9), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        put_refused(&mut all, answer_all(&topic("b", 0), ErrorCode::NONE));
-        put_refused(&mut all, answer_all(&topic("a", 0), ErrorCode::NONE));
-        let found: Vec<_> = all
-            .iter()
-            .map(|it| (it.name.as_str(), it.partitions.iter().map(|it| it.error_code).collect()))
-            .collect::<Vec<(&str, Vec<i16>)>>();
-        assert_eq!(found, [("a", vec![3, 0]), ("b", vec![0])]);
-    }
-}
+#[path = "txn_offset_commit_tests.rs"]
+mod tests;

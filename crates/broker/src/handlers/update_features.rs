@@ -22,7 +22,9 @@ pub async fn handle(
     call: &Call,
     request: UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
-    let refused = refusal(&request);
+    // The answer if nothing could be done at all.
+    let refused =
+        |code: ErrorCode| UpdateFeaturesResponse { error_code: code.0, ..Default::default() };
     if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
@@ -31,16 +33,4 @@ pub async fn handle(
     let response = node.controller.ask(command).await.unwrap_or_else(refused);
     audit::features_changed(call, &before, &node.cluster());
     response
-}
-
-/// The answer if nothing could be done at all.
-fn refusal(
-    request: &UpdateFeaturesRequest,
-) -> impl Fn(ErrorCode) -> UpdateFeaturesResponse + use<> {
-    let _ = request;
-    move |code| UpdateFeaturesResponse {
-        error_code: code.0,
-        error_message: None,
-        ..Default::default()
-    }
 }

@@ -105,3 +105,7 @@ fn check_rights(marker: &WritableTxnMarker) -> Result<(), ErrorCode> {
         && marker.transaction_version != -1;
     if is_whole { Ok(()) } else { Err(ErrorCode::UNKNOWN_SERVER_ERROR) }
 }
+
+#[cfg(test)]
+#[path = "write_txn_markers_tests.rs"]
+mod tests;

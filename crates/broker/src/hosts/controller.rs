@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::host::{Host, Unanswered, Wake};
 use super::quorum_journal::{News, QuorumJournal};
 
-/// The shares of the controller's lane: nothing of it waits for another.
+/// The shares of the controller's lane: none of them waits for another.
 const COMMITTING: Share = Share(0);
 const PUBLISHING: Share = Share(1);
 const SNAPSHOTS: Share = Share(2);
@@ -36,7 +36,8 @@ struct ControllerInner {
     failed: watch::Sender<bool>,
 }
 
-/// Rings the task that commits, from when there is one.
+/// Rings the task that commits, from when there is one; set once. What is appended before that is
+/// committed by the task's first round.
 #[derive(Debug, Default)]
 struct CommitBell(OnceLock<Ring>);
 
@@ -49,24 +50,30 @@ impl Wake for CommitBell {
 }
 
 impl ControllerHandle {
-    /// A controller that stands where the log of `quorum` ends. It answers from when it has a lane:
-    /// [`ControllerHandle::serve`].
+    /// A controller with the state as of the end of `quorum`'s log. It answers from when it has a
+    /// lane: [`ControllerHandle::serve`].
     #[must_use]
     pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
         let committing = Arc::<CommitBell>::default();
         let wake = Arc::clone(&committing) as Arc<dyn Wake>;
-        let host = Host::new(clock.clone(), controller, QuorumJournal::new(quorum), wake);
+        let journal = QuorumJournal::new(quorum, controller.cluster().metadata_version());
+        let host = Host::new(clock.clone(), controller, journal, wake);
         let (failed, _) = watch::channel(false);
         Self(Arc::new(ControllerInner { clock, host, committing, failed }))
     }
 
     /// Commits on `lane` from now on, until that is stopped; `publish` makes this node what the
-    /// metadata says, which may take as long as opening logs does.
-    pub fn serve(&self, lane: &Lane, mut publish: impl FnMut(News) + Send + 'static) {
+    /// metadata says, which may take as long as opening logs does. It returns after how long it
+    /// wants to be called again, then without news; `Duration::MAX` is not before there are some.
+    pub fn serve(
+        &self,
+        lane: &Lane,
+        mut publish: impl FnMut(Option<News>) -> Duration + Send + 'static,
+    ) {
         let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
         let task = Task::new("metadata publishing", move || {
-            inner.publish(&mut publish, &snapshots);
-            Next::WhenRung { at_most: Duration::MAX }
+            let at_most = inner.publish(&mut publish, &snapshots);
+            Next::WhenRung { at_most }
         });
         let publishing = lane.start_task(PUBLISHING, task);
         let inner = Arc::clone(&self.0);
@@ -84,19 +91,19 @@ impl ControllerHandle {
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let reply = self.start(command)?.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        Ok(ottla_machine::answer(reply))
+        Ok(ottla_machine::expect_reply(reply))
     }
 
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
     ///
     /// # Errors
-    /// See there.
+    /// As [`ControllerHandle::ask`].
     pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let answer = self.start(command)?.blocking_recv();
-        Ok(ottla_machine::answer(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
+        Ok(ottla_machine::expect_reply(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
     }
 
     /// Asks without waiting for an answer.
@@ -167,12 +174,12 @@ impl ControllerInner {
     }
 
     /// Makes this node what the newest committed metadata says, and lets the answers go.
-    fn publish(&self, publish: &mut impl FnMut(News), lane: &Lane) {
+    fn publish(&self, publish: &mut impl FnMut(Option<News>) -> Duration, lane: &Lane) -> Duration {
         let news = self.host.between_turns(|_, journal| journal.take_news());
         // Two commits may have rung for the news that the first round has taken.
-        let Some(news) = news else { return };
+        let Some(news) = news else { return publish(None) };
         let (cluster, offset) = (news.cluster.clone(), news.offset);
-        publish(news);
+        let again = publish(Some(news));
         self.host.between_turns(|_, journal| journal.published(offset));
         self.host.committed();
         let snapshot = self.host.between_turns(|_, journal| journal.begin_snapshot(offset));
@@ -181,8 +188,11 @@ impl ControllerInner {
             Ok(Some(snapshot)) => {
                 lane.start(SNAPSHOTS, move || write_snapshot(&snapshot, &cluster));
             }
-            Err(error) => tracing::error!(%error, offset, "metadata snapshot cannot be written"),
+            Err(error) => {
+                tracing::error!(%error, offset, "metadata snapshot cannot be begun; retrying later")
+            }
         }
+        again
     }
 
     fn until(&self, at_ms: TimestampMs) -> Duration {
@@ -194,8 +204,13 @@ impl ControllerInner {
 /// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
 /// the log has grown by as much again.
 fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
-    if let Err(error) = snapshot.run(&with_versions(cluster.to_records())) {
-        tracing::error!(%error, "metadata snapshot cannot be written");
+    if let Err(error) =
+        snapshot.run(&with_versions(cluster.to_records(), cluster.metadata_version()))
+    {
+        tracing::error!(
+            %error,
+            "metadata snapshot cannot be written; retrying when the metadata log has grown"
+        );
     }
 }
 

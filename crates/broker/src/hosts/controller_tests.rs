@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use ottla_clock::{ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
-use ottla_metadata::{Defaults, bootstrap_records};
+use ottla_metadata::{ControllerSettings, bootstrap_records};
 use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
 use ottla_quorum::{ReplicaKey, Setup, Voter, VoterSet};
 use ottla_settings::{SettingRules, Settings};
@@ -36,7 +36,10 @@ impl ControllerBench {
         let lane = Lane::simulated(&clock, Duration::from_millis(5));
         let published = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&published);
-        controller.serve(&lane, move |news| told.lock().push(news.offset));
+        controller.serve(&lane, move |news| {
+            told.lock().extend(news.map(|news| news.offset));
+            Duration::MAX
+        });
         let scene = Self { folder, disk, time, lane, controller, published };
         scene.run();
         scene
@@ -82,16 +85,14 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
     });
     let mut cluster = Cluster::default();
     bootstrap_records().iter().for_each(|record| cluster.apply(record));
-    let defaults =
-        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
     let settings = Arc::new(Settings::read(None, &[]).expect("settings"));
     let rules = Box::new(SettingRules { settings, node: 1 });
-    let controller = Controller::new(cluster, defaults, rules);
+    let controller = Controller::new(cluster, ControllerSettings::default(), rules);
     ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
 }
 
 fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
-    let (first, _): (ProducerId, i32) = ottla_machine::answer(answer.try_recv()?);
+    let (first, _): (ProducerId, i32) = ottla_machine::expect_reply(answer.try_recv()?);
     Ok(first)
 }
 
@@ -122,12 +123,33 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
         let mut seen = seen.lock();
         let answer = seen.as_mut().expect("it is asked for");
         tried.lock().push(first_id(answer));
+        Duration::MAX
     });
     let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
     *answer.lock() = Some(asked.expect("accepted"));
     scene.run();
     assert_eq!(*early.lock(), [Err(TryRecvError::Empty)], "while it is published");
     assert_eq!(first_id(answer.lock().as_mut().expect("it is asked for")), Ok(0));
+}
+
+#[test]
+fn what_is_left_of_publishing_is_done_without_news() {
+    let scene = ControllerBench::new();
+    let other = tempfile::tempdir().expect("a folder");
+    let clock = Clock::simulated(&scene.time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 8 });
+    let controller = controller(&scene.disk, other.path(), &clock);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let (called, at) = (Arc::clone(&calls), clock.clone());
+    controller.serve(&scene.lane, move |news| {
+        let mut called = called.lock();
+        called.push((news.is_some(), at.monotonic().as_secs()));
+        if called.len() < 3 { Duration::from_secs(10) } else { Duration::MAX }
+    });
+    let _answer = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    scene.run();
+    let calls = calls.lock();
+    let begun = calls[0].1;
+    assert_eq!(*calls, [(true, begun), (false, begun + 10), (false, begun + 20)]);
 }
 
 #[test]

@@ -5,13 +5,13 @@ use ottla_coordinator::group::{
 };
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, is_planted};
+use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, TopicPartition, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
-pub use super::shards::ask;
+pub use super::shards::ask_coordinator;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;
@@ -28,7 +28,6 @@ pub type Groups = Shards<GroupKind>;
 impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
-    type Settings = GroupSettings;
     const TOPIC: &'static str = TOPIC;
 
     fn machine(settings: GroupSettings) -> GroupMachine {
@@ -37,10 +36,6 @@ impl ShardKind for GroupKind {
 
     fn loaded() -> GroupCommand {
         GroupCommand::Loaded
-    }
-
-    fn changed(settings: GroupSettings) -> GroupCommand {
-        GroupCommand::Settings(settings)
     }
 
     fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = JournalEntry> {
@@ -64,7 +59,10 @@ impl ShardKind for GroupKind {
         })
     }
 
-    fn decode(stored: StoredRecord) -> Result<Option<GroupRecord>, String> {
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<GroupRecord>, String> {
         let (offset, key, value, transaction) = match stored {
             StoredRecord::Marker(marker) => {
                 return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
@@ -78,14 +76,14 @@ impl ShardKind for GroupKind {
                 Some((id, epoch)) => record.in_transaction(id, epoch),
                 None => record,
             })),
-            // What another kind of group wrote is not for this machine.
+            // Another kind of group has written it, for example a share group.
             Ok(None) => Ok(None),
             Err(error) => {
                 tracing::warn!(
-                    topic = TOPIC,
+                    %partition,
                     offset,
                     %error,
-                    "record of unknown type skipped while loading groups"
+                    "record cannot be decoded; skipped while loading groups"
                 );
                 Ok(None)
             }
@@ -116,7 +114,7 @@ fn offset_parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]>
 
 /// The marker of an end.
 #[must_use]
-pub const fn end_marker(end: &TransactionEnd) -> Marker {
+pub fn end_marker(end: &TransactionEnd) -> Marker {
     Marker {
         producer_id: end.producer.0,
         epoch: end.producer.1,
@@ -145,17 +143,9 @@ impl Groups {
         }
     }
 
-    /// Fires the groups' timers for ever.
+    /// Fires the groups' timers; does not return.
     pub async fn tick(&self) {
-        loop {
-            self.load_again();
-            let (mut next_ms, mut is_waited_for) = (TimestampMs::MAX, false);
-            for (_, host) in self.all() {
-                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                is_waited_for |= host.committed();
-            }
-            self.rest(next_ms, is_waited_for.then_some(COMMIT_CHECK)).await;
-        }
+        self.look_after(COMMIT_CHECK, async |_, _| true).await;
     }
 }
 

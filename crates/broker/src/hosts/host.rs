@@ -6,8 +6,8 @@
 //! what is not committed yet, wakes it.
 //!
 //! An append that is refused fails the request that wanted it, and nothing else: the decision is
-//! taken back. An append of which it is unknown whether it was written loses the machine, since
-//! only the journal can tell what is true; every request that waits is answered.
+//! taken back. An append of which it is unknown whether it was written unloads the machine, since
+//! only the journal shows which of the two is true; every request that waits is answered.
 
 use ottla_locks::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,10 +25,10 @@ pub trait Journal<R> {
     /// Why a record could not be written.
     type Error: std::fmt::Display;
 
-    /// Does it take records now, as far as can be told before the append?
+    /// Does it take records now, as far as is known before the append?
     fn accepts(&self) -> bool;
 
-    /// Writes `records` as one atomic batch; returns the journal's end behind them.
+    /// Writes `records` as one atomic batch; returns the journal's end after them.
     ///
     /// # Errors
     /// Nothing was written, or it is unknown whether it was.
@@ -47,11 +47,11 @@ pub trait Journal<R> {
     /// Writes into the node's log that an append was refused; nothing was written.
     fn log_refused(&self, error: &Self::Error);
 
-    /// Writes into the node's log that an append failed, and that the machine is lost with it.
+    /// Logs that an append failed, and that the machine is unloaded for it.
     fn log_failed(&self, error: &Self::Error);
 }
 
-/// The task that looks after a host.
+/// The task that fires a host's timers and watches its commits.
 pub trait Wake: std::fmt::Debug + Send + Sync {
     /// Lets it look at once. It may be called while the host's lock is held.
     fn wake(&self);
@@ -84,10 +84,11 @@ pub enum Unanswered<E> {
 /// After how long a timer fires again whose records were refused, in milliseconds.
 const REFUSED_AGAIN_MS: i64 = 500;
 
-/// One machine, its journal, its timers and whoever waits for it.
+/// One machine, its journal, its timers, and the requests that wait for it.
 pub struct Host<M: Machine, J> {
     clock: Clock,
-    /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
+    /// Set once, under the lock of `inner`; a read that comes too early finds the lost machine
+    /// itself.
     is_lost: AtomicBool,
     /// The machine and its journal: one turn at a time, its append included.
     inner: Mutex<HostInner<M, J>>,
@@ -101,7 +102,7 @@ struct HostInner<M: Machine, J> {
     journal: J,
     is_lost: bool,
     /// Is the last append known to have gone well? If not, the next decision can be taken back.
-    /// That takes a copy of the machine's volatile part, too dear for every turn.
+    /// That takes a copy of the machine's volatile part, too expensive for every turn.
     is_trusted: bool,
     /// Was the last append refused? Then the log says so already.
     is_refused: bool,
@@ -171,9 +172,9 @@ impl<M: Machine, J> std::fmt::Debug for Host<M, J> {
 }
 
 impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
-    /// A host for `machine`, which stands where `journal` ends. `wake` is for the task that calls
-    /// [`Host::fire`] and [`Host::committed`]: a timer is due earlier than `fire` has said, there
-    /// is something to commit, or the machine is lost.
+    /// A host for `machine`, whose state is that of `journal`'s end. `wake` is for the task that
+    /// calls [`Host::fire`] and [`Host::committed`]: a timer is due earlier than `fire` has said,
+    /// there is something to commit, or the machine is lost.
     pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<dyn Wake>) -> Self {
         let inner = HostInner {
             machine,
@@ -234,6 +235,11 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         done
     }
 
+    /// Hands new settings to the machine. One that is lost gets them when it is loaded again.
+    pub fn set_settings(&self, settings: M::Settings) {
+        self.lock().machine.set_settings(settings);
+    }
+
     /// Fires every timer that is due; returns when the next one is.
     pub fn fire(&self) -> Option<TimestampMs> {
         let mut inner = self.lock();
@@ -252,7 +258,8 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         next_ms
     }
 
-    /// The journal may have committed more: lets go what waited for it. Does anybody wait still?
+    /// The journal may have committed more: answers the requests that waited for it. Do others wait
+    /// still?
     pub fn committed(&self) -> bool {
         let mut inner = self.lock();
         inner.release();
@@ -320,7 +327,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
             self.machine.apply(record);
         }
         self.machine.check_turn(&turn.records);
-        turn.notes.iter().for_each(audit::note);
+        turn.notes.iter().for_each(audit::log_group_note);
         for alarm in turn.alarms {
             match alarm {
                 Alarm::Set { timer, at_ms } => self.timers.set(timer, at_ms),
@@ -345,7 +352,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         while let Some((_, replies)) = self.parked.pop_front_if(|(end, _)| *end <= committed) {
             for (ticket, reply) in replies {
                 if let Some(asker) = self.asking.remove(&ticket) {
-                    // Whoever hung up meanwhile does not need the answer.
+                    // A client that disconnected meanwhile needs no answer.
                     let _ = asker.send(reply);
                 }
             }
@@ -378,8 +385,8 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         if is_unknown { Unanswered::Lost } else { Unanswered::Refused(error) }
     }
 
-    /// Dropping the senders ends each request that waits without an answer. The task that looks
-    /// after the host sees to it that the machine is loaded again.
+    /// Dropping the senders ends each request that waits without an answer. The task that runs the
+    /// host loads the machine again.
     fn lose(&mut self) {
         self.is_lost = true;
         self.wake.wake();

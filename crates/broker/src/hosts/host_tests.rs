@@ -16,7 +16,7 @@ enum Command {
     Wait,
     Set(u8, i64),
     Fired,
-    /// Adds, and sends away whoever waits.
+    /// Adds, and drops the requests that wait.
     AddAndForget(i64),
     /// The timer that writes has fired.
     Write,
@@ -31,6 +31,9 @@ impl Machine for Sum {
     type Reply = i64;
     type Timer = u8;
     type Volatile = Vec<Ticket>;
+    type Settings = ();
+
+    fn set_settings(&mut self, (): ()) {}
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         match command {
@@ -78,7 +81,7 @@ impl Machine for Sum {
 enum Ink {
     #[default]
     Flows,
-    /// It is refused, as could be told before.
+    /// It is refused, as was known before.
     Missing,
     /// It is refused, without a warning.
     Dries,

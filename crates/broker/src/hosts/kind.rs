@@ -6,39 +6,46 @@ use bytes::Bytes;
 use ottla_machine::Machine;
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
-use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
 
 /// A kind of coordinator.
 pub trait ShardKind: Debug + Send + Sync + 'static {
     /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
+    type Machine: Machine<
+            Record = Self::Record,
+            Reply: Debug + Send,
+            Timer: Send,
+            Settings: Clone + PartialEq + Debug + Send + Sync,
+        > + Send;
     /// What it writes down.
     type Record;
-    /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + Debug + Send + Sync;
     /// The topic that it lives in.
     const TOPIC: &'static str;
 
     /// A machine that has seen no record yet.
-    fn machine(settings: Self::Settings) -> Self::Machine;
+    fn machine(settings: ShardSettings<Self>) -> Self::Machine;
 
     /// The command that says that all records have been seen.
     fn loaded() -> <Self::Machine as Machine>::Command;
 
-    /// The command that changes the settings.
-    fn changed(settings: Self::Settings) -> <Self::Machine as Machine>::Command;
-
     /// What is appended for the records of one decision, in this order. There are several entries
-    /// only if each is true without those behind it.
+    /// only if each is true without those after it.
     fn entries(records: &[Self::Record], now_ms: TimestampMs)
     -> impl Iterator<Item = JournalEntry>;
 
-    /// The record that stands in the topic; `None` if it is not for this machine.
+    /// The record that was read from this partition of the topic; `None` if this machine does not
+    /// use it.
     ///
     /// # Errors
     /// It cannot be decoded, and must not be skipped.
-    fn decode(stored: StoredRecord) -> Result<Option<Self::Record>, String>;
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<Self::Record>, String>;
 }
+
+/// What an operator decides about the coordinators of a kind.
+pub type ShardSettings<K> = <<K as ShardKind>::Machine as Machine>::Settings;
 
 /// The key and the value of a record; no value deletes the key.
 pub type KeyValue = (Bytes, Option<Bytes>);

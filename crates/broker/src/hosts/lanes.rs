@@ -21,7 +21,7 @@ impl HostLanes {
             Lane::threads(LaneRules { name, threads_max, share_max, priority: Priority::Normal })
         };
         Self {
-            // Three shares, and nothing of one waits for another.
+            // Three shares, and none waits for another.
             metadata: lane("ottla-metadata", 3, 1),
             loading: lane("ottla-load", directories.max(1), 1),
         }

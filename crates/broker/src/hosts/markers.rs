@@ -14,9 +14,9 @@ use ottla_types::{Bug, ErrorCode, LeaderEpoch, is_planted};
 
 use super::groups::{self, Groups};
 use super::host::Unanswered;
-use super::shards::ask;
+use super::shards::ask_coordinator;
 use super::transactions::{TOPIC, TransactionHost};
-use crate::absent::why_not_here;
+use crate::absent::{TopicKey, why_not_here};
 
 /// How long a marker may take to be committed; it is written again then.
 pub(super) const MARKER_WAIT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub struct Markers {
     pub groups: Groups,
     /// The time.
     pub clock: Clock,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,
 }
 
@@ -38,7 +38,7 @@ impl Markers {
     /// Writes the markers of everything that was decided; was that all? What could not be written
     /// is tried again soon.
     pub async fn work_off(&self, index: i32, host: &TransactionHost) -> bool {
-        let taken = ask(host, TransactionCommand::TakeWork);
+        let taken = ask_coordinator(host, TransactionCommand::TakeWork);
         let Ok(taken): Result<Vec<MarkerWork>, ErrorCode> = taken.await else { return true };
         let mut taken = Taken { host, left: taken.into() };
         let Some(partition) = self.partitions.find(TOPIC, index) else { return true };
@@ -77,7 +77,7 @@ impl Markers {
                 }
                 match self.write(topic, *index, &end).await {
                     Ok(()) => {}
-                    // There is nothing to end any more, or somebody else has ended it.
+                    // The transaction has ended already, or another request has ended it.
                     Err(
                         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
                         | ErrorCode::INVALID_PRODUCER_EPOCH
@@ -97,7 +97,7 @@ impl Markers {
     /// offsets are in force when this returns.
     ///
     /// # Errors
-    /// What a coordinator is told.
+    /// The error code for the coordinator.
     pub async fn write(
         &self,
         topic: &str,
@@ -112,7 +112,7 @@ impl Markers {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
             let host = self.groups.at(index)?;
             let command = ottla_coordinator::group::GroupCommand::EndTransaction(*end);
-            return ask(&host, command).await;
+            return ask_coordinator(&host, command).await;
         }
         let now_ms = self.clock.wall_ms();
         let appended =
@@ -125,14 +125,12 @@ impl Markers {
     }
 
     fn why_not_here(&self, topic: &str, index: i32) -> ErrorCode {
-        let cluster = self.cluster.load();
-        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        why_not_here(&self.partitions, cluster.topic(topic), index, unknown)
+        why_not_here(&self.partitions, &self.cluster.load(), TopicKey::Name(topic), index)
     }
 }
 
-/// Work that was taken from a coordinator. What is left of it when the request that is at it is
-/// dropped, with its connection, goes back: or no other would ever be at it.
+/// Work that was taken from a coordinator. What is left of it when the request that writes the
+/// markers is dropped, with its connection, goes back: or no other would ever be at it.
 struct Taken<'a> {
     host: &'a TransactionHost,
     left: VecDeque<MarkerWork>,
@@ -140,7 +138,7 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     fn give_back(&self, work: MarkerWork) {
-        // A coordinator that is lost remembers nothing of who is at what.
+        // A coordinator that was unloaded has no list of the markers in work.
         let _ = self.host.tell(TransactionCommand::Unmarked(work));
     }
 }

@@ -1,4 +1,4 @@
-//! Who runs the machines, and what is remembered between requests.
+//! The hosts that run the machines, and the state that is kept between requests.
 
 pub mod controller;
 pub mod groups;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Task};
+use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Stopped, Task};
 use ottla_locks::Mutex;
 use ottla_metadata::{AssignedDirectory, ControllerCommand};
 use ottla_partitions::{Partition, Partitions, StorageError};
@@ -34,10 +34,13 @@ pub struct Mover {
 /// Carries planned moves out, beside everything else.
 #[derive(Debug, Default)]
 pub struct Moves {
-    /// The task, from the first move on.
+    /// The task, from the first move on; set once.
     ring: OnceLock<Ring>,
-    /// How many bytes a second may be copied, as the settings were at the last call.
+    /// Guards how many bytes a second may be copied, as the settings were at the last call; held
+    /// for a copy.
     rate: Arc<Mutex<Option<f64>>>,
+    /// Ends the move that is under way when the node stops.
+    pause: Arc<Pause>,
 }
 
 impl Moves {
@@ -47,23 +50,31 @@ impl Moves {
             return;
         }
         *self.rate.lock() = mover.bytes_per_second;
-        self.ring.get_or_init(|| start_task(mover, Arc::clone(&self.rate))).ring();
+        self.ring
+            .get_or_init(|| start_task(mover, Arc::clone(&self.rate), Arc::clone(&self.pause)))
+            .ring();
+    }
+
+    /// Ends the move that is under way on `lane`, and returns when it has ended: nothing is written
+    /// any more then. The next start goes on with it.
+    pub fn stop(&self, lane: &Lane) {
+        self.pause.stop();
+        lane.stop();
     }
 }
 
-fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
+fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Ring {
     let lane = mover.lane.clone();
     if let Err(error) = lane.keep_thread() {
-        tracing::error!(%error, "partitions cannot be moved between data directories: no thread");
+        tracing::error!(%error, "no thread to move partitions between data directories; retrying");
     }
-    lane.start_task(Share::default(), task(mover, rate))
+    lane.start_task(Share::default(), mover_task(mover, rate, pause))
 }
 
-/// Each round carries one move out. What is planned stands in [`Partitions`], once for a partition
+/// Each round carries one move out. Planned moves are kept in [`Partitions`], once for a partition
 /// however often it is asked for; a move that ends leaves it, well or not.
-fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
+fn mover_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task {
     let Mover { clock, id, partitions, controller, .. } = mover;
-    let pause = Pause::default();
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
@@ -86,19 +97,17 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
             let due = rate.map_or(0.0, |rate| copied / rate);
             let due = begun + Duration::try_from_secs_f64(due).unwrap_or_default();
             let early = due.saturating_sub(clock.monotonic());
-            if early > MOMENT {
-                // It is never stopped: a move that is cut off by the process goes on at the next
-                // start, and one that is given up would not.
-                let _ = pause.rest(early);
-            }
-            Ok(())
+            let rest = if early > MOMENT { early } else { Duration::ZERO };
+            pause.rest(rest).map_err(|Stopped| StorageError::Stopped)
         };
-        if let Err(error) = partitions.carry_out(&place, &mut tell, &mut pace) {
-            tracing::warn!(
+        match partitions.carry_out(&place, &mut tell, &mut pace) {
+            Ok(()) => {}
+            Err(StorageError::Stopped) => return Next::End,
+            Err(error) => tracing::warn!(
                 partition = %place,
                 %error,
-                "move between data directories failed; the partition stays in the old one"
-            );
+                "move to another data directory failed; the partition stays, request the move again"
+            ),
         }
         Next::After(Duration::ZERO)
     })

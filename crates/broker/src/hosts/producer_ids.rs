@@ -9,8 +9,8 @@ use super::controller::ControllerHandle;
 /// What is left of the block.
 #[derive(Debug, Default)]
 pub struct ProducerIds {
-    /// The next id, and the end of the block; held while a new block is asked for, so that only
-    /// one is. With a block of 1000 from 3000 on and two given away: 3002 and 4000.
+    /// Guards the next id, and the end of the block; held while a new block is asked for, so that
+    /// only one is. With a block of 1000 from 3000 on and two given away: 3002 and 4000.
     left: Mutex<(ProducerId, ProducerId)>,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use ottla_metadata::{Cluster, with_versions};
+use ottla_metadata::{Cluster, METADATA_VERSION_FEATURE, with_versions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Quorum, QuorumError, Snapshot, Store};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
@@ -21,7 +21,7 @@ const SNAPSHOT_BYTES: u64 = 20 << 20;
 pub struct News {
     /// The metadata.
     pub cluster: Cluster,
-    /// As of which offset.
+    /// The offset of the metadata log as of which it is.
     pub offset: Offset,
     /// The quorum's epoch.
     pub epoch: LeaderEpoch,
@@ -38,6 +38,8 @@ pub struct QuorumJournal {
     begun: Offset,
     /// Up to which offset the broker of this node is what the metadata says.
     published: Offset,
+    /// The level of `metadata.version` behind the last record: it says how records are written.
+    metadata_version: i16,
     /// How large the log is when the next snapshot is due, in bytes.
     snapshot_at: u64,
 }
@@ -47,8 +49,8 @@ pub struct QuorumJournal {
 pub struct QuorumCommit(Store);
 
 impl QuorumCommit {
-    /// Does it, which takes as long as the disk does; [`QuorumJournal::end_commit`] takes the
-    /// outcome.
+    /// Makes the records durable, which takes as long as the disk does;
+    /// [`QuorumJournal::end_commit`] takes the outcome.
     pub fn run(self) -> Committed {
         let done = self.0.run();
         Committed { store: self.0, done }
@@ -63,13 +65,14 @@ pub struct Committed {
 }
 
 impl QuorumJournal {
-    /// The journal of a quorum that this node leads.
+    /// The journal of a quorum that this node leads, with the metadata's version at its end.
     #[must_use]
-    pub fn new(quorum: Quorum) -> Self {
+    pub fn new(quorum: Quorum, metadata_version: i16) -> Self {
         let end = quorum.log_end();
         let snapshot_at = quorum.size_bytes() + SNAPSHOT_BYTES;
         let images = VecDeque::new();
-        Self { quorum: Some(quorum), images, begun: end, published: end, snapshot_at }
+        let (begun, published) = (end, end);
+        Self { quorum: Some(quorum), images, begun, published, metadata_version, snapshot_at }
     }
 
     fn quorum(&mut self) -> &mut Quorum {
@@ -138,8 +141,8 @@ impl QuorumJournal {
 impl Journal<MetadataRecord> for QuorumJournal {
     type Error = QuorumError;
 
-    /// Never for certain. The controller has nothing volatile, so that taking a decision back costs
-    /// nothing.
+    /// Never for certain. What is volatile of the controller is small, so that a copy of it to take
+    /// a decision back costs next to nothing.
     fn accepts(&self) -> bool {
         false
     }
@@ -149,27 +152,36 @@ impl Journal<MetadataRecord> for QuorumJournal {
         records: &[MetadataRecord],
         _now_ms: TimestampMs,
     ) -> Result<Offset, AppendFailed<QuorumError>> {
-        self.quorum().append(&with_versions(records.iter().cloned())).map_err(|error| {
+        let versioned = with_versions(records.iter().cloned(), self.metadata_version);
+        let end = self.quorum().append(&versioned).map_err(|error| {
             if error.is_refusal() {
                 AppendFailed::Refused(error)
             } else {
                 AppendFailed::Unknown(error)
             }
-        })
+        })?;
+        for record in records {
+            if let MetadataRecord::FeatureLevel(level) = record
+                && level.name == METADATA_VERSION_FEATURE
+            {
+                self.metadata_version = level.feature_level;
+            }
+        }
+        Ok(end)
     }
 
     fn end(&self) -> Offset {
         self.quorum.as_ref().map_or(self.begun, Quorum::log_end)
     }
 
-    /// What has committed, and is in force on this node: who has created a topic may produce to it
-    /// as soon as the answer is there.
+    /// What has committed, and is in force on this node: a client that has created a topic may
+    /// produce to it as soon as the answer is there.
     fn committed(&self) -> Offset {
         self.published
     }
 
     fn log_refused(&self, error: &QuorumError) {
-        tracing::warn!(%error, "metadata log append refused");
+        tracing::warn!(%error, "metadata log append refused; the request fails, nothing has changed");
     }
 
     fn log_failed(&self, error: &QuorumError) {

@@ -34,7 +34,7 @@ pub struct Position {
     pub bytes_max: i32,
 }
 
-/// What a reply said of a partition; news is what differs.
+/// A partition's state in the last reply; the next reply has it only if it differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastReply {
     /// The high watermark.
@@ -43,7 +43,7 @@ pub struct LastReply {
     pub log_start: Offset,
 }
 
-/// What a fetch request asks, once its session is looked up.
+/// The partitions of a fetch request, after its session was looked up.
 #[derive(Debug)]
 pub struct FetchPlan {
     /// All partitions to look at, in the order to read them.
@@ -128,7 +128,7 @@ impl Sessions {
         let session = self.live().get(&ask.id).cloned();
         let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         let wanted = {
-            let mut state = lock(&session);
+            let mut state = lock_session(&session);
             if state.epoch != ask.epoch {
                 return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
             }
@@ -163,7 +163,8 @@ impl Sessions {
     ) -> Option<Arc<Mutex<FetchSession>>> {
         let mut live = self.live();
         if live.len() >= self.slots {
-            let oldest = live.iter().map(|(id, session)| (lock(session).used, *id)).min()?;
+            let oldest =
+                live.iter().map(|(id, session)| (lock_session(session).used, *id)).min()?;
             if now.saturating_sub(oldest.0) < IDLE_MAX {
                 return None;
             }
@@ -195,7 +196,7 @@ impl Sessions {
 }
 
 /// Locks a session; it holds no invariant that a panic could break.
-pub fn lock(session: &Mutex<FetchSession>) -> MutexGuard<'_, FetchSession> {
+pub fn lock_session(session: &Mutex<FetchSession>) -> MutexGuard<'_, FetchSession> {
     session.lock()
 }
 
@@ -206,7 +207,7 @@ impl FetchSession {
         self.id
     }
 
-    /// Is what the reply would say of `place` news? Remembers it as said.
+    /// Does the reply differ from the last one for `place`? Remembers it.
     pub fn is_news(&mut self, place: &FetchedPartition, said: LastReply) -> bool {
         let Some(tracked) = self.tracked.get_mut(place) else { return true };
         tracked.said.replace(said) != Some(said)
@@ -219,7 +220,7 @@ impl FetchSession {
         }
     }
 
-    /// Who got bytes goes to the end of the line, so that nobody starves.
+    /// Partitions that got bytes go to the end of the line, so that none of them starves.
     pub fn served(&mut self, served: &[FetchedPartition]) {
         if served.len() < self.order.len() && !served.is_empty() {
             self.order.retain(|place| !served.contains(place));

@@ -28,7 +28,7 @@ const NOW: Duration = Duration::from_secs(1000);
 fn an_incremental_request_changes_what_the_session_remembers() {
     let sessions = Sessions::new(10);
     let plan = sessions.plan(ask(0, 0, &[("a", 0), ("b", 5)], &[]), NOW, || 77).expect("new");
-    assert_eq!(lock(plan.session.as_ref().expect("a session")).id(), 77);
+    assert_eq!(lock_session(plan.session.as_ref().expect("a session")).id(), 77);
     assert!(!plan.incremental);
     let plan = sessions.plan(ask(77, 1, &[("a", 3), ("c", 1)], &["b"]), NOW, || 0).expect("next");
     assert!(plan.incremental);
@@ -86,7 +86,7 @@ fn only_news_is_told_and_an_error_makes_all_that_follows_news() {
     let sessions = Sessions::new(1);
     let plan = sessions.plan(ask(0, 0, &[("a", 0)], &[]), NOW, || 1).expect("new");
     let session = plan.session.expect("a session");
-    let mut session = lock(&session);
+    let mut session = lock_session(&session);
     let said = LastReply { high_watermark: 4, log_start: 0 };
     assert!(session.is_news(&place("a"), said));
     assert!(!session.is_news(&place("a"), said));
@@ -99,7 +99,7 @@ fn only_news_is_told_and_an_error_makes_all_that_follows_news() {
 fn who_was_served_goes_to_the_end_of_the_line() {
     let sessions = Sessions::new(1);
     let plan = sessions.plan(ask(0, 0, &[("a", 0), ("b", 0)], &[]), NOW, || 1).expect("new");
-    lock(plan.session.as_ref().expect("a session")).served(&[place("a")]);
+    lock_session(plan.session.as_ref().expect("a session")).served(&[place("a")]);
     let plan = sessions.plan(ask(1, 1, &[], &[]), NOW, || 0).expect("next");
     assert_eq!(offsets(&plan), [("b".to_owned(), 0), ("a".to_owned(), 0)]);
 }

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_clock::{Clock, Lane};
-use ottla_machine::{Machine, answer};
+use ottla_machine::{Machine, expect_reply};
 use ottla_partitions::{AppendRefusal, Partition};
 use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
-use super::kind::ShardKind;
-use super::topic_journal::{ReplayError, TopicJournal, replay};
+use super::kind::{ShardKind, ShardSettings};
+use super::topic_journal::{ReplayError, TopicJournal, replay_partition};
 
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
@@ -52,24 +52,25 @@ const LOAD_AGAIN: Duration = Duration::from_secs(1);
 /// stays broken fills the node's log.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often is looked whether what replies wait for has committed.
+/// How often the host checks whether the records that replies wait for have committed.
 pub(super) const COMMIT_CHECK: Duration = Duration::from_millis(25);
 
 /// How late a timer may be: what is due within this time is fired together.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// After how long at the latest timers are looked at, for the wall clock may have been set forward.
+/// The longest time between two checks of timers: the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
 
 const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
-const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
+const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "loads are checked at each nap");
 
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
-    /// In force for the next load; a machine that runs gets them by a command.
-    settings: RwLock<K::Settings>,
+    /// Guards what is in force for the next load; a machine that runs gets them from here when they
+    /// change.
+    settings: RwLock<ShardSettings<K>>,
     /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
     /// without the lock.
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
@@ -96,7 +97,7 @@ impl<K: ShardKind> Debug for Shards<K> {
 impl<K: ShardKind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
-    pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
+    pub fn new(clock: Clock, loading: Lane, settings: ShardSettings<K>) -> Self {
         Self(Arc::new(ShardsInner {
             clock,
             settings: RwLock::new(settings),
@@ -162,7 +163,7 @@ impl<K: ShardKind> Shards<K> {
                 }
             }
         }
-        // Whoever waits for one of them holds it, and would wait for ever.
+        // A request that waits for one of them holds it, and would never be answered.
         gone.iter().for_each(|host| host.unload());
         let work = fresh.into_iter().map(|load| {
             let share = load.partition.share();
@@ -215,7 +216,7 @@ impl<K: ShardKind> Shards<K> {
                 tracing::error!(
                     partition = %name,
                     error,
-                    "coordinator cannot be loaded; its keys are unavailable until the next start"
+                    "coordinator cannot be loaded; its groups or transactions fail until the next start"
                 );
                 ShardState::Broken
             }
@@ -239,7 +240,7 @@ impl<K: ShardKind> Shards<K> {
         }
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
-        replay::<K>(&partition, |record| machine.apply(record))?;
+        replay_partition::<K>(&partition, |record| machine.apply(record))?;
         let journal = TopicJournal::<K>::new(partition);
         let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
         let host = Host::new(self.0.clock.clone(), machine, journal, wake);
@@ -250,24 +251,43 @@ impl<K: ShardKind> Shards<K> {
     }
 
     /// The operator has changed settings.
-    pub fn set(&self, settings: &K::Settings) {
+    pub fn set(&self, settings: &ShardSettings<K>) {
         let before = {
             let mut now = self.0.settings.write();
             std::mem::replace(&mut *now, settings.clone())
         };
         if before != *settings {
             for (_, host) in self.all() {
-                // A coordinator that is lost takes the settings up when it is loaded again.
-                let _ = host.tell(K::changed(settings.clone()));
+                host.set_settings(settings.clone());
             }
         }
     }
 
     /// Loads what has to be loaded again, beside the thread that serves.
-    pub fn load_again(&self) {
+    fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
             self.0.loading.start(load.partition.share(), move || shards.finish(load));
+        }
+    }
+
+    /// Runs the coordinators, without end: loads those that are to be loaded again, fires timers,
+    /// answers what has committed, and does `work` for each, which returns whether it has left
+    /// nothing to do. While something is left, the next round comes after `again`.
+    pub(super) async fn look_after(
+        &self,
+        again: Duration,
+        mut work: impl AsyncFnMut(i32, &ShardHost<K>) -> bool,
+    ) {
+        loop {
+            self.load_again();
+            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
+            for (index, host) in self.all() {
+                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
+                is_done &= !host.committed();
+                is_done &= work(index, &host).await;
+            }
+            self.rest(next_ms, (!is_done).then_some(again)).await;
         }
     }
 
@@ -276,14 +296,14 @@ impl<K: ShardKind> Shards<K> {
         self.0.wake.notify_one();
     }
 
-    /// Waits as long as between two looks at what has committed.
+    /// Waits for the interval between two checks of what has committed.
     pub async fn commit_pause(&self) {
         self.0.clock.sleep(COMMIT_CHECK).await;
     }
 
     /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer
     /// than `longest`, if there is other work to look after.
-    pub async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
+    async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
         let until_next = next_ms.saturating_sub(self.0.clock.wall_ms());
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
         let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);
@@ -315,9 +335,9 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
     (count > 0).then(|| coordinator_partition(key, count))
 }
 
-/// What a client is told whose request got no reply.
+/// The error code for a client whose request got no reply.
 #[must_use]
-pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
+pub fn unanswered_code(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
     match refused.code() {
         ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,
@@ -331,19 +351,20 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     }
 }
 
-/// Asks a coordinator; which answer the command has is known to whoever asks.
+/// Asks a coordinator; the caller knows which kind of reply its command has.
 ///
 /// # Errors
-/// What a client is told when the coordinator went away before it could answer, or may not write.
-pub async fn ask<K: ShardKind, T>(
+/// The error code for the client if the coordinator was unloaded before it answered, or cannot
+/// write.
+pub async fn ask_coordinator<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
 ) -> Result<T, ErrorCode>
 where
     T: TryFrom<<K::Machine as Machine>::Reply, Error = <K::Machine as Machine>::Reply>,
 {
-    let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
-    Ok(answer(reply))
+    let reply = host.ask(command).await.map_err(|error| unanswered_code(&error))?;
+    Ok(expect_reply(reply))
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ struct ShardBench {
 
 impl ShardBench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::open(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn open(folder: tempfile::TempDir) -> Self {
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
         let files: Arc<dyn Files> = Arc::new(disk.clone());
         let dir = DataDir::open(files, folder.path()).expect("opens").expect("is free");
@@ -53,7 +56,7 @@ impl ShardBench {
             topic_id: Uuid::of(700),
             directory: Uuid::ZERO,
             assignment,
-            rules: PartitionRules { in_sync_min, ..PartitionRules::default() },
+            rules: PartitionRules { in_sync_min, compacted: true, ..PartitionRules::default() },
         };
         let failed = self.partitions.reconcile(&[wanted]);
         assert!(failed.is_empty(), "{failed:?}");
@@ -72,7 +75,7 @@ impl ShardBench {
     /// Commits an offset; the error that the client is sent if the coordinator does not answer.
     fn commit(&self, offset: i64) -> Result<(), ErrorCode> {
         let host = self.groups.at(0)?;
-        let answer: OffsetCommitResponse = block_on(ask(&host, commit_of(offset)))?;
+        let answer: OffsetCommitResponse = block_on(ask_coordinator(&host, commit_of(offset)))?;
         assert_eq!(answer.topics[0].partitions[0].error_code, 0, "the coordinator's own answer");
         Ok(())
     }
@@ -90,7 +93,7 @@ impl ShardBench {
         };
         let command = GroupCommand::FetchOffsets { request, require_stable: false };
         let answer: OffsetFetchResponseGroup =
-            block_on(ask(&self.host(), command)).expect("an answer");
+            block_on(ask_coordinator(&self.host(), command)).expect("an answer");
         answer.topics[0].partitions[0].committed_offset
     }
 }
@@ -152,6 +155,34 @@ fn a_coordinator_that_lost_its_journal_is_loaded_again() {
 }
 
 #[test]
+fn a_coordinator_is_loaded_whose_last_records_were_compacted_away() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    let folder = scene.folder.path().join(format!("{TOPIC}-0"));
+    let segment = |base: u64| {
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(folder.join(format!("{base:020}.log")))
+    };
+    let bytes = segment(0).and_then(|file| file.metadata()).expect("is there").len();
+    assert_eq!(scene.commit(6), Ok(()));
+    let ShardBench { folder: kept, partitions, groups, .. } = scene;
+    partitions.close(1).expect("closes");
+    drop((groups, partitions));
+    // The log ends at 2, as before, behind a hole.
+    segment(0).and_then(|file| file.set_len(bytes)).expect("is cut");
+    segment(2).expect("is made");
+    let scene = ShardBench::open(kept);
+    scene.assign(&[1], 1);
+    assert_eq!(scene.partitions.find(TOPIC, 0).expect("is there").ends().log_end, 2);
+    assert_eq!(scene.committed(), 5);
+    assert_eq!(scene.commit(7), Ok(()));
+    assert_eq!(scene.committed(), 7);
+}
+
+#[test]
 fn a_coordinator_is_loaded_once_its_log_can_be_read_again() {
     let scene = ShardBench::new();
     scene.assign(&[1], 1);
@@ -170,6 +201,29 @@ fn a_coordinator_is_loaded_once_its_log_can_be_read_again() {
 }
 
 #[test]
+fn a_coordinator_is_loaded_when_all_of_its_log_has_committed() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    // Node 2 counts as in sync and does not fetch, so that this does not commit.
+    scene.assign(&[1, 2], 1);
+    let _answer = scene.host().start(commit_of(6)).expect("it is appended");
+    let ends = scene.partitions.find(TOPIC, 0).expect("is there").ends();
+    assert!(ends.high_watermark < ends.log_end);
+    scene.host().unload();
+    for _ in 0..2 {
+        let loads = scene.groups.begin_again();
+        assert_eq!(loads.len(), 1);
+        loads.into_iter().for_each(|load| scene.groups.finish(load));
+        assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+        scene.clock.advance(1_000);
+    }
+    scene.assign(&[1], 1);
+    scene.groups.begin_again().into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.committed(), 6);
+}
+
+#[test]
 fn when_its_partition_goes_every_request_is_answered() {
     let scene = ShardBench::new();
     scene.assign(&[1, 2], 1);
@@ -180,7 +234,8 @@ fn when_its_partition_goes_every_request_is_answered() {
     scene.groups.reconcile(&[]);
     assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
     assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
-    let late: Result<OffsetCommitResponse, ErrorCode> = block_on(ask(&host, commit_of(6)));
+    let late: Result<OffsetCommitResponse, ErrorCode> =
+        block_on(ask_coordinator(&host, commit_of(6)));
     assert_eq!(late.err(), Some(ErrorCode::NOT_COORDINATOR));
 }
 

@@ -1,4 +1,5 @@
-//! The metrics that clients push (KIP-714): who is asked for which, how often, and what came last.
+//! The metrics that clients push (KIP-714): which clients are asked for which metrics, how often,
+//! and what came last.
 //!
 //! Operators write subscriptions as settings of the cluster. A client that asks learns the metrics
 //! of every subscription that selects it, and under which id it pushes them; an id that has changed
@@ -36,7 +37,7 @@ const ALL: &str = "*";
 pub struct ClientTraits {
     /// What it calls itself.
     pub client_id: String,
-    /// The name of its library, as it told when it asked for the versions.
+    /// The name of its library, from its ApiVersions request.
     pub software_name: String,
     /// The version of its library.
     pub software_version: String,
@@ -58,7 +59,7 @@ pub struct TelemetrySubscription {
 /// A push.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// Who pushes.
+    /// The client that pushes.
     pub client: Uuid,
     /// The id that it was given with its subscription.
     pub subscription: i32,
@@ -73,7 +74,7 @@ pub struct Push {
 /// What a client pushed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// Who it was.
+    /// The client that pushed.
     pub client: ClientTraits,
     /// When, by the wall clock.
     pub at_ms: TimestampMs,
@@ -164,7 +165,7 @@ impl Telemetry {
     fn subscribe(&self, settings: BTreeMap<String, BTreeMap<String, String>>) {
         let mut inner = self.lock();
         if inner.settings != settings {
-            inner.wanted = settings.values().map(wanted).collect();
+            inner.wanted = settings.values().map(read_subscription).collect();
             inner.settings = settings;
             inner.version += 1;
         }
@@ -185,7 +186,7 @@ impl Telemetry {
         let interval = client.interval();
         let last = client.asked.max(client.pushed);
         let is_due = last.is_none_or(|last| now.monotonic.saturating_sub(last) >= interval);
-        // Who was told to ask again need not wait.
+        // A client whose answer said to ask again need not wait.
         let was_sent =
             [ErrorCode::UNKNOWN_SUBSCRIPTION_ID, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE]
                 .contains(&client.last_error);
@@ -201,8 +202,8 @@ impl Telemetry {
     /// Takes what a client pushes.
     ///
     /// # Errors
-    /// It has said that it was done, pushes too soon, under another id than it was given, with an
-    /// unknown codec, too much, or what does not unpack.
+    /// The client has made its last push, pushes too soon, under another id than it was given, with
+    /// an unknown codec, too much, or what does not unpack.
     pub fn push(&self, push: &Push, traits: ClientTraits, now: PushTimes) -> Result<(), ErrorCode> {
         if push.client.is_zero() || push.client == Uuid::ONE {
             return Err(ErrorCode::INVALID_REQUEST);
@@ -314,7 +315,7 @@ impl TelemetryInner {
 impl TelemetryClient {
     fn new(id: Uuid, traits: ClientTraits, wanted: &[TelemetryRequest], version: u64) -> Self {
         Self {
-            subscription: subscription(id, &traits, wanted),
+            subscription: subscription_for(id, &traits, wanted),
             traits,
             version,
             asked: None,
@@ -367,7 +368,7 @@ impl TelemetryClient {
 }
 
 /// What a client of these traits is asked for.
-fn subscription(
+fn subscription_for(
     id: Uuid,
     traits: &ClientTraits,
     wanted: &[TelemetryRequest],
@@ -388,7 +389,7 @@ fn subscription(
     TelemetrySubscription { id: crc32c(&told).cast_signed(), metrics, interval_ms }
 }
 
-fn wanted(settings: &BTreeMap<String, String>) -> TelemetryRequest {
+fn read_subscription(settings: &BTreeMap<String, String>) -> TelemetryRequest {
     let list = |name: &str| {
         let text = settings.get(name).map(String::as_str).unwrap_or_default();
         text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned)

@@ -130,7 +130,7 @@ fn a_push_is_refused_in_kafkas_order() {
     let packed = Push { codec: 1, metrics: gzip, ..push(id, told.id, b"") };
     assert_eq!(long.push(&packed, traits("c", 1), at(1)), Ok(()));
     assert_eq!(long.pushed()[&id].metrics, "0123456789", "it is kept unpacked");
-    // Who has said that it was its last push says no more.
+    // After its last push a client may not push again.
     let last = Push { is_last: true, ..push(id, told.id, b"end") };
     assert_eq!(long.push(&last, traits("c", 1), at(2)), Ok(()), "the last may come early");
     let again = long.push(&last, traits("c", 1), at(400_000));

@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused, StorageError};
+use ottla_partitions::{
+    AppendRefusal, Isolation, Marker, Partition, PartitionSlice, ReadRefused, StorageError, Terms,
+};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
@@ -69,19 +71,23 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
-        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
+        tracing::warn!(
+            partition = %self.partition.name(),
+            %error,
+            "coordinator append refused; the request fails, its group or transaction is unchanged"
+        );
     }
 
     fn log_failed(&self, error: &AppendRefusal) {
         tracing::error!(
             partition = %self.partition.name(),
             %error,
-            "coordinator append failed; shard unloaded"
+            "coordinator append failed; shard unloaded, loading it again"
         );
     }
 }
 
-/// Appends an entry; returns the log's end behind it.
+/// Appends an entry; returns the log's end after it.
 fn append_entry(
     partition: &Partition,
     entry: JournalEntry,
@@ -96,7 +102,7 @@ fn append_entry(
     if is_transactional {
         return Ok(partition.append_own(&batch, now_ms)?.end);
     }
-    match partition.append(&batch, now_ms, true, true) {
+    match partition.append(&batch, &Terms::for_all(now_ms)) {
         Ok(appended) => Ok(appended.end),
         // What the machine has decided is written, whatever `max.message.bytes` of its topic says:
         // it has refused what is too large before.
@@ -148,7 +154,7 @@ pub enum ReplayError {
 ///
 /// # Errors
 /// See [`ReplayError`].
-pub fn replay<K: ShardKind>(
+pub fn replay_partition<K: ShardKind>(
     partition: &Partition,
     mut apply: impl FnMut(&K::Record),
 ) -> Result<(), ReplayError> {
@@ -156,18 +162,20 @@ pub fn replay<K: ShardKind>(
     let end = partition.ends().log_end;
     let mut applied: u64 = 0;
     while at < end {
-        let read =
-            partition.read(at, LOAD_BYTES, true, Isolation::Uncommitted).map_err(|refused| {
-                match &refused {
-                    ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
-                    _ => ReplayError::Content(refused.to_string()),
-                }
-            })?;
+        let slice = PartitionSlice::new(at, LOAD_BYTES, Isolation::Uncommitted);
+        let read = partition.read(slice).map_err(|refused| match &refused {
+            ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
+            _ => ReplayError::Content(refused.to_string()),
+        })?;
+        if read.records.is_empty() {
+            // Compaction has removed the last batches; what comes next begins at the log end.
+            break;
+        }
         let before = at;
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
             each_stored(&batch, |stored| {
-                let Some(record) = K::decode(stored)? else { return Ok(()) };
+                let Some(record) = K::decode(stored, partition.name())? else { return Ok(()) };
                 apply(&record);
                 applied += 1;
                 if applied.is_multiple_of(LOGGED_EVERY) {
@@ -180,7 +188,7 @@ pub fn replay<K: ShardKind>(
             at = batch.next_offset();
         }
         if at == before {
-            let why = format!("nothing to read at offset {at}, before the end {end}");
+            let why = format!("no whole batch at offset {at}, before the log end {end}");
             return Err(ReplayError::Content(why));
         }
     }

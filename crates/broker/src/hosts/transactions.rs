@@ -7,7 +7,7 @@ use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, is_planted};
+use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
@@ -33,7 +33,6 @@ pub type Transactions = Shards<TransactionKind>;
 impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
-    type Settings = TransactionSettings;
     const TOPIC: &'static str = TOPIC;
 
     fn machine(settings: TransactionSettings) -> TransactionMachine {
@@ -44,10 +43,6 @@ impl ShardKind for TransactionKind {
         TransactionCommand::Loaded
     }
 
-    fn changed(settings: TransactionSettings) -> TransactionCommand {
-        TransactionCommand::Settings(settings)
-    }
-
     fn entries(
         records: &[TransactionRecord],
         _now_ms: TimestampMs,
@@ -56,14 +51,17 @@ impl ShardKind for TransactionKind {
         std::iter::once(JournalEntry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<TransactionRecord>, String> {
         let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
-        // A transaction that is not understood must not be forgotten.
+        // A transaction that cannot be decoded must not be forgotten.
         let record = TransactionRecord::decode(key, value)
             .map_err(|error| format!("offset {offset}: {error}"))?;
         if record.is_none() {
             tracing::warn!(
-                topic = TOPIC,
+                %partition,
                 offset,
                 "record of unknown type skipped while loading transactions"
             );
@@ -73,18 +71,12 @@ impl ShardKind for TransactionKind {
 }
 
 impl Transactions {
-    /// Fires timers and writes what markers are left, for ever.
+    /// Fires timers and writes the markers that are left; does not return.
     pub async fn tick(&self, markers: &Markers) {
-        loop {
-            self.load_again();
-            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
-            for (index, host) in self.all() {
-                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                is_done &= !host.committed();
-                is_done &= self.while_committing(markers.work_off(index, &host)).await;
-            }
-            self.rest(next_ms, (!is_done).then_some(RETRY)).await;
-        }
+        let write_markers = async |index, host: &TransactionHost| {
+            self.while_committing(markers.work_off(index, host)).await
+        };
+        self.look_after(RETRY, write_markers).await;
     }
 
     /// Waits for work that asks coordinators, and lets their answers go as their records commit:
@@ -105,7 +97,7 @@ impl Transactions {
     }
 }
 
-/// What a client is told: those of before version 2 know only the code of idempotent producers.
+/// The error code for a client: versions before 2 know only the code of idempotent producers.
 pub const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED if version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,

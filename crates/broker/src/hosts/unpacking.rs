@@ -1,13 +1,14 @@
-//! Where produced batches are read through that take long: compressed ones, and those that a topic
-//! stores in another codec.
+//! Reads all records of produced batches for which that takes long: compressed batches, and those
+//! that the topic stores in another codec.
 //!
-//! A small one is read by the thread that serves its connection, as fast as another could be woken.
-//! A large one is read by a thread of lower priority, so that the other connections are served
-//! meanwhile. Its own connection waits, so that its requests keep their order (ADR 0010).
+//! A small batch is read by the thread that serves its connection: waking another would take as
+//! long. A large batch is read by a thread of lower priority, so that the other connections are
+//! served meanwhile. Its own connection waits, so that its requests keep their order (ADR 0010).
 
 use bytes::Bytes;
 use ottla_clock::{Lane, Share};
 use ottla_partitions::{Effort, Inspected, Partition, Terms};
+use ottla_types::TopicPartition;
 
 /// Reads large batches in the background.
 #[derive(Debug)]
@@ -36,18 +37,23 @@ impl Unpacking {
             return small;
         }
         let (partition, records, terms) = (partition.clone(), records.clone(), *terms);
-        self.work(move || partition.inspect(&records, &terms, Effort::Any)).await.flatten()
+        let name = partition.name().clone();
+        self.work(&name, move || partition.inspect(&records, &terms, Effort::Any)).await.flatten()
     }
 
-    /// Does what takes long, when its turn comes; `None` if it has failed in a way that it should
-    /// not.
+    /// Does work for a produce to this partition that takes long, when its turn comes; `None` if
+    /// it has panicked or the lane is stopped.
     pub async fn work<T: Send + 'static>(
         &self,
+        partition: &TopicPartition,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let done = self.lane.run(Share::default(), work).await;
         if done.is_none() {
-            tracing::error!("reading a produced batch failed");
+            tracing::error!(
+                %partition,
+                "produced batch cannot be decompressed: its task did not end; the produce fails"
+            );
         }
         done
     }

@@ -14,7 +14,7 @@ use ottla_types::{ErrorCode, PartitionIndex};
 
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::markers::Markers;
-use crate::hosts::shards::{ask, shard_of};
+use crate::hosts::shards::{ask_coordinator, shard_of};
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 
 /// The coordinators of groups and of transactions.
@@ -23,7 +23,7 @@ pub struct Coordinators {
     groups: Groups,
     transactions: Transactions,
     markers: Markers,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
 }
 
@@ -36,7 +36,7 @@ pub struct CoordinatorParts {
     pub loading: Lane,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,
     /// What operators have decided about groups.
     pub groups: GroupSettings,
@@ -96,7 +96,7 @@ impl Coordinators {
     where
         T: TryFrom<GroupReply, Error = GroupReply>,
     {
-        ask(&*self.group(group)?, command).await
+        ask_coordinator(&*self.group(group)?, command).await
     }
 
     /// As [`Coordinators::ask_group`], for a command that may be about several groups, and is about
@@ -171,12 +171,12 @@ impl Coordinators {
         self.markers.write(topic, index, end).await
     }
 
-    /// Fires the timers of groups for ever.
+    /// Fires the timers of groups; does not return.
     pub async fn tick_groups(&self) {
         self.groups.tick().await;
     }
 
-    /// Fires the timers of transactions and writes what markers are left, for ever.
+    /// Fires the timers of transactions and writes the markers that are left; does not return.
     pub async fn tick_transactions(&self) {
         self.transactions.tick(&self.markers).await;
     }

@@ -44,7 +44,7 @@ impl Node {
         let response = self.create_topics(request).await?;
         let code = ErrorCode(response.topics.first().map_or(-1, |topic| topic.error_code));
         match code {
-            // Somebody else was faster.
+            // Another request has created it first.
             ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => Ok(()),
             code => Err(code),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
 use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
@@ -15,10 +16,14 @@ use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
 
+/// After how long a partition is opened again whose log could not be read or created: not so often
+/// that a disk which stays broken or full keeps the node busy.
+const OPEN_AGAIN: Duration = Duration::from_secs(10);
+
 impl Node {
     /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
-    /// for a serving thread.
-    pub fn take(&self, news: News) {
+    /// for a serving thread. Returns after how long [`Node::open_offline_partitions`] is to follow.
+    pub fn take(&self, news: News) -> Duration {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
@@ -30,28 +35,47 @@ impl Node {
             &transaction_settings(&cluster, &self.started, self.id),
         );
         self.clients.telemetry.set(&cluster);
-        // At the first time everything is news to this node, and to nobody else.
+        // After a start all metadata is new to this node, but none of it has changed.
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);
         }
-        let wanted = self.assigned(&cluster);
+        self.open_partitions(&cluster);
+        self.cluster.store(Arc::clone(&cluster));
+        self.offset.store(news.offset, Ordering::Release);
+        self.epoch.store(i64::from(news.epoch), Ordering::Release);
+        self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
+        self.open_again_after()
+    }
+
+    /// Opens again what could not be opened because its disk failed or was full. Returns after how
+    /// long it is to be called again.
+    pub fn open_offline_partitions(&self) -> Duration {
+        if self.partitions.has_retriable() {
+            self.open_partitions(&self.cluster.load());
+            self.coordinators.reconcile(&self.partitions, &[]);
+        }
+        self.open_again_after()
+    }
+
+    fn open_partitions(&self, cluster: &Cluster) {
+        let wanted = self.assigned(cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
             tracing::error!(%partition, %error, "partition cannot be opened; it is offline");
         }
         self.tell_directories(&wanted);
-        self.cluster.store(Arc::clone(&cluster));
-        self.offset.store(news.offset, Ordering::Release);
-        self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        self.coordinators.reconcile(&self.partitions, &deleted(&before, &cluster));
+    }
+
+    fn open_again_after(&self) -> Duration {
+        if self.partitions.has_retriable() { OPEN_AGAIN } else { Duration::MAX }
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with
-    /// that, a start can tell which partitions a lost directory held.
+    /// that, a start knows which partitions a lost directory held.
     fn tell_directories(&self, wanted: &[Assigned]) {
         let mut assigned = Vec::new();
         for it in wanted {
             let found = self.partitions.find(&it.place.topic, it.place.partition);
-            // One that moves is told by the move.
+            // The directory of a partition that moves is reported by the move.
             let settled = found.filter(|partition| !partition.is_moving());
             let Some(directory) = settled.map(|it| it.directory()) else { continue };
             if directory != it.directory {
@@ -68,9 +92,9 @@ impl Node {
 
     /// The topics that groups may read; the same as before, if none has changed.
     fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<TopicCatalog> {
-        let topic = |it: &Arc<Topic>| {
-            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
-            (Arc::clone(&it.name), it.id, partitions)
+        let topic = |topic: &Arc<Topic>| {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            (Arc::clone(&topic.name), topic.id, partitions)
         };
         let known = self.topics.load_full();
         if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
@@ -117,7 +141,7 @@ impl Node {
 }
 
 /// The topics that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
+fn deleted_topics(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
     let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
     gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

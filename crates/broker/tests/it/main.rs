@@ -42,7 +42,7 @@ fn create() -> Vec<u8> {
     frame(&request, 4)
 }
 
-/// Asks where the partition ends: it serves as soon as it can tell.
+/// Asks where the partition ends: the node serves as soon as it answers.
 fn end() -> Vec<u8> {
     let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
     let topic = ListOffsetsTopic {
@@ -70,7 +70,7 @@ fn produce() -> Vec<u8> {
     frame(&request, 8)
 }
 
-/// One request and its answer, of which it tells how long it is; nothing is taken for it here.
+/// One request; returns its answer and the answer's length, without an allocation.
 fn ask(stream: &mut TcpStream, request: &[u8]) -> ([u8; 256], usize) {
     stream.write_all(request).unwrap();
     let (mut length, mut answer) = ([0; 4], [0; 256]);

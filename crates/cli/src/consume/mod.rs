@@ -10,9 +10,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{
-    Client, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
-};
+use ottla_client::{Client, Consumer, ConsumerOptions, Received, Start, Stop, TopicPartition};
 use ottla_clock::Clock;
 use regex::bytes::Regex;
 
@@ -28,7 +26,8 @@ pub struct Consume {
     /// Start at the first record instead of after the last.
     #[arg(long)]
     from_beginning: bool,
-    /// Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h).
+    /// Start at this position: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago
+    /// (-2h).
     #[arg(
         long,
         value_name = "PLACE",
@@ -36,22 +35,22 @@ pub struct Consume {
         allow_hyphen_values = true
     )]
     from: Option<String>,
-    /// Start so many records before the end of each partition.
+    /// Start this number of records before the end of each partition.
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "from_beginning"])]
     last: Option<u32>,
-    /// End there, in the same forms as --from.
+    /// End at this position, in the same forms as --from.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     until: Option<String>,
-    /// End where the topic ended when this began.
+    /// End at the last record that the topic had at the start.
     #[arg(long, short)]
     exit: bool,
     /// Only these partitions.
     #[arg(long, short, value_name = "NUMBER")]
     partition: Vec<i32>,
-    /// Read as a member of this group, from where it left off.
+    /// Read as a member of this group, from its committed offsets.
     #[arg(long, short = 'g', value_name = "GROUP", conflicts_with_all = ["from", "last", "partition"])]
     group: Option<String>,
-    /// End after so many records.
+    /// End after this number of records.
     #[arg(long, short = 'n', value_name = "COUNT")]
     max_messages: Option<u64>,
     /// Only records whose value matches.
@@ -108,18 +107,9 @@ impl Filter {
     }
 }
 
-fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
+fn consumer_options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
     let mut options = ConsumerOptions::default();
-    for (name, value) in front.settings() {
-        // A profile is for all commands: it may have settings that only others use.
-        match options.set(name, value) {
-            Err(OptionError::Unknown { .. }) => {}
-            set => set?,
-        }
-    }
-    for (name, value) in crate::topics::pairs(args.settings.clone())? {
-        options.set(&name, &value)?;
-    }
+    front.set_options(&args.settings, |name, value| options.set(name, value))?;
     if args.group.is_some() {
         options.group.clone_from(&args.group);
     }
@@ -130,9 +120,12 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 }
 
 /// The partitions of the topic that are asked for.
-async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
+async fn chosen_partitions(
+    client: &Client,
+    args: &Consume,
+) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
-    let found = crate::topics::find(client, topic).await?;
+    let found = crate::topics::find_topic(client, topic).await?;
     let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
@@ -142,13 +135,16 @@ async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, 
     Ok(all.into_iter().map(|index| TopicPartition::new(topic.as_str(), index)).collect())
 }
 
-pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_consume(
+    args: Consume,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("consume")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
     let filter = Filter::of(&args)?;
-    let options = options(&args, &front)?;
-    let style = style(&args, environment);
+    let options = consumer_options(&args, &front)?;
+    let style = record_style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
         None => args.exit.then_some(StartPosition::Latest),
@@ -156,7 +152,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let client = front.connect().await?;
     let mut ends = BTreeMap::new();
     let in_group = options.group.is_some();
-    let places = places(&client, &args).await?;
+    let places = chosen_partitions(&client, &args).await?;
     if let Some(until) = until {
         for place in &places {
             ends.insert(place.clone(), until.offset(&client, place).await?);
@@ -187,7 +183,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
                 consumer.seek(&place, offset);
             }
         }
-        read(&mut consumer, most, &ends, |record| {
+        read_records(&mut consumer, most, &ends, |record| {
             let mut out = std::io::stdout().lock();
             let is_wanted = filter.wants(record);
             if is_wanted {
@@ -214,7 +210,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     done.and(closed)
 }
 
-fn style(args: &Consume, environment: &Environment) -> Style {
+fn record_style(args: &Consume, environment: &Environment) -> Style {
     Style {
         format: args.shared.output,
         is_verbose: args.verbose,
@@ -227,7 +223,7 @@ fn style(args: &Consume, environment: &Environment) -> Style {
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Reads until enough was printed or all ends are reached.
-async fn read(
+async fn read_records(
     consumer: &mut Consumer,
     mut left: u64,
     ends: &BTreeMap<TopicPartition, i64>,
@@ -239,7 +235,7 @@ async fn read(
         if !is_late && print(&record)? {
             left -= 1;
         }
-        // A poll that has records at hand does not wait, and signals are heard only in waits.
+        // A poll that has records at hand does not wait, and signals are handled only in waits.
         tokio::task::yield_now().await;
     }
     Ok(())

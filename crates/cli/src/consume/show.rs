@@ -26,16 +26,16 @@ pub(crate) struct Style {
 }
 
 /// Bytes that are text as they are, others as hex.
-fn readable(part: Option<&Bytes>) -> String {
+fn readable_bytes(part: Option<&Bytes>) -> String {
     let Some(bytes) = part else { return "null".to_owned() };
     let is_control = |it: char| it.is_control() && !matches!(it, '\n' | '\t' | '\r');
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(is_control) => text.to_owned(),
-        _ => hex(bytes),
+        _ => hex_text(bytes),
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn hex_text(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
     format!("0x{digits}")
 }
@@ -53,22 +53,22 @@ impl<'a> JsonPart<'a> {
     fn of(part: Option<&'a Bytes>) -> Self {
         let Some(bytes) = part else { return Self { encoding: None, text: "null".into() } };
         let Ok(text) = std::str::from_utf8(bytes) else {
-            let text = format!("\"{}\"", base64(bytes)).into();
+            let text = format!("\"{}\"", encode_base64(bytes)).into();
             return Self { encoding: Some("base64"), text };
         };
         match payload::structured(text) {
             Some(text) => Self { encoding: Some("json"), text },
-            None => Self { encoding: Some("text"), text: quoted(text).into() },
+            None => Self { encoding: Some("text"), text: quote_json(text).into() },
         }
     }
 }
 
-fn quoted(text: &str) -> String {
+fn quote_json(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// Bytes in base64, with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
+fn encode_base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
@@ -83,7 +83,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// A time in this machine's zone, which is named by its distance from UTC.
-fn time(ms: i64) -> String {
+fn local_time(ms: i64) -> String {
     let Ok(at) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f%:z").to_string()
 }
@@ -92,13 +92,13 @@ impl Style {
     /// Prints a record.
     pub(crate) fn print(&self, record: &Received, out: &mut impl Write) -> std::io::Result<()> {
         match self.format {
-            OutputFormat::Json => writeln!(out, "{}", object(record)),
-            _ if self.is_verbose => writeln!(out, "{}", line(record)),
+            OutputFormat::Json => writeln!(out, "{}", record_object(record)),
+            _ if self.is_verbose => writeln!(out, "{}", record_line(record)),
             OutputFormat::Table if self.is_terminal => {
                 if let Some(separator) = &self.key_separator {
-                    write!(out, "{}{separator}", readable(record.key.as_ref()))?;
+                    write!(out, "{}{separator}", readable_bytes(record.key.as_ref()))?;
                 }
-                writeln!(out, "{}", readable(record.value.as_ref()))
+                writeln!(out, "{}", readable_bytes(record.value.as_ref()))
             }
             _ => {
                 if let Some(separator) = &self.key_separator {
@@ -114,11 +114,12 @@ impl Style {
 
 /// A record in one line of JSON. It is written by hand, because payloads that are JSON must not
 /// be read and written again.
-fn object(record: &Received) -> String {
-    let encoding = |part: &JsonPart<'_>| part.encoding.map_or_else(|| "null".to_owned(), quoted);
+fn record_object(record: &Received) -> String {
+    let encoding =
+        |part: &JsonPart<'_>| part.encoding.map_or_else(|| "null".to_owned(), quote_json);
     let header = |(name, value): &(String, Option<Bytes>)| {
         let value = JsonPart::of(value.as_ref());
-        let (name, how) = (quoted(name), encoding(&value));
+        let (name, how) = (quote_json(name), encoding(&value));
         format!("{{\"name\":{name},\"value\":{},\"value_encoding\":{how}}}", value.text)
     };
     let headers: Vec<String> = record.headers.iter().map(header).collect();
@@ -126,7 +127,7 @@ fn object(record: &Received) -> String {
     let kind = if record.is_append_time { "log_append_time" } else { "create_time" };
     format!(
         "{{\"topic\":{},\"partition\":{},\"offset\":{},\"timestamp_ms\":{},\"timestamp_type\":\"{kind}\",\"key\":{},\"key_encoding\":{},\"value\":{},\"value_encoding\":{},\"headers\":[{}]}}",
-        quoted(&record.place.topic),
+        quote_json(&record.place.topic),
         record.place.partition,
         record.offset,
         record.timestamp,
@@ -138,15 +139,19 @@ fn object(record: &Received) -> String {
     )
 }
 
-fn line(record: &Received) -> String {
-    let mut parts = vec![time(record.timestamp), format!("{}@{}", record.place, record.offset)];
+fn record_line(record: &Received) -> String {
+    let mut parts =
+        vec![local_time(record.timestamp), format!("{}@{}", record.place, record.offset)];
     if record.key.is_some() {
-        parts.push(format!("key={}", readable(record.key.as_ref())));
+        parts.push(format!("key={}", readable_bytes(record.key.as_ref())));
     }
     parts.extend(
-        record.headers.iter().map(|(name, value)| format!("{name}={}", readable(value.as_ref()))),
+        record
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}={}", readable_bytes(value.as_ref()))),
     );
-    parts.push(readable(record.value.as_ref()));
+    parts.push(readable_bytes(record.value.as_ref()));
     parts.join("  ")
 }
 
@@ -224,14 +229,14 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_standard() {
-        let texts =
-            ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|it| base64(it.as_bytes()));
+        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"]
+            .map(|it| encode_base64(it.as_bytes()));
         assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
     }
 
     #[test]
     fn a_time_says_its_zone() {
-        let text = time(1_700_000_000_123);
+        let text = local_time(1_700_000_000_123);
         let zone = &text[text.len() - 6..];
         assert!(zone.starts_with(['+', '-']) && zone.as_bytes()[3] == b':', "{text}");
         let again: Timestamp = text.parse().unwrap();

@@ -6,7 +6,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 use ottla_client::{Client, ClientError, IsolationLevel, OffsetAt, TopicPartition};
 use ottla_clock::Clock;
 
-use crate::front::tell;
+use crate::front::print_to_stderr;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<StartPosition, String> {
     match local {
         Some(time) => Ok(StartPosition::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
-            "{word:?} is not a position: it takes earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
+            "{word:?} is not a position: use earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }
@@ -77,7 +77,7 @@ impl StartPosition {
             Self::Offset(offset) => {
                 let (start, end) = (look(OffsetAt::Earliest).await?, look(OffsetAt::Latest).await?);
                 if !(start..=end).contains(&offset) {
-                    tell(format!(
+                    print_to_stderr(format!(
                         "Note: {place} has no offset {offset}: it begins at {start} and ends at {end}."
                     ));
                 }

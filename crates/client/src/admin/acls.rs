@@ -1,4 +1,4 @@
-//! Access control lists: rules of who may do what.
+//! Access control lists: which principal may do what.
 
 use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
@@ -19,7 +19,7 @@ pub struct AclBinding {
     pub resource_name: String,
     /// `PatternType`: 3 is literal, 4 prefixed.
     pub pattern_type: i8,
-    /// Whom it is about: `KIND:NAME`.
+    /// The principal: `KIND:NAME`.
     pub principal: String,
     /// From which host; `*` is all.
     pub host: String,
@@ -38,7 +38,7 @@ pub struct AclFilter {
     pub resource_name: Option<String>,
     /// `PatternType`: 2 matches all that concern the name.
     pub pattern_type: i8,
-    /// Whom they are about, if it matters.
+    /// The principal; `None` for any.
     pub principal: Option<String>,
     /// From which host, if it matters.
     pub host: Option<String>,

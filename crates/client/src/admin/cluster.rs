@@ -60,12 +60,12 @@ impl Client {
         for it in &response.brokers {
             self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));
         }
-        let brokers = response.brokers.into_iter().map(|it| BrokerDescription {
-            id: it.broker_id,
-            host: it.host,
-            port: it.port,
-            rack: it.rack,
-            is_fenced: it.is_fenced,
+        let brokers = response.brokers.into_iter().map(|broker| BrokerDescription {
+            id: broker.broker_id,
+            host: broker.host,
+            port: broker.port,
+            rack: broker.rack,
+            is_fenced: broker.is_fenced,
         });
         Ok(ClusterDescription {
             id: response.cluster_id,

@@ -87,10 +87,10 @@ pub struct ConfigEntry {
 }
 
 impl ConfigEntry {
-    /// The source of a value that nobody has set.
+    /// The source of a value that is the setting's default.
     pub const DEFAULT: i8 = 5;
 
-    /// Has nobody set it?
+    /// Is the value the setting's default?
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.source == Self::DEFAULT
@@ -133,10 +133,10 @@ impl Client {
         self.ask_for_configs(kind, names, Documentation::Left).await
     }
 
-    /// As [`Self::configs`], with what each setting does.
+    /// As [`Self::configs`], with the documentation of each setting.
     ///
     /// # Errors
-    /// One of them is not there, or its broker does not answer.
+    /// One of the resources does not exist, or its broker does not answer.
     pub async fn documented_configs(
         &self,
         kind: ConfigKind,

@@ -59,10 +59,10 @@ impl Client {
             let known = response.finalized_features.iter().find(|known| known.name == name);
             known.map_or(0, |it| it.max_version_level)
         };
-        let supported = response.supported_features.iter().map(|it| {
-            let (supported_min, supported_max) = (it.min_version, it.max_version);
-            let level = level(&it.name);
-            (it.name.clone(), FeatureDescription { supported_min, supported_max, level })
+        let supported = response.supported_features.iter().map(|feature| {
+            let (supported_min, supported_max) = (feature.min_version, feature.max_version);
+            let level = level(&feature.name);
+            (feature.name.clone(), FeatureDescription { supported_min, supported_max, level })
         });
         let epoch = response.finalized_features_epoch;
         Ok(FeatureDescriptions { features: supported.collect(), epoch })

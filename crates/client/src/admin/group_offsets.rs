@@ -84,8 +84,8 @@ pub(crate) fn committed_in(
         for topic in it.topics {
             let known = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
             let name = known.unwrap_or(&topic.name);
-            let here = |it: &&OffsetFetchResponsePartitions| {
-                it.error_code == 0 && it.committed_offset >= 0
+            let here = |partition: &&OffsetFetchResponsePartitions| {
+                partition.error_code == 0 && partition.committed_offset >= 0
             };
             for it in topic.partitions.iter().filter(here) {
                 let place = TopicPartition::new(name.as_str(), it.partition_index);

@@ -61,7 +61,7 @@ pub struct GroupDescription {
     pub state: String,
     /// How partitions are shared out.
     pub assignor: String,
-    /// Who coordinates it.
+    /// Its coordinator.
     pub coordinator: NodeId,
     /// Its members.
     pub members: Vec<MemberDescription>,
@@ -87,11 +87,11 @@ impl Client {
         for node in self.all_brokers().await? {
             let response = self.ask(node, &request).await?;
             ClientError::check(response.error_code, || format!("the groups of broker {node}"))?;
-            all.extend(response.groups.into_iter().map(|it| GroupListing {
-                id: it.group_id,
-                kind: it.group_type,
-                protocol: it.protocol_type,
-                state: it.group_state,
+            all.extend(response.groups.into_iter().map(|group| GroupListing {
+                id: group.group_id,
+                kind: group.group_type,
+                protocol: group.protocol_type,
+                state: group.group_state,
             }));
         }
         all.sort_by(|a, b| a.id.cmp(&b.id));

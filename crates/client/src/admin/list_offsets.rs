@@ -36,7 +36,7 @@ impl OffsetAt {
     }
 }
 
-/// Asks for what these partitions, which have one leader, had at a time.
+/// Asks for the offsets at a time of these partitions, which have one leader.
 fn list_offsets_request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,
@@ -100,8 +100,11 @@ impl Client {
             let Ok(response) = self.ask(leader, &request).await else { continue };
             for topic in response.topics {
                 let told = topic.partitions.iter().filter(|it| it.error_code == 0);
-                found.extend(told.map(|it| {
-                    (TopicPartition::new(topic.name.as_str(), it.partition_index), it.offset)
+                found.extend(told.map(|partition| {
+                    (
+                        TopicPartition::new(topic.name.as_str(), partition.partition_index),
+                        partition.offset,
+                    )
                 }));
             }
         }

@@ -27,7 +27,7 @@ pub struct LogDirDescription {
 /// A replica in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaDescription {
-    /// Of which partition.
+    /// The partition.
     pub place: TopicPartition,
     /// Its size.
     pub size_bytes: i64,
@@ -53,11 +53,14 @@ impl Client {
             let mut replicas = Vec::new();
             for topic in &dir.topics {
                 let name: std::sync::Arc<str> = topic.name.as_str().into();
-                replicas.extend(topic.partitions.iter().map(|it| ReplicaDescription {
-                    place: TopicPartition::new(std::sync::Arc::clone(&name), it.partition_index),
-                    size_bytes: it.partition_size,
-                    offset_lag: it.offset_lag,
-                    is_future: it.is_future_key,
+                replicas.extend(topic.partitions.iter().map(|partition| ReplicaDescription {
+                    place: TopicPartition::new(
+                        std::sync::Arc::clone(&name),
+                        partition.partition_index,
+                    ),
+                    size_bytes: partition.partition_size,
+                    offset_lag: partition.offset_lag,
+                    is_future: partition.is_future_key,
                 }));
             }
             LogDirDescription {

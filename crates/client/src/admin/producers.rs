@@ -45,13 +45,15 @@ impl Client {
         let mut all = Vec::new();
         for partition in response.topics.into_iter().flat_map(|it| it.partitions) {
             ClientError::check_item(partition.error_code, partition.error_message, place)?;
-            all.extend(partition.active_producers.into_iter().map(|it| ProducerDescription {
-                id: it.producer_id,
-                epoch: it.producer_epoch,
-                last_sequence: it.last_sequence,
-                last_timestamp: it.last_timestamp,
-                coordinator_epoch: it.coordinator_epoch,
-                transaction_start: it.current_txn_start_offset,
+            all.extend(partition.active_producers.into_iter().map(|producer| {
+                ProducerDescription {
+                    id: producer.producer_id,
+                    epoch: producer.producer_epoch,
+                    last_sequence: producer.last_sequence,
+                    last_timestamp: producer.last_timestamp,
+                    coordinator_epoch: producer.coordinator_epoch,
+                    transaction_start: producer.current_txn_start_offset,
+                }
             }));
         }
         Ok(all)

@@ -1,4 +1,4 @@
-//! The metadata quorum: who leads it, and how far each voter and observer has come.
+//! The metadata quorum: its leader, and the log end of each voter and observer.
 
 use ottla_protocol::messages::describe_quorum_request::{
     DescribeQuorumRequest, PartitionData, TopicData,

@@ -73,9 +73,9 @@ impl Client {
         let response = self.ask_any(&request).await?;
         ClientError::check_item(response.error_code, response.error_message, "quotas")?;
         let all = response.entries.unwrap_or_default().into_iter().map(|entry| {
-            let entity = entry.entity.into_iter().map(|it| {
-                let owner = it.entity_name.map_or(QuotaOwner::Default, QuotaOwner::Named);
-                (it.entity_type, owner)
+            let entity = entry.entity.into_iter().map(|part| {
+                let owner = part.entity_name.map_or(QuotaOwner::Default, QuotaOwner::Named);
+                (part.entity_type, owner)
             });
             let values = entry.values.into_iter().map(|it| (it.key, it.value));
             Quotas { entity: entity.collect(), values: values.collect() }

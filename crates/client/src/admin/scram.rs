@@ -41,7 +41,7 @@ impl ScramMechanism {
 pub struct ScramListing {
     /// The user.
     pub user: String,
-    /// The credentials, or why they are not told (`RESOURCE_NOT_FOUND`: there is no such user). A
+    /// The credentials, or the error (`RESOURCE_NOT_FOUND`: there is no such user). A
     /// mechanism that is not known is `None`. The number is that of the iterations.
     pub credentials: Result<Vec<(Option<ScramMechanism>, i32)>, ItemRefusal>,
 }
@@ -57,7 +57,7 @@ pub enum ScramChange {
         iterations: i32,
         /// The salt.
         salt: Bytes,
-        /// What came of it.
+        /// The outcome.
         salted_password: Bytes,
     },
     /// The user loses the one of this mechanism.
@@ -80,14 +80,14 @@ impl Client {
         };
         let response = self.ask_any(&request).await?;
         ClientError::check_item(response.error_code, response.error_message, "SCRAM credentials")?;
-        let listings = response.results.into_iter().map(|it| {
+        let listings = response.results.into_iter().map(|result| {
             let mechanism =
                 |code: i8| ScramMechanism::ALL.into_iter().find(|known| *known as i8 == code);
-            let credentials = it.credential_infos.iter();
+            let credentials = result.credential_infos.iter();
             let credentials =
                 credentials.map(|it| (mechanism(it.mechanism), it.iterations)).collect();
-            let refused = ItemRefusal::check(it.error_code, it.error_message);
-            ScramListing { user: it.user, credentials: refused.map(|()| credentials) }
+            let refused = ItemRefusal::check(result.error_code, result.error_message);
+            ScramListing { user: result.user, credentials: refused.map(|()| credentials) }
         });
         Ok(listings.collect())
     }

@@ -345,7 +345,7 @@ impl Client {
     /// Deletes a topic with all its records.
     ///
     /// # Errors
-    /// There is none of this name, or no broker answers.
+    /// There is no topic of this name, or no broker answers.
     pub async fn delete_topic(&self, name: &str) -> Result<(), ClientError> {
         let outcome = self.delete_topics(&[name.to_owned()]).await?.into_iter().next();
         match outcome {
@@ -374,8 +374,11 @@ impl Client {
         };
         let response = self.ask_controller(&request).await?;
         names.iter().for_each(|name| self.forget(name));
-        let outcomes = response.responses.into_iter().map(|it| {
-            (it.name.unwrap_or_default(), ItemRefusal::check(it.error_code, it.error_message))
+        let outcomes = response.responses.into_iter().map(|topic| {
+            (
+                topic.name.unwrap_or_default(),
+                ItemRefusal::check(topic.error_code, topic.error_message),
+            )
         });
         Ok(outcomes.collect())
     }

@@ -94,11 +94,11 @@ impl Client {
             let mut found: Vec<_> = response
                 .transaction_states
                 .into_iter()
-                .map(|it| TransactionListing {
-                    id: it.transactional_id,
+                .map(|transaction| TransactionListing {
+                    id: transaction.transactional_id,
                     coordinator,
-                    producer_id: it.producer_id,
-                    state: it.transaction_state,
+                    producer_id: transaction.producer_id,
+                    state: transaction.transaction_state,
                 })
                 .collect();
             found.sort_by(|a, b| a.id.cmp(&b.id));

@@ -40,7 +40,7 @@ impl Consumer {
                 Err(ClientError::Refused {
                     code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ..
                 }) => {
-                    // It was deleted; its group, or who reads it, finds out.
+                    // The topic was deleted; the group or the caller finds out.
                     continue;
                 }
                 Err(error) => return Err(error),

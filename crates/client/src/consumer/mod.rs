@@ -29,13 +29,13 @@ pub struct Received {
     pub leader_epoch: i32,
     /// Its time, in milliseconds.
     pub timestamp: TimestampMs,
-    /// Is that the time when the broker took it in, and not what its producer said?
+    /// Is that the broker's append time, and not the producer's timestamp?
     pub is_append_time: bool,
     /// Its key.
     pub key: Option<Bytes>,
     /// Its content.
     pub value: Option<Bytes>,
-    /// What stands beside them.
+    /// Its headers, by name.
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
@@ -103,7 +103,8 @@ impl Consumer {
     pub async fn join(
         client: Client,
         topic: &str,
-        (group, protocol): (&str, GroupProtocol),
+        group: &str,
+        protocol: GroupProtocol,
         start: Start,
     ) -> Result<Self, ClientError> {
         let group = Some(group.to_owned());
@@ -147,8 +148,8 @@ impl Consumer {
         self.enter(Partitions::new()).await
     }
 
-    /// Reads these partitions, and does not join its group: from where that has come to, or else
-    /// from where `auto.offset.reset` says.
+    /// Reads these partitions, and does not join its group: from the group's committed offsets, or
+    /// else from where `auto.offset.reset` says.
     ///
     /// # Errors
     /// There is no such partition, or no broker answers.
@@ -195,7 +196,7 @@ impl Consumer {
         self.ready.len()
     }
 
-    /// For which member of its group it reads; nobody without a group.
+    /// The member of its group that it is; `None` without a group.
     #[must_use]
     pub fn group_member(&self) -> GroupMember {
         self.membership.as_ref().map(GroupMembership::member).unwrap_or_default()
@@ -275,12 +276,12 @@ impl Consumer {
             if !again {
                 return Ok(());
             }
-            // What it has given up is another's in the next generation.
+            // Partitions that it has revoked belong to another member in the next generation.
             owned = mine;
         }
     }
 
-    /// Begins to read in further partitions, where the group has come to or else at the start.
+    /// Begins to read in further partitions, at the group's committed offset or else at the start.
     async fn start_in(
         &mut self,
         places: Partitions,
@@ -296,7 +297,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The first offset of a partition, or the one behind the last.
+    /// The first offset of a partition, or the one after the last.
     async fn edge(&mut self, place: &TopicPartition, start: Start) -> Result<Offset, ClientError> {
         let at = match start {
             Start::Beginning => OffsetAt::Earliest,
@@ -309,7 +310,7 @@ impl Consumer {
     /// The next record; `None` if none came within a moment.
     ///
     /// # Errors
-    /// Something that does not pass.
+    /// An error that a retry cannot mend.
     pub async fn poll(&mut self) -> Result<Option<Received>, ClientError> {
         if self.next().is_none() {
             self.stay().await?;
@@ -328,7 +329,7 @@ impl Consumer {
         self.ready.iter().position(|record| !self.paused.contains(&record.place))
     }
 
-    /// Keeps the membership alive, and says how far the group has come.
+    /// Keeps the membership alive, and commits the group's offsets.
     async fn stay(&mut self) -> Result<(), ClientError> {
         let now = self.client.clock().monotonic();
         let Some(membership) = &self.membership else { return self.commit_if_due(now).await };
@@ -353,7 +354,7 @@ impl Consumer {
             HeartbeatOutcome::Unchanged => Ok(()),
             HeartbeatOutcome::Assigned(mine) => {
                 self.shift(mine).await?;
-                // At once, so that others need not wait for what was given up.
+                // At once, so that other members need not wait for the revoked partitions.
                 self.last_heartbeat = Duration::ZERO;
                 Ok(())
             }
@@ -405,7 +406,7 @@ impl Consumer {
         self.start_in(fresh, &committed).await
     }
 
-    /// Says how far the group has come: to the next record that would be handed out, also where
+    /// Commits the group's offsets: the next record that would be handed out, also where
     /// none was yet.
     ///
     /// # Errors
@@ -428,7 +429,7 @@ impl Consumer {
         }
     }
 
-    /// Says that the group has come to these offsets.
+    /// Commits these offsets for the group.
     ///
     /// # Errors
     /// The group's coordinator refuses, also for a reason that the next generation ends.

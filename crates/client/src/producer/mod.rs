@@ -198,7 +198,7 @@ impl Producer {
         self.make_progress(Until::Done).await
     }
 
-    /// Takes note of a failure as the options want it.
+    /// Handles a failure as the options say.
     fn note_failure(&mut self, failure: ProduceFailure) {
         match self.options.on_failure {
             OnFailure::Return => drop(self.error.get_or_insert(failure.error)),

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
+use crate::options::{
+    Named, OptionError, OptionTable, non_empty_text, one_of, parse_flag, parse_number, put_named,
+    put_value,
+};
 
-/// Who must have a batch before it counts as written (`acks`).
+/// Which replicas must have a batch before it counts as written (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i16)]
 pub enum Acks {
-    /// Nobody; the broker does not even answer.
+    /// No replica; the broker does not even answer.
     None = 0,
     /// The leader.
     Leader = 1,
@@ -19,7 +22,7 @@ pub enum Acks {
     All = -1,
 }
 
-/// What becomes of records that cannot be written.
+/// What to do with records that cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// The call that tried to write them fails.
@@ -61,9 +64,9 @@ pub struct ProducerOptions {
     pub transactional_id: Option<String>,
     /// For how long a transaction may be open, in milliseconds (`transaction.timeout.ms`).
     pub transaction_timeout_ms: i32,
-    /// Is it told where each record went ([`crate::Producer::reports`])?
+    /// Does the producer report partition and offset of each record ([`crate::Producer::reports`])?
     pub reports: bool,
-    /// What becomes of records that cannot be written.
+    /// What to do with records that cannot be written.
     pub on_failure: OnFailure,
 }
 
@@ -130,42 +133,53 @@ const UNUSED: &[&str] = &[
 ];
 
 const USED: &[Named<ProducerOptions>] = &[
-    ("acks", |it, value| {
+    ("acks", |options, value| {
         let all = [("0", Acks::None), ("1", Acks::Leader), ("all", Acks::All), ("-1", Acks::All)];
-        put(&mut it.acks, one_of(value, &all))?;
-        // As in Kafka, who asks for fewer acknowledgements gives this up without saying so.
-        it.idempotent &= it.acks == Acks::All;
+        put_value(&mut options.acks, one_of(value, &all))?;
+        // As in Kafka, fewer acknowledgements switch idempotence off without a warning.
+        options.idempotent &= options.acks == Acks::All;
         Ok(())
     }),
-    ("batch.size", |it, value| {
-        put(&mut it.batch_bytes, number::<usize>(value).map(|it| it.max(1)))
+    ("batch.size", |options, value| {
+        put_value(&mut options.batch_bytes, parse_number::<usize>(value).map(|it| it.max(1)))
     }),
-    ("compression.type", |it, value| {
+    ("compression.type", |options, value| {
         let found = Compression::named(value.trim());
-        put(
-            &mut it.compression,
-            found.ok_or_else(|| "it takes none, gzip, snappy, lz4 or zstd".to_owned()),
+        put_value(
+            &mut options.compression,
+            found.ok_or_else(|| "it must be none, gzip, snappy, lz4 or zstd".to_owned()),
         )
     }),
-    ("delivery.timeout.ms", |it, value| {
-        put(&mut it.delivery_timeout, number(value).map(Duration::from_millis))
+    ("delivery.timeout.ms", |options, value| {
+        put_value(&mut options.delivery_timeout, parse_number(value).map(Duration::from_millis))
     }),
-    ("enable.idempotence", |it, value| {
-        let wanted = flag(value)?;
-        if wanted && it.acks != Acks::All {
-            return Err("it takes acks=all to write each record once".to_owned());
+    ("enable.idempotence", |options, value| {
+        let wanted = parse_flag(value)?;
+        if wanted && options.acks != Acks::All {
+            return Err("idempotence needs acks=all".to_owned());
         }
-        put(&mut it.idempotent, Ok(wanted))
+        put_value(&mut options.idempotent, Ok(wanted))
     }),
-    ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
-    ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
-    ("max.in.flight.requests.per.connection", |it, value| {
-        put(&mut it.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+    ("linger.ms", |it, value| {
+        put_value(&mut it.linger, parse_number(value).map(Duration::from_millis))
     }),
-    ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
-    ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
-    ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),
-    ("transactional.id", |it, value| put(&mut it.transactional_id, Ok(text(value)))),
+    ("max.block.ms", |it, value| {
+        put_value(&mut it.max_block, parse_number(value).map(Duration::from_millis))
+    }),
+    ("max.in.flight.requests.per.connection", |options, value| {
+        put_value(
+            &mut options.requests_in_flight_max,
+            parse_number::<usize>(value).map(|it| it.max(1)),
+        )
+    }),
+    ("max.request.size", |it, value| put_value(&mut it.request_bytes_max, parse_number(value))),
+    ("request.timeout.ms", |it, value| put_value(&mut it.timeout_ms, parse_number(value))),
+    ("transaction.timeout.ms", |it, value| {
+        put_value(&mut it.transaction_timeout_ms, parse_number(value))
+    }),
+    ("transactional.id", |it, value| {
+        put_value(&mut it.transactional_id, Ok(non_empty_text(value)))
+    }),
 ];
 
 impl ProducerOptions {
@@ -174,7 +188,7 @@ impl ProducerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 

@@ -4,7 +4,9 @@
 //! Up to five batches are on their way at a time. After a failure nothing more is sent until the
 //! others on their way are answered; then what is not written goes out again in the same order.
 //! So an idempotent producer keeps its order: a batch that was overtaken by a failure is refused as
-//! out of sequence, and comes again behind the one that failed.
+//! out of sequence, and is sent again after the one that failed. Only a broker without state of
+//! the producer refuses no sequence number; so the first batch that a producer id writes to a
+//! partition goes alone.
 //!
 //! Invariant: the sequence numbers of the batches in the queue follow one another.
 
@@ -30,7 +32,7 @@ const IDENTITY: [ErrorCode; 3] = [
     ErrorCode::UNKNOWN_PRODUCER_ID,
 ];
 
-/// As whom a producer writes.
+/// A producer's id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerIdentity {
     /// -1 for a producer that is not idempotent.
@@ -52,7 +54,7 @@ pub(crate) struct PendingRecord {
     pub bytes: usize,
 }
 
-/// What became of a batch that was sent.
+/// The outcome of a batch that was sent.
 #[derive(Debug)]
 pub(super) enum Attempt {
     /// It was not sent, or is to be sent again.
@@ -66,7 +68,7 @@ pub(super) enum Attempt {
 /// Records that are written together.
 #[derive(Debug)]
 pub(super) struct QueuedBatch {
-    /// Told apart from the other batches of its partition by this.
+    /// A number that no other batch of its partition has.
     pub number: u64,
     pub records: Vec<PendingRecord>,
     pub attempt: Attempt,
@@ -99,11 +101,12 @@ impl QueuedBatch {
 pub(super) struct Undelivered {
     pub records: Vec<PendingRecord>,
     pub error: ClientError,
-    /// May they have been written all the same? Then their sequence numbers are used up.
+    /// May they have been written, though the request failed? Then their sequence numbers are used
+    /// up.
     pub is_uncertain: bool,
 }
 
-/// What became of the failed batches of a partition.
+/// The outcome of a partition's failed batches.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub lost: Vec<Undelivered>,
@@ -112,7 +115,7 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// May something that counts as lost have been written all the same?
+    /// May a batch that counts as lost have been written?
     pub fn is_uncertain(&self) -> bool {
         self.lost.iter().any(|it| it.is_uncertain)
     }
@@ -126,9 +129,12 @@ pub(super) struct PartitionQueue {
     collecting_bytes: usize,
     batches: VecDeque<QueuedBatch>,
     next_batch: u64,
-    /// As whom the batches of the queue are written.
+    /// The producer id and epoch of the queue's batches.
     identity: ProducerIdentity,
     next_sequence: i32,
+    /// The producer id of the last batch that was written: the broker knows it, and refuses what is
+    /// out of its sequence.
+    known_producer: Option<i64>,
     /// After a failure nothing is sent before this time.
     pub retry_at: Option<Duration>,
 }
@@ -142,6 +148,7 @@ impl Default for PartitionQueue {
             next_batch: 0,
             identity: ProducerIdentity::NONE,
             next_sequence: 0,
+            known_producer: None,
             retry_at: None,
         }
     }
@@ -185,7 +192,9 @@ impl PartitionQueue {
         let has_failed = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Failed(_)));
         let has_due = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Due));
         let may_send = self.retry_at.is_none_or(|at| at <= now);
-        has_due && may_send && !has_failed && self.in_flight() < in_flight_max
+        let is_known = self.known_producer == Some(self.identity.id);
+        let max = if is_known { in_flight_max } else { 1 };
+        has_due && may_send && !has_failed && self.in_flight() < max
     }
 
     /// Forgets the sequence numbers: the next batch is the first of its producer epoch.
@@ -200,7 +209,7 @@ impl PartitionQueue {
         options: &ProducerOptions,
         now: Duration,
     ) -> Option<(u64, Bytes)> {
-        // Batches that have numbers already keep their identity, and so do those behind them.
+        // Batches that have numbers already keep their identity, and so do those after them.
         if self.identity != current && self.batches.iter().all(|it| it.sequence.is_none()) {
             (self.identity, self.next_sequence) = (current, 0);
         }
@@ -243,19 +252,20 @@ impl PartitionQueue {
         }
     }
 
-    /// Takes note that a batch is on its way.
+    /// A batch was sent.
     pub fn sent(&mut self, number: u64) {
         self.set_attempt(number, Attempt::Sent);
     }
 
-    /// Takes note that a batch has been written; its records.
+    /// A batch has been written; returns its records.
     pub fn written(&mut self, number: u64) -> Vec<PendingRecord> {
+        self.known_producer = Some(self.identity.id);
         let at = self.batches.iter().position(|it| it.number == number);
         let batch = at.and_then(|at| self.batches.remove(at));
         batch.map_or_else(Vec::new, |batch| batch.records)
     }
 
-    /// Takes note that a batch has failed.
+    /// A batch has failed.
     pub fn failed(&mut self, number: u64, error: ClientError) {
         self.set_attempt(number, Attempt::Failed(error));
     }

@@ -7,9 +7,10 @@ fn record(number: u64, bytes: usize) -> PendingRecord {
     PendingRecord { number, timestamp: 0, message: ProducerRecord::default(), bytes }
 }
 
-/// A queue with so many batches of two records each.
+/// A queue with so many batches of two records each, of a producer that the broker knows.
 fn queue(batches: u64) -> PartitionQueue {
-    let mut queue = PartitionQueue::default();
+    let (identity, known_producer) = (ME, Some(ME.id));
+    let mut queue = PartitionQueue { identity, known_producer, ..PartitionQueue::default() };
     for number in 0..batches {
         queue.collect(record(2 * number, 10));
         queue.collect(record(2 * number + 1, 10));
@@ -49,6 +50,18 @@ fn at_most_five_batches_are_on_their_way() {
     assert_eq!(send(&mut queue, ME), [(0, 0), (1, 2), (2, 4), (3, 6), (4, 8)]);
     assert_eq!(queue.written(0).len(), 2);
     assert_eq!(send(&mut queue, ME), [(5, 10)]);
+}
+
+#[test]
+fn the_first_batch_of_a_producer_id_goes_alone() {
+    // A broker that does not know the producer takes batch 1 for its first.
+    let mut queue = queue(3);
+    assert_eq!(send(&mut queue, OTHER), [(0, 0)]);
+    queue.failed(0, refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert!(queue.settle_failures(Duration::ZERO).lost.is_empty());
+    assert_eq!(send(&mut queue, OTHER), [(0, 0)]);
+    queue.written(0);
+    assert_eq!(send(&mut queue, OTHER), [(1, 2), (2, 4)]);
 }
 
 #[test]

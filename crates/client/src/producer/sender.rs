@@ -154,7 +154,7 @@ impl Producer {
         }
     }
 
-    /// Sees to what a partition's next batch needs; the partition's leader and topic, unless the
+    /// Gets what a partition's next batch needs; the partition's leader and topic, unless the
     /// batch has failed by that.
     async fn prepare(&mut self, place: &TopicPartition) -> Option<(NodeId, Uuid)> {
         let ready = async {
@@ -288,7 +288,7 @@ impl Producer {
         }
     }
 
-    /// Takes note that a batch has been written.
+    /// A batch has been written.
     fn written(&mut self, batch: &SentBatch, base: Offset) {
         let queue = self.queues.get_mut(&batch.place).expect("a batch on its way has a queue");
         let records = queue.written(batch.number);
@@ -303,7 +303,7 @@ impl Producer {
         }
     }
 
-    /// Decides what becomes of batches that have failed.
+    /// Decides whether failed batches are retried, split or dropped.
     fn settle_failures(&mut self) {
         let now = self.client.clock().monotonic();
         let mut failures = Vec::new();

@@ -1,10 +1,10 @@
-//! Where one may wait for a disk, or compute for long, without holding up who serves.
+//! Threads that may wait for a disk, or compute for long, so that serving threads need not.
 //!
 //! A node has threads for that; a simulation lets some of its time pass, and does the work inline.
 //! Work is given for a [`Share`], as a rule that of a data directory: a disk that hangs takes the
 //! threads of its own share and leaves the others theirs.
 //!
-//! What may wait is bounded by who gives it: a caller of [`Lane::run`] who goes away takes work
+//! The callers bound how much work waits: a caller of [`Lane::run`] that goes away takes work
 //! that has not begun with it, and [`Lane::start`] is for work that is given once per partition.
 
 mod pool;
@@ -34,7 +34,7 @@ enum LaneJob {
     Round(TaskId),
 }
 
-/// For whom work is done: the number of a data directory, for example.
+/// The share of a lane that work belongs to: the number of a data directory, for example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(pub usize);
 
@@ -43,10 +43,10 @@ pub struct Share(pub usize);
 pub struct LaneRules {
     /// What its threads are called in `top` and in core dumps.
     pub name: &'static str,
-    /// How many threads there are at most; at least 1 counts. Where tasks are to run on time while
-    /// all shares are busy, one more than those have together: it watches the time.
+    /// The most threads that the lane has; 0 counts as 1. Tasks run on time while all shares are
+    /// busy only if this is one more than the threads of all shares: that one watches the time.
     pub threads_max: usize,
-    /// How many of them one share has at most; at least 1 counts.
+    /// The most threads that one share has; 0 counts as 1.
     pub share_max: usize,
     /// Beside the threads that serve.
     pub priority: Priority,
@@ -79,8 +79,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Makes the task's next round due now, unless it wants to rest; one that runs hears it when
-    /// its round ends.
+    /// Makes the task's next round due now, unless it wants to rest; if it is running, when
+    /// its present round ends.
     pub fn ring(&self) {
         match &self.lane.0 {
             LaneKind::Threads(pool) => pool.ring(self.task),
@@ -96,15 +96,15 @@ impl Lane {
         Self(LaneKind::Threads(Arc::new(Pool::new(rules))))
     }
 
-    /// Work takes a random time up to `latency_max` by the clock, and is done then, inline: that of
-    /// [`Lane::run`] where it is awaited, all other by [`Lane::drive`].
+    /// A lane for simulations: work takes a random time up to `latency_max` by the clock, and runs
+    /// then, inline: in [`Lane::run`] where it is awaited, all other work in [`Lane::drive`].
     #[must_use]
     pub fn simulated(clock: &Clock, latency_max: Duration) -> Self {
         Self(LaneKind::Simulated(Arc::new(Simulated::new(clock.clone(), latency_max))))
     }
 
-    /// From now on all work of a share of a simulated lane takes so long, as on a disk that is slow
-    /// or hangs for a while; a random time again, with `None`. Threads take as long as they do.
+    /// Sets how long all work of a share of a simulated lane takes, as on a disk that is slow or
+    /// hangs for a while; `None` is a random time again. On threads this has no effect.
     pub fn set_latency(&self, share: Share, latency: Option<Duration>) {
         if let LaneKind::Simulated(simulated) = &self.0 {
             simulated.set_latency(share, latency);
@@ -115,7 +115,7 @@ impl Lane {
     /// made, nor for the system to have one.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn keep_thread(&self) -> io::Result<()> {
         match &self.0 {
             LaneKind::Threads(pool) => pool.keep_thread(),
@@ -170,7 +170,7 @@ impl Lane {
     /// allow, the caller's being one. In a simulation no time passes.
     pub fn all<T: Send>(&self, work: Vec<(Share, impl FnOnce() -> T + Send)>) -> Vec<Option<T>> {
         match &self.0 {
-            LaneKind::Threads(pool) => pool::all(&pool.rules, work),
+            LaneKind::Threads(pool) => pool::run_all(&pool.rules, work),
             LaneKind::Simulated(_) => work.into_iter().map(|(_, work)| Some(work())).collect(),
         }
     }

@@ -136,7 +136,7 @@ impl Pool {
         self.spawn(&mut state)
     }
 
-    /// Work for a caller who waits; `None` if the lane is stopped.
+    /// Work for a caller that waits; `None` if the lane is stopped.
     pub(super) fn enter(self: &Arc<Self>, share: Share, work: Work) -> Option<WaitingWork<'_>> {
         let number = self.push(share, work)?;
         self.work_without_thread();
@@ -144,7 +144,7 @@ impl Pool {
     }
 
     pub(super) fn start(self: &Arc<Self>, share: Share, work: Work) {
-        // If the system gives no thread it waits for one; the lane's owner keeps one.
+        // If the system cannot start a thread, the work waits for one; the lane's owner keeps one.
         let _ = self.push(share, work);
     }
 
@@ -205,7 +205,7 @@ impl Pool {
         Ok(())
     }
 
-    /// If the system gives no thread at all, a caller who waits does what there is to do.
+    /// If the system can start no thread at all, a caller that waits does the work itself.
     fn work_without_thread(self: &Arc<Self>) {
         let mut state = self.lock();
         while state.threads == 0 {
@@ -247,7 +247,7 @@ impl Pool {
             state.queue_due_rounds(self.clock.monotonic());
             if let Some((share, job)) = state.queues.begin() {
                 if state.schedule.next_due().is_some() {
-                    // Who watches the time may not know yet when the next round is due.
+                    // The thread that watches the time may not know yet when the next round is due.
                     self.ready.notify_one();
                 }
                 if state.idle < state.wanted() && state.threads < self.rules.threads_max {
@@ -294,7 +294,7 @@ impl Pool {
 }
 
 /// See [`super::Lane::all`].
-pub(super) fn all<T: Send, W: FnOnce() -> T + Send>(
+pub(super) fn run_all<T: Send, W: FnOnce() -> T + Send>(
     rules: &LaneRules,
     work: Vec<(Share, W)>,
 ) -> Vec<Option<T>> {

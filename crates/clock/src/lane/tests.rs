@@ -114,7 +114,7 @@ fn simulated_work_takes_simulated_time() {
     assert_eq!(work.as_mut().poll(&mut context), std::task::Poll::Ready(Some(5)));
 }
 
-/// A task whose rounds are told to a channel, and say what comes from another.
+/// A task that reports its rounds to one channel, and takes their result from another.
 fn told_task() -> (Task, mpsc::Receiver<()>, mpsc::SyncSender<Next>) {
     let (begun, begins) = mpsc::sync_channel(16);
     let (say, next) = mpsc::sync_channel(16);

@@ -25,7 +25,6 @@ use ottla_protocol::messages::{
 use ottla_types::Uuid;
 
 use super::record::TransactionEnd;
-use super::settings::GroupSettings;
 
 /// The client of a member, as DescribeGroups and ConsumerGroupDescribe show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,8 +86,6 @@ pub struct DeletedTopic {
 pub enum GroupCommand {
     /// The partition has been replayed: timers start now.
     Loaded,
-    /// The operator changed settings.
-    Settings(GroupSettings),
     /// A timer fired.
     Expired(GroupTimer),
     /// JoinGroup.
@@ -121,7 +118,7 @@ pub enum GroupCommand {
     ConsumerHeartbeat {
         /// The request.
         request: ConsumerGroupHeartbeatRequest,
-        /// Who asks.
+        /// The client that asks.
         client: MemberClient,
     },
     /// ConsumerGroupDescribe for those groups that live here.

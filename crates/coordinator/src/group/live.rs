@@ -111,15 +111,15 @@ impl ClassicGroup {
     /// The group's record.
     pub fn to_log(&self) -> GroupMetadataValue {
         let protocol = self.protocol.as_deref().unwrap_or_default();
-        let member = |(id, it): (&String, &ClassicMember)| MemberMetadata {
+        let member = |(id, member): (&String, &ClassicMember)| MemberMetadata {
             member_id: id.clone(),
-            group_instance_id: it.instance.clone(),
-            client_id: it.client.id.clone(),
-            client_host: it.client.host.clone(),
-            rebalance_timeout: it.rebalance_timeout_ms,
-            session_timeout: it.session_timeout_ms,
-            subscription: it.metadata(protocol),
-            assignment: it.assignment.clone(),
+            group_instance_id: member.instance.clone(),
+            client_id: member.client.id.clone(),
+            client_host: member.client.host.clone(),
+            rebalance_timeout: member.rebalance_timeout_ms,
+            session_timeout: member.session_timeout_ms,
+            subscription: member.metadata(protocol),
+            assignment: member.assignment.clone(),
             ..Default::default()
         };
         GroupMetadataValue {
@@ -144,7 +144,7 @@ impl ClassicGroup {
         }
         let leader = self.leader.as_ref();
         if self.state == Completing && !leader.is_some_and(|id| self.members.contains_key(id)) {
-            return Some("the group waits for the assignment of a leader that is no member");
+            return Some("the group waits for the assignment of a leader that is not a member");
         }
         if self.pending.iter().any(|id| self.members.contains_key(id)) {
             return Some("a member id is in use and handed out for the first use at once");

@@ -62,23 +62,22 @@ impl Machine for GroupMachine {
     type Reply = GroupReply;
     type Timer = GroupTimer;
     type Volatile = GroupVolatile;
+    type Settings = GroupSettings;
+
+    fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
 
     fn decide(&mut self, command: GroupCommand, turn: &mut Turn<Self>) {
-        if let GroupCommand::Settings(settings) = command {
-            self.settings = settings;
-            return;
-        }
         let Self { stored, volatile: GroupVolatile { live, seen }, settings } = self;
         let scene = &mut GroupScene { stored, live, seen, settings, turn };
         match command {
-            // Taken out above.
-            GroupCommand::Settings(_) => {}
             GroupCommand::Loaded => {
                 classic::start_sessions(scene);
                 consumer::start_sessions(scene);
                 offsets::expire::start_expiry_timer(scene);
             }
-            GroupCommand::Expired(timer) => expired(scene, &timer),
+            GroupCommand::Expired(timer) => timer_expired(scene, &timer),
             GroupCommand::Join(join) => classic::join::join_group(scene, join),
             GroupCommand::Sync { request, version } => {
                 classic::sync::sync_group(scene, request, version)
@@ -166,7 +165,7 @@ impl Machine for GroupMachine {
     }
 }
 
-fn expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
+fn timer_expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
     match timer {
         GroupTimer::Session { group, member } => {
             classic::expire::session_expired(scene, group, member)

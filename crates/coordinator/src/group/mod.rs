@@ -1,4 +1,4 @@
-//! The group coordinator: who is in a group, who decides for it, and how far it has read.
+//! The group coordinator: the members of a group, its assignments, and its offsets.
 //!
 //! What the log holds is [`StoredGroups`]: committed offsets, and each group as of its last written
 //! generation. What only this leader knows (members between two generations, requests that wait for

@@ -40,7 +40,7 @@ pub struct TransactionEnd {
 /// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupRecord {
-    /// How far a group has come in a partition.
+    /// A group's committed offset of a partition.
     Offset {
         /// The group.
         group: String,
@@ -51,7 +51,7 @@ pub enum GroupRecord {
         /// The offset.
         value: Option<OffsetCommitValue>,
     },
-    /// How far a group will have come if a producer's transaction commits.
+    /// A group's offset of a partition, if a producer's transaction commits.
     Pending {
         /// The producer.
         producer: (ProducerId, ProducerEpoch),
@@ -72,7 +72,7 @@ pub enum GroupRecord {
     Group {
         /// The group.
         group: String,
-        /// Who is in it.
+        /// Its members.
         value: Option<GroupMetadataValue>,
     },
 }
@@ -132,19 +132,19 @@ impl GroupRecord {
             }
             Self::Group { group, value } => {
                 let members = value.iter().flat_map(|it| &it.members);
-                let member = |it: &MemberMetadata| {
-                    let instance = it.group_instance_id.as_ref().map_or(0, String::len);
+                let member = |member: &MemberMetadata| {
+                    let instance = member.group_instance_id.as_ref().map_or(0, String::len);
                     FIXED_BYTES
-                        + it.member_id.len()
+                        + member.member_id.len()
                         + instance
-                        + it.client_id.len()
-                        + it.client_host.len()
-                        + it.subscription.len()
-                        + it.assignment.len()
+                        + member.client_id.len()
+                        + member.client_host.len()
+                        + member.subscription.len()
+                        + member.assignment.len()
                 };
-                let names = |it: &GroupMetadataValue| {
-                    let names = [it.protocol.as_ref(), it.leader.as_ref()];
-                    it.protocol_type.len()
+                let names = |metadata: &GroupMetadataValue| {
+                    let names = [metadata.protocol.as_ref(), metadata.leader.as_ref()];
+                    metadata.protocol_type.len()
                         + names.iter().flatten().map(|it| it.len()).sum::<usize>()
                 };
                 let head = FIXED_BYTES + group.len() + value.as_ref().map_or(0, names);

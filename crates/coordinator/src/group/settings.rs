@@ -15,7 +15,7 @@ const HEARTBEAT_MS_MIN: i32 = 1_000;
 /// By how much that grows with each group of this coordinator, or member of the group.
 const HEARTBEAT_MS_EACH: i32 = 10;
 
-// A group that is being rebalanced hears from its members more often than one that is not, and the
+// Members send heartbeats more often while a group rebalances than later, and the
 // upper bound of `clamp` is not below the lower one.
 const _: () = assert!(UNSETTLED_HEARTBEAT_MS < HEARTBEAT_MS_MIN);
 const _: () = assert!(HEARTBEAT_MS_MIN <= CONSUMER_HEARTBEAT_MS);

@@ -52,13 +52,13 @@ fn described_group(live: &ClassicGroup, group_id: String) -> DescribedGroup {
     let protocol = live.protocol.clone().unwrap_or_default();
     // Between two generations what members say is not yet true.
     let settled = live.state == GroupState::Stable;
-    let member = |(id, it): (&String, &super::live::ClassicMember)| DescribedGroupMember {
+    let member = |(id, member): (&String, &super::live::ClassicMember)| DescribedGroupMember {
         member_id: id.clone(),
-        group_instance_id: it.instance.clone(),
-        client_id: it.client.id.clone(),
-        client_host: it.client.host.clone(),
-        member_metadata: if settled { it.metadata(&protocol) } else { Default::default() },
-        member_assignment: it.assignment.clone(),
+        group_instance_id: member.instance.clone(),
+        client_id: member.client.id.clone(),
+        client_host: member.client.host.clone(),
+        member_metadata: if settled { member.metadata(&protocol) } else { Default::default() },
+        member_assignment: member.assignment.clone(),
         ..Default::default()
     };
     DescribedGroup {

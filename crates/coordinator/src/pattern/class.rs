@@ -16,12 +16,53 @@ pub(super) struct Class {
     folds: bool,
 }
 
+/// Which characters a class stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClassSide {
+    /// Those in it.
+    Inside,
+    /// All others: `[^a]`, `\D`.
+    Outside,
+}
+
+impl ClassSide {
+    /// What stands before the items in brackets.
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Inside => "",
+            Self::Outside => "^",
+        }
+    }
+
+    /// Of a set of ASCII characters.
+    const fn of_ascii(self, ascii: u128) -> u128 {
+        match self {
+            Self::Inside => ascii,
+            Self::Outside => !ascii,
+        }
+    }
+
+    /// The other side.
+    pub const fn turned(self) -> Self {
+        match self {
+            Self::Inside => Self::Outside,
+            Self::Outside => Self::Inside,
+        }
+    }
+}
+
 /// What matches nothing.
 pub(super) const NOTHING: &str = "[a&&b]";
 
 impl Class {
-    pub fn new(folds: bool) -> Self {
-        Self { folds, ..Self::default() }
+    /// An empty class in which a letter stands for itself.
+    pub fn exact() -> Self {
+        Self::default()
+    }
+
+    /// An empty class in which a letter stands for its other cases too.
+    pub fn folding() -> Self {
+        Self { folds: true, ..Self::default() }
     }
 
     /// Takes in the characters from `low` to `high`, by number. Surrogates are no characters.
@@ -40,18 +81,18 @@ impl Class {
     }
 
     /// Takes in a class that has a name in Perl or POSIX: `d` or `alpha`.
-    pub fn add_named(&mut self, name: &str, is_negated: bool) -> Option<()> {
+    pub fn add_named(&mut self, name: &str, side: ClassSide) -> Option<()> {
         let ranges = named_class(name)?;
-        let mut class = Self::new(self.folds);
+        let mut class = Self { folds: self.folds, ..Self::default() };
         for (low, high) in ranges {
             class.add_range(u32::from(*low), u32::from(*high));
         }
-        self.add(&class, is_negated);
+        self.add(&class, side);
         Some(())
     }
 
     /// Takes in a category or script of Unicode.
-    pub fn add_unicode(&mut self, name: &str, is_negated: bool) -> Option<()> {
+    pub fn add_unicode(&mut self, name: &str, side: ClassSide) -> Option<()> {
         let items = match name {
             "Any" => String::from(r"\x{0}-\x{10ffff}"),
             // RE2/J's does not count what is not assigned.
@@ -63,25 +104,23 @@ impl Class {
             _ => return None,
         };
         let ascii = unicode_ascii(name, self.folds);
-        self.add(&Self { items, ascii, folds: self.folds }, is_negated);
+        self.add(&Self { items, ascii, folds: self.folds }, side);
         Some(())
     }
 
-    fn add(&mut self, other: &Self, is_negated: bool) {
-        let sign = if is_negated { "^" } else { "" };
-        let _ = write!(self.items, "[{sign}{}]", other.items);
-        self.ascii |= if is_negated { !other.ascii } else { other.ascii };
+    fn add(&mut self, other: &Self, side: ClassSide) {
+        let _ = write!(self.items, "[{}{}]", side.sign(), other.items);
+        self.ascii |= side.of_ascii(other.ascii);
     }
 
-    /// An expression for one character of the class, or for one that is not in it.
-    pub fn expression(&self, is_negated: bool, alphabet: Alphabet) -> String {
+    /// An expression for one character on this side of the class.
+    pub fn expression(&self, side: ClassSide, alphabet: Alphabet) -> String {
         match alphabet {
-            Alphabet::Ascii => of_ascii(if is_negated { !self.ascii } else { self.ascii }),
+            Alphabet::Ascii => of_ascii(side.of_ascii(self.ascii)),
             Alphabet::Unicode if self.items.is_empty() => String::from(NOTHING),
             Alphabet::Unicode => {
-                let (fold, sign) =
-                    (if self.folds { "i" } else { "" }, if is_negated { "^" } else { "" });
-                alloc::format!("(?{fold}:[{sign}{}])", self.items)
+                let fold = if self.folds { "i" } else { "" };
+                alloc::format!("(?{fold}:[{}{}])", side.sign(), self.items)
             }
         }
     }

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::class::Class;
+use super::class::{Class, ClassSide};
 use super::{Alphabet, BadPattern};
 
 /// The most that a repetition may ask for.
@@ -153,14 +153,15 @@ impl<'a> Parser<'a> {
             '^' => self.group.push(if self.flags.lines { "(?m:^)" } else { r"\A" }),
             '$' => self.group.push(if self.flags.lines { "(?m:$)" } else { r"\z" }),
             '.' => {
-                let mut class = Class::new(false);
+                let mut class = Class::exact();
                 if !self.flags.dot_all {
                     class.add_range(0x0A, 0x0A);
                 }
                 if self.flags.dot_all {
                     class.add_range(0, 0x10_FFFF);
                 }
-                self.push_class(&class, !self.flags.dot_all);
+                let side = if self.flags.dot_all { ClassSide::Inside } else { ClassSide::Outside };
+                self.push_class(&class, side);
             }
             _ => self.literal(u32::from(next)),
         }
@@ -174,14 +175,19 @@ impl<'a> Parser<'a> {
             self.group.push(char::from(plain).encode_utf8(&mut text));
             return;
         }
-        let mut class = Class::new(self.flags.folds);
+        let mut class = self.new_class();
         class.add_range(number, number);
-        self.push_class(&class, false);
+        self.push_class(&class, ClassSide::Inside);
     }
 
-    fn push_class(&mut self, class: &Class, is_negated: bool) {
-        let part = class.expression(is_negated, self.alphabet);
+    fn push_class(&mut self, class: &Class, side: ClassSide) {
+        let part = class.expression(side, self.alphabet);
         self.group.push(&part);
+    }
+
+    /// An empty class, as the flags are here.
+    fn new_class(&self) -> Class {
+        if self.flags.folds { Class::folding() } else { Class::exact() }
     }
 
     fn enter(&mut self) -> Result<(), BadPattern> {
@@ -330,9 +336,9 @@ impl<'a> Parser<'a> {
             self.group.push(anchor);
             return Ok(());
         }
-        let mut class = Class::new(self.flags.folds);
+        let mut class = self.new_class();
         if self.class_escape(&mut class)? {
-            self.push_class(&class, false);
+            self.push_class(&class, ClassSide::Inside);
             return Ok(());
         }
         self.at = from;
@@ -364,16 +370,19 @@ impl<'a> Parser<'a> {
                 self.at += 2;
                 let mut name = [0; 4];
                 let name = it.to_ascii_lowercase().encode_utf8(&mut name);
-                Ok(class.add_named(name, it.is_ascii_uppercase()).is_some())
+                let side =
+                    if it.is_ascii_uppercase() { ClassSide::Outside } else { ClassSide::Inside };
+                Ok(class.add_named(name, side).is_some())
             }
             Some(it @ ('p' | 'P')) => {
                 self.at += 2;
                 let name = self.unicode_name(from)?;
-                let (name, is_negated) = match name.strip_prefix('^') {
-                    Some(name) => (name, it == 'p'),
-                    None => (name, it == 'P'),
+                let side = if it == 'P' { ClassSide::Outside } else { ClassSide::Inside };
+                let (name, side) = match name.strip_prefix('^') {
+                    Some(name) => (name, side.turned()),
+                    None => (name, side),
                 };
-                match class.add_unicode(name, is_negated) {
+                match class.add_unicode(name, side) {
                     Some(()) => Ok(true),
                     None => Err(self.bad("invalid character class range", from)),
                 }
@@ -457,8 +466,8 @@ impl<'a> Parser<'a> {
     fn brackets(&mut self) -> Result<(), BadPattern> {
         let from = self.at;
         self.at += 1;
-        let mut class = Class::new(self.flags.folds);
-        let is_negated = self.eat("^");
+        let mut class = self.new_class();
+        let side = if self.eat("^") { ClassSide::Outside } else { ClassSide::Inside };
         let mut is_first = true;
         while is_first || self.peek() != Some(']') {
             is_first = false;
@@ -478,7 +487,7 @@ impl<'a> Parser<'a> {
             class.add_range(low, high);
         }
         self.at += 1;
-        self.push_class(&class, is_negated);
+        self.push_class(&class, side);
         Ok(())
     }
 
@@ -500,12 +509,12 @@ impl<'a> Parser<'a> {
         let Some(length) = inner.find(":]") else { return Ok(false) };
         let name = &inner[..length];
         self.at += length + 4;
-        let (name, is_negated) = match name.strip_prefix('^') {
-            Some(name) => (name, true),
-            None => (name, false),
+        let (name, side) = match name.strip_prefix('^') {
+            Some(name) => (name, ClassSide::Outside),
+            None => (name, ClassSide::Inside),
         };
         // Perl's short names are not names of POSIX.
-        let found = (name.len() > 1).then(|| class.add_named(name, is_negated)).flatten();
+        let found = (name.len() > 1).then(|| class.add_named(name, side)).flatten();
         if found.is_some() {
             Ok(true)
         } else {

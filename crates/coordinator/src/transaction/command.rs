@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
-use super::settings::TransactionSettings;
 use super::stored::{Transaction, TransactionPartitions};
 
 /// InitProducerId with a transactional id.
@@ -60,8 +59,6 @@ pub struct EndTransaction {
 pub enum TransactionCommand {
     /// The partition has been replayed: timers start now.
     Loaded,
-    /// The operator changed settings.
-    Settings(TransactionSettings),
     /// A timer fired.
     Expired(TransactionTimer),
     /// InitProducerId.

@@ -180,9 +180,10 @@ fn marker_work(id: &str, it: &Transaction, is_again: bool) -> MarkerWork {
 pub(super) fn complete_transaction(scene: &mut TransactionScene<'_>, done: &MarkerWork) {
     scene.live.at_work.remove(&done.id);
     scene.live.tried.remove(&done.id);
-    let known = scene.stored.get(&done.id).filter(|it| {
+    let known = scene.stored.get(&done.id).filter(|transaction| {
         // Keyed by the epoch: an answer to an earlier round must not end a later transaction.
-        it.state.is_prepared() && (it.producer_id, it.epoch) == done.producer
+        transaction.state.is_prepared()
+            && (transaction.producer_id, transaction.epoch) == done.producer
     });
     if let Some(known) = known {
         let mut value = Transaction {

@@ -23,9 +23,10 @@ pub(super) fn start_timers(scene: &mut TransactionScene<'_>) {
 
 pub(super) fn expire_ids(scene: &mut TransactionScene<'_>) {
     let before = scene.turn.now_ms.saturating_sub(scene.settings.id_expiration_ms);
-    let unused = scene.stored.iter().filter(|(_, it)| {
-        let is_idle = !it.state.is_prepared() && it.state != TransactionStatus::Ongoing;
-        is_idle && it.updated_ms <= before
+    let unused = scene.stored.iter().filter(|(_, transaction)| {
+        let is_idle =
+            !transaction.state.is_prepared() && transaction.state != TransactionStatus::Ongoing;
+        is_idle && transaction.updated_ms <= before
     });
     let ids: Vec<String> = unused.map(|(id, _)| id.clone()).take(RECORDS_MAX).collect();
     for id in ids {

@@ -75,17 +75,16 @@ impl Machine for TransactionMachine {
     type Reply = TransactionReply;
     type Timer = TransactionTimer;
     type Volatile = TransactionVolatile;
+    type Settings = TransactionSettings;
+
+    fn set_settings(&mut self, settings: TransactionSettings) {
+        self.settings = settings;
+    }
 
     fn decide(&mut self, command: TransactionCommand, turn: &mut Turn<Self>) {
-        if let TransactionCommand::Settings(settings) = command {
-            self.settings = settings;
-            return;
-        }
         let Self { stored, prepared, live, settings } = self;
         let scene = &mut TransactionScene { stored, prepared, live, settings, turn };
         match command {
-            // Taken out above.
-            TransactionCommand::Settings(_) => {}
             TransactionCommand::Loaded => expire::start_timers(scene),
             TransactionCommand::Expired(TransactionTimer::Timeout(id)) => end::time_out(scene, &id),
             TransactionCommand::Expired(TransactionTimer::IdExpiry) => expire::expire_ids(scene),

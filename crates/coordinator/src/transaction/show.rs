@@ -30,17 +30,17 @@ pub(super) fn list_transactions(
             }
         },
     };
-    let passes = |it: &Transaction| {
+    let passes = |transaction: &Transaction| {
         let (states, ids) = (&request.state_filters, &request.producer_id_filters);
         // As in Kafka, a producer that has begun no transaction yet passes for any duration: its
         // start is -1.
-        let age = now.saturating_sub(it.started_ms);
-        (states.is_empty() || states.iter().any(|state| state == it.state.name()))
-            && (ids.is_empty() || ids.contains(&it.producer_id))
+        let age = now.saturating_sub(transaction.started_ms);
+        (states.is_empty() || states.iter().any(|state| state == transaction.state.name()))
+            && (ids.is_empty() || ids.contains(&transaction.producer_id))
             && (request.duration_filter < 0 || age > request.duration_filter)
     };
-    let found = scene.stored.iter().filter(|(id, it)| {
-        passes(it) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
+    let found = scene.stored.iter().filter(|(id, transaction)| {
+        passes(transaction) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
     });
     let found = found.map(|(id, it)| (id.clone(), it.clone())).collect();
     scene.turn.reply(TransactionReply::Listed(Ok(found)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupReply, GroupSettings, MemberClient, OwnSettings, TopicCatalog,
 };
+use ottla_machine::Machine as _;
 use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
@@ -20,15 +21,15 @@ const SESSION_MS: i64 = 45_000;
 
 type Owned = BTreeSet<(Uuid, i32)>;
 
-fn topics(version: i64, sizes: &[(&str, u64, i32)]) -> GroupCommand {
+fn topics(version: i64, sizes: &[(&str, u64, i32)]) -> GroupSettings {
     let all = sizes.iter().map(|(name, id, size)| (Arc::from(*name), Uuid::of(*id), *size));
     let topics = Arc::new(TopicCatalog::new(version, all));
-    GroupCommand::Settings(GroupSettings { topics, ..GroupSettings::default() })
+    GroupSettings { topics, ..GroupSettings::default() }
 }
 
 fn stage() -> MachineBench<GroupMachine> {
     let mut bench = MachineBench::new(GroupMachine::new(GroupSettings::default()), 1_000_000);
-    bench.run(topics(1, &[("t", 100, 6), ("other", 101, 3), ("odd", 102, 1)]));
+    bench.machine.set_settings(topics(1, &[("t", 100, 6), ("other", 101, 3), ("odd", 102, 1)]));
     bench.run(GroupCommand::Loaded);
     bench
 }
@@ -139,7 +140,7 @@ fn a_heartbeat_renames_no_member() {
     let members = &bench.machine.stored().consumers[GROUP].members;
     let names: Vec<_> = members.values().map(|it| it.instance.as_deref()).collect();
     assert_eq!(names, [None, Some("i")]);
-    // Who joins again may take a name.
+    // A member that joins again may take an instance id.
     assert_eq!(told(&mut bench, named(joining("dynamic"), "new")).error_code, 0);
 }
 
@@ -172,8 +173,8 @@ fn epochs_tell_members_from_their_ghosts() {
     let odd = Some("fair".to_owned());
     let odd = ConsumerGroupHeartbeatRequest { server_assignor: odd, ..joining("b") };
     assert_eq!(code(&mut bench, odd), ErrorCode::UNSUPPORTED_ASSIGNOR);
-    // It did not hear that it has come further: it asks as who it was, with what it had.
-    bench.run(topics(2, &[("t", 100, 8)]));
+    // The member lost the answer: it asks again with its old epoch and partitions.
+    bench.machine.set_settings(topics(2, &[("t", 100, 8)]));
     let further = told(&mut bench, owning(beat("a", epoch), &assigned(&one).unwrap()));
     assert!(further.member_epoch > epoch);
     let full = ConsumerGroupHeartbeatRequest { member_epoch: epoch, ..joining("a") };
@@ -189,7 +190,7 @@ fn a_group_can_have_settings_of_its_own() {
     let topics = Arc::new(TopicCatalog::new(1, [(Arc::from("t"), TOPIC, 6)].into_iter()));
     let own = OwnSettings { session_timeout_ms: Some(50_000), heartbeat_interval_ms: Some(7_000) };
     let own = Arc::new([(GROUP.to_owned(), own)].into());
-    bench.run(GroupCommand::Settings(GroupSettings { topics, own, ..GroupSettings::default() }));
+    bench.machine.set_settings(GroupSettings { topics, own, ..GroupSettings::default() });
     let told_one = told(&mut bench, joining("a"));
     assert_eq!(told_one.heartbeat_interval_ms, 7_000);
     let elsewhere = ConsumerGroupHeartbeatRequest { group_id: "x".to_owned(), ..joining("a") };
@@ -211,7 +212,7 @@ fn patterns_follow_topics_as_they_come_and_go() {
     assert_eq!(broken.error_code, ErrorCode::INVALID_REGULAR_EXPRESSION.0);
     let one = told(&mut bench, by("o.*"));
     assert_eq!(assigned(&one).unwrap().len(), 4, "other and odd");
-    bench.run(topics(2, &[("odd", 102, 1), ("oh", 103, 2), ("who", 104, 9)]));
+    bench.machine.set_settings(topics(2, &[("odd", 102, 1), ("oh", 103, 2), ("who", 104, 9)]));
     let one = told(&mut bench, owning(beat("a", one.member_epoch), &assigned(&one).unwrap()));
     let now = assigned(&one).unwrap();
     assert!(now.contains(&(Uuid::of(102), 0)) && !now.contains(&(Uuid::of(101), 0)), "{now:?}");
@@ -250,7 +251,7 @@ fn a_static_member_comes_back_to_what_it_had() {
 #[test]
 fn ranges_of_topics_of_one_size_lie_alike() {
     let mut bench = stage();
-    bench.run(topics(2, &[("t", 100, 5), ("u", 101, 5)]));
+    bench.machine.set_settings(topics(2, &[("t", 100, 5), ("u", 101, 5)]));
     let both = |member: &str| ConsumerGroupHeartbeatRequest {
         subscribed_topic_names: Some(vec!["t".to_owned(), "u".to_owned()]),
         server_assignor: Some("range".to_owned()),
@@ -270,7 +271,7 @@ struct Consumer {
     id: String,
     epoch: i32,
     owned: Owned,
-    /// What it was told to own, if it has to give something up first.
+    /// The assignment that it got, if it has to revoke partitions first.
     wanted: Owned,
     /// When it was last heard.
     heard_ms: i64,
@@ -337,7 +338,7 @@ fn a_partition_has_one_owner_whatever_happens() {
                 }
                 3 if size < 12 => {
                     (size, version) = (size + 1, version + 1);
-                    bench.run(topics(version, &[("t", 100, size)]));
+                    bench.machine.set_settings(topics(version, &[("t", 100, size)]));
                 }
                 4 => bench = again(bench, version, size),
                 _ if !all.is_empty() => {
@@ -355,7 +356,7 @@ fn a_partition_has_one_owner_whatever_happens() {
                 }
             }
         }
-        // Then it is quiet: everything is somebody's, and evenly so.
+        // Then the group is stable: every partition is assigned, and evenly so.
         for _ in 0..30 {
             bench.pass(3_000);
             all.iter_mut().for_each(|it| it.beat(&mut bench, false));
@@ -372,10 +373,7 @@ fn a_partition_has_one_owner_whatever_happens() {
 
 /// The node starts again: another machine reads what was written.
 fn again(bench: MachineBench<GroupMachine>, version: i64, size: i32) -> MachineBench<GroupMachine> {
-    let GroupCommand::Settings(settings) = topics(version, &[("t", 100, size)]) else {
-        unreachable!("those are settings")
-    };
-    restarted(bench, settings)
+    restarted(bench, topics(version, &[("t", 100, size)]))
 }
 
 #[test]

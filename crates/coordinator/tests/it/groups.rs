@@ -14,7 +14,7 @@ use crate::migration::{
 };
 use crate::play::{GROUP, heartbeat, leave};
 
-/// Who acts: the member that the state is about, and its epoch or generation.
+/// The member that acts, and its epoch or generation.
 #[derive(Clone, Debug, Default)]
 struct Actor {
     id: String,
@@ -65,7 +65,7 @@ fn told(bench: &mut Stage, actor: &Actor, command: GroupCommand) -> String {
             (it.topics[0].partitions[0].error_code, String::new())
         }
         Some(GroupReply::Delete(it)) => (it[0].error_code, String::new()),
-        Some(other) => panic!("nobody asked for {other:?}"),
+        Some(other) => panic!("unexpected reply {other:?}"),
     };
     match ErrorCode(code) {
         ErrorCode::NONE => format!("ok {more}").trim_end().to_owned(),
@@ -233,13 +233,13 @@ const EVENTS: [Event; 23] = [
     ("LeaveGroup", |b, a| told(b, a, leave(&a.id, a.instance))),
     ("OffsetCommit: as the member", |b, a| told(b, a, commit(&a.id, a.epoch))),
     ("OffsetCommit: of another epoch", |b, a| told(b, a, commit(&a.id, a.epoch + 5))),
-    ("OffsetCommit: as nobody", |b, a| told(b, a, commit("", -1))),
+    ("OffsetCommit: without a member id", |b, a| told(b, a, commit("", -1))),
     ("DeleteGroups", |b, a| told(b, a, GroupCommand::Delete { groups: vec![GROUP.to_owned()] })),
     ("a session passes in silence", |b, _| {
         b.pass(i64::from(SESSION_MS) + 1);
         String::new()
     }),
-    ("it is heard, but does not move", |b, a| {
+    ("it sends heartbeats, but does not rejoin", |b, a| {
         for _ in 0..4 {
             b.pass(i64::from(REBALANCE_MS) / 3);
             b.run(a.beat(a.epoch, None));

@@ -1,4 +1,4 @@
-//! Groups, as short plays: what each member asks and what each is told.
+//! Groups, as short plays: the requests of each member and its answers.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 

@@ -9,8 +9,8 @@ use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupReply, GroupSettings, JoinCommand, MemberClient, Migration,
     TopicCatalog,
 };
-use ottla_machine::Ticket;
 use ottla_machine::testkit::MachineBench;
+use ottla_machine::{Machine as _, Ticket};
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -28,7 +28,7 @@ const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid::of(100);
 pub const SIZE: i32 = 6;
 pub const SESSION_MS: i32 = 45_000;
-/// Longer than a session: who is silent knows that it is out before its time to answer is over.
+/// Longer than a session: a silent member is removed before its time to answer is over.
 pub const REBALANCE_MS: i32 = 60_000;
 
 pub type Stage = MachineBench<GroupMachine>;
@@ -113,7 +113,7 @@ pub fn beat(member: &str, epoch: i32, owned: &Owned) -> GroupCommand {
     let partitions = owned.iter().copied().collect();
     let owned = TopicPartitions { topic_id: TOPIC_ID, partitions, ..Default::default() };
     let is_new = epoch == 0;
-    // Who is in says everything each time, as after an answer that was lost.
+    // A member sends all its fields each time, as after an answer that was lost.
     let is_in = epoch >= 0;
     let request = ConsumerGroupHeartbeatRequest {
         group_id: GROUP.to_owned(),
@@ -172,7 +172,7 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
     assert!(!bench.machine.stored().groups.contains_key(GROUP));
     let group = &bench.machine.stored().consumers[GROUP];
     assert_eq!(group.members[&old].classic.as_ref().unwrap().session_timeout_ms, SESSION_MS);
-    // The classic member hears of it, joins without what it gives up, and is answered at once.
+    // The classic member learns of it, joins without what it revokes, and is answered at once.
     let code = beaten(&mut bench, &old, generation);
     assert_eq!(code, ErrorCode::REBALANCE_IN_PROGRESS);
     assert_eq!(beaten(&mut bench, &old, generation + 7), ErrorCode::ILLEGAL_GENERATION);
@@ -189,7 +189,7 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
     assert_eq!(beaten(&mut bench, &old, joined.generation_id), ErrorCode::NONE);
     assert_eq!(bench.machine.stored().consumers[GROUP].state(), "Stable");
     bench = again(bench);
-    // The new one leaves: who remains is called together in the old way, and leads again.
+    // The new member leaves: the other rejoins by the classic protocol, and leads again.
     assert_eq!(told(&mut bench, beat("n", -1, &theirs)).error_code, 0);
     assert!(!bench.machine.stored().consumers.contains_key(GROUP));
     let code = beaten(&mut bench, &old, joined.generation_id);
@@ -217,16 +217,14 @@ fn a_loaded_group_is_called_together_if_its_leader_has_not_assigned() {
 
 #[test]
 fn an_operator_can_forbid_either_way() {
-    let with = |up, down| {
-        GroupCommand::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })
-    };
+    let with = |up, down| GroupSettings { migration: Migration { up, down }, ..settings() };
     let mut bench = stage();
     let (old, generation) = alone(&mut bench, None);
-    bench.run(with(false, true));
+    bench.machine.set_settings(with(false, true));
     let refused = told(&mut bench, beat("n", 0, &Owned::new()));
     assert_eq!(refused.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
     assert_eq!(beaten(&mut bench, &old, generation), ErrorCode::NONE, "nothing has happened");
-    bench.run(with(true, false));
+    bench.machine.set_settings(with(true, false));
     let new = told(&mut bench, beat("n", 0, &Owned::new()));
     assert_eq!(told(&mut bench, beat("n", -1, &Owned::new())).error_code, 0);
     let group = &bench.machine.stored().consumers[GROUP];
@@ -251,7 +249,7 @@ fn a_static_member_changes_its_protocol_and_keeps_its_place() {
     let new = told(&mut bench, named("n", 0));
     assert_eq!((new.error_code, assigned(&new).map(|it| it.len())), (0, Some(6)));
     assert!(!bench.machine.stored().consumers[GROUP].members.contains_key(&old));
-    // And back again: nobody else spoke the new protocol, so that the group is classic.
+    // And back again: no other member uses the new protocol, so that the group is classic.
     let (ticket, replies) = bench.run(join("", Some("machine"), "two", &Owned::new()));
     let joined = play::joined(&replies, ticket);
     assert_eq!(joined.error_code, 0);
@@ -362,14 +360,14 @@ impl Consumer {
                 let now = partitions(&response.assignment);
                 let gives_up = !self.owned.is_subset(&now);
                 self.owned = now;
-                // Who has given something up joins again, so that another gets it.
+                // A member that has revoked partitions joins again, so that another gets them.
                 let again = gives_up && self.speech == Speech::Cooperative;
                 self.step = if again { Step::Out } else { Step::In };
             }
             GroupReply::Sync(response) => self.is_out(ErrorCode(response.error_code)),
             GroupReply::Heartbeat(response) if response.error_code == 0 => self.step = Step::In,
             GroupReply::Heartbeat(response) => self.is_out(ErrorCode(response.error_code)),
-            other => panic!("nobody asked for {other:?}"),
+            other => panic!("unexpected reply {other:?}"),
         }
     }
 
@@ -388,7 +386,7 @@ impl Consumer {
     }
 }
 
-/// As leader: everybody keeps its share; what is somebody else's is nobody's for a round.
+/// As leader: members keep their share; a partition that moves has no owner for one round.
 fn share(response: &JoinGroupResponse) -> BTreeMap<String, Owned> {
     let mut owners: BTreeMap<i32, &str> = BTreeMap::new();
     for it in &response.members {
@@ -448,7 +446,7 @@ impl World {
         self.check();
     }
 
-    /// The node starts again: nobody who waits is answered.
+    /// The node starts again: requests that wait are not answered.
     fn restart(self) -> Self {
         let mut all = self.all;
         for one in all.iter_mut().filter(|it| matches!(it.step, Step::Waits(_))) {
@@ -511,7 +509,7 @@ fn life(seed: u64, old: Speech) {
             _ => {}
         }
     }
-    // Then it is quiet: everything is somebody's, and the group is of its members' kind.
+    // Then the group is stable: every partition is assigned, and it has its members' protocol.
     for _ in 0..80 {
         world.pass(2_000);
         (0..world.all.len()).for_each(|at| world.act(at, false));

@@ -3,7 +3,7 @@
 
 use ottla_coordinator::pattern::{Alphabet, compile_whole};
 
-/// The reasons of RE2/J that are told in other words here.
+/// The reasons of RE2/J that have other words here.
 const OTHER_WORDS: [(&str, &str); 1] = [("regexp/syntax: internal error", "unexpected )")];
 
 /// `%COUNT%OPEN%MIDDLE%CLOSE` stands for so many repetitions.

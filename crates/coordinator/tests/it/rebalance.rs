@@ -36,7 +36,7 @@ fn a_second_member_calls_the_first_back_and_both_get_their_share() {
     let (to_one, to_two) = (joined(&replies, first), joined(&replies, second));
     assert_eq!((to_one.generation_id, to_two.generation_id), (2, 2));
     assert_eq!((&to_one.leader, &to_two.leader), (&one, &one));
-    assert_eq!((to_one.members.len(), to_two.members.len()), (2, 0), "the leader is told who");
+    assert_eq!((to_one.members.len(), to_two.members.len()), (2, 0), "the leader gets the members");
     let (second, replies) = bench.run(sync(&two, 2, &[]));
     assert!(replies.is_empty(), "it waits for the leader");
     let (first, replies) = bench.run(sync(&one, 2, &[(&one, b"left"), (&two, b"right")]));
@@ -190,7 +190,7 @@ fn the_first_members_wait_for_each_other() {
     assert!(bench.pass(2_000).is_empty());
     let (_, second, replies) = enter(&mut bench, "two");
     assert!(replies.is_empty());
-    assert!(bench.pass(2_000).is_empty(), "somebody came: a little longer");
+    assert!(bench.pass(2_000).is_empty(), "a member joined: a little longer");
     let replies = bench.pass(3_000);
     assert_eq!(joined(&replies, first).generation_id, 1);
     assert_eq!(joined(&replies, second).generation_id, 1);
@@ -207,10 +207,10 @@ fn a_group_is_as_its_last_generation_left_it_after_a_restart() {
     let (ticket, replies) = bench.run(sync(&one, generation, &[]));
     assert_eq!(synced(&replies, ticket).assignment, "all");
     bench.pass(11_000);
-    assert_eq!(described(&mut bench).group_state, "Empty", "its session began anew, and ended");
+    assert_eq!(described(&mut bench).group_state, "Empty", "its session began again, and ended");
 }
 
-/// Somebody who only asks leaves nothing behind: groups of which nobody came back are forgotten.
+/// A JoinGroup whose client does not come back leaves no group behind.
 #[test]
 fn ten_thousand_groups_of_a_scanner_are_forgotten() {
     let mut bench = stage();
@@ -230,8 +230,8 @@ fn ten_thousand_groups_of_a_scanner_are_forgotten() {
         other => panic!("no list: {other:?}"),
     };
     assert_eq!(count(&mut bench), 10_000);
-    assert!(bench.records.is_empty(), "nothing of it is in the log");
-    // A session, and the next round of the search for what nobody needs.
+    assert!(bench.records.is_empty(), "no record of it is in the log");
+    // A session timeout, and the next round that removes groups without members and offsets.
     bench.pass(10_000 + 600_000);
     assert_eq!(count(&mut bench), 0);
     assert!(bench.timers().len() <= 1, "only the next round is set: {}", bench.timers().len());

@@ -89,15 +89,15 @@ fn told(bench: &mut MachineBench<TransactionMachine>, command: TransactionComman
 
 const EVENTS: [Event; 20] = [
     ("init", |b, _| told(b, init(None))),
-    ("init, as who it is", |b, _| {
+    ("init, with its id and epoch", |b, _| {
         let known = producer(b);
         told(b, init(Some(known)))
     }),
-    ("init, as who it was", |b, _| {
+    ("init, with its former epoch", |b, _| {
         let (id, epoch) = producer(b);
         told(b, init(Some((id, epoch - 1))))
     }),
-    ("init, as somebody else", |b, _| told(b, init(Some((99, 0))))),
+    ("init, with another producer id", |b, _| told(b, init(Some((99, 0))))),
     ("add", |b, version| {
         let known = producer(b);
         told(b, add(known, false, version))
@@ -106,7 +106,7 @@ const EVENTS: [Event; 20] = [
         let (id, epoch) = producer(b);
         told(b, add((id, epoch - 1), false, version))
     }),
-    ("add, somebody else", |b, version| told(b, add((99, 0), false, version))),
+    ("add, another producer id", |b, version| told(b, add((99, 0), false, version))),
     ("verify", |b, _| {
         let known = producer(b);
         told(b, add(known, true, 0))
@@ -135,7 +135,7 @@ const EVENTS: [Event; 20] = [
         let (id, epoch) = producer(b);
         told(b, end((id, epoch - 2), true, version))
     }),
-    ("commit, somebody else", |b, version| told(b, end((99, 0), true, version))),
+    ("commit, another producer id", |b, version| told(b, end((99, 0), true, version))),
     ("markers written", |b, _| match take_work(b).pop() {
         Some(work) => told(b, TransactionCommand::Marked(work)),
         None => "no work".to_owned(),
@@ -245,7 +245,7 @@ fn ids_change_when_epochs_run_out() {
     let record = TransactionRecord { id: ID.to_owned(), value: Some(exhausted) };
     bench.machine.apply(&record);
     assert_eq!(told(&mut bench, add((7, 32_766), false, 2)), "ok");
-    // The client is told at once who it will be, and may not be that before the markers are there.
+    // The answer has the producer's next id and epoch, but they are valid only after the markers.
     assert_eq!(told(&mut bench, end((7, 32_766), true, 2)), "ok -32766 id 71");
     assert_eq!(told(&mut bench, add((71, 0), false, 2)), "INVALID_PRODUCER_ID_MAPPING");
     let work = take_work(&mut bench).pop().unwrap();
@@ -253,7 +253,7 @@ fn ids_change_when_epochs_run_out() {
     told(&mut bench, TransactionCommand::Marked(work));
     assert_eq!(producer(&bench), (71, 0));
     assert_eq!(of(&bench).unwrap().previous_id, 7);
-    // It did not hear: the same answer again, and no second transaction.
+    // The producer lost the answer: the same answer again, and no second transaction.
     assert_eq!(told(&mut bench, end((7, 32_766), true, 2)), "ok +0");
     assert_eq!(told(&mut bench, end((7, 32_766), false, 2)), "INVALID_TXN_STATE");
     assert_eq!(told(&mut bench, add((71, 0), false, 2)), "ok");

@@ -18,15 +18,15 @@ use super::player::Player;
 use crate::wire::LoadError;
 
 pub const ALL: &[History] = &[
-    ("data broken", broken),
-    ("data compressed", compressed),
-    ("data around a batch", around),
-    ("data times", times),
-    ("data timestamp types", types),
-    ("data duplicates", duplicates),
-    ("data refused records", refused),
-    ("data sizes", sizes),
-    ("data fetched at once", fetched),
+    ("data broken", broken_batches),
+    ("data compressed", compressed_batches),
+    ("data around a batch", around_batch),
+    ("data times", batch_times),
+    ("data timestamp types", timestamp_types),
+    ("data duplicates", duplicate_batches),
+    ("data refused records", refused_records),
+    ("data sizes", batch_sizes),
+    ("data fetched at once", fetched_at_once),
 ];
 
 const HOUR: i64 = 3_600_000;
@@ -83,7 +83,8 @@ impl Topic {
     fn produce(
         &self,
         play: &mut Player,
-        (what, acks): (&'static str, i16),
+        what: &'static str,
+        acks: i16,
         batch: &[u8],
     ) -> Result<(), LoadError> {
         let records = Some(Bytes::copy_from_slice(batch));
@@ -126,12 +127,8 @@ impl Topic {
     }
 
     /// The stored batches from an offset on; without enough bytes the answer takes a minute.
-    fn fetch(
-        &self,
-        play: &mut Player,
-        offset: i64,
-        (bytes_min, bytes_max, part_max): (i32, i32, i32),
-    ) -> Result<(), LoadError> {
+    fn fetch(&self, play: &mut Player, offset: i64, bounds: FetchBounds) -> Result<(), LoadError> {
+        let FetchBounds(bytes_min, bytes_max, part_max) = bounds;
         let partition = FetchPartition {
             fetch_offset: offset,
             partition_max_bytes: part_max,
@@ -164,10 +161,18 @@ impl Topic {
     }
 }
 
-const ALL_OF_IT: (i32, i32, i32) = (1, 1 << 20, 1 << 20);
+/// How many bytes a fetch waits for, how many it takes at most, and how many of a partition.
+#[derive(Clone, Copy)]
+struct FetchBounds(i32, i32, i32);
+
+const ALL_OF_IT: FetchBounds = FetchBounds(1, 1 << 20, 1 << 20);
 
 /// A batch of records with these times, keys, and values of so many bytes.
-fn batch(times: &[i64], value_bytes: usize, options: BatchOptions) -> Result<Vec<u8>, LoadError> {
+fn build_batch(
+    times: &[i64],
+    value_bytes: usize,
+    options: BatchOptions,
+) -> Result<Vec<u8>, LoadError> {
     let mut builder = BatchBuilder::new(options);
     let value = vec![b'v'; value_bytes];
     for timestamp in times {
@@ -177,12 +182,12 @@ fn batch(times: &[i64], value_bytes: usize, options: BatchOptions) -> Result<Vec
     Ok(builder.build().map_err(std::io::Error::other)?)
 }
 
-fn plain(times: &[i64]) -> Result<Vec<u8>, LoadError> {
-    batch(times, 9, BatchOptions::default())
+fn plain_batch(times: &[i64]) -> Result<Vec<u8>, LoadError> {
+    build_batch(times, 9, BatchOptions::default())
 }
 
 /// Length and checksum put right.
-fn sealed(mut batch: Vec<u8>) -> Vec<u8> {
+fn seal_batch(mut batch: Vec<u8>) -> Vec<u8> {
     let length = u32::try_from(batch.len() - 12).unwrap_or(0);
     batch[8..12].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&batch[21..]).to_be_bytes();
@@ -192,22 +197,22 @@ fn sealed(mut batch: Vec<u8>) -> Vec<u8> {
 
 /// The header of a batch with other records.
 fn with_body(head: &[u8], body: &[u8]) -> Vec<u8> {
-    sealed([&head[..HEADER_BYTES], body].concat())
+    seal_batch([&head[..HEADER_BYTES], body].concat())
 }
 
-fn patched(mut batch: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+fn patch_batch(mut batch: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     batch[at..at + bytes.len()].copy_from_slice(bytes);
-    sealed(batch)
+    seal_batch(batch)
 }
 
 fn with_max_time(batch: Vec<u8>, time: i64) -> Vec<u8> {
-    patched(batch, 35, &time.to_be_bytes())
+    patch_batch(batch, 35, &time.to_be_bytes())
 }
 
-fn broken(play: &mut Player) -> Result<(), LoadError> {
+fn broken_batches(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
-    let one = plain(&[topic.now])?;
-    let two = plain(&[topic.now, topic.now])?;
+    let one = plain_batch(&[topic.now])?;
+    let two = plain_batch(&[topic.now, topic.now])?;
     let (body, both) = (&one[HEADER_BYTES..], &two[HEADER_BYTES..]);
     let null_name: &[u8] = &[18, 0, 0, 0, 2, b'k', 2, b'v', 2, 1, 2];
     let cases: Vec<(&str, Vec<u8>)> = vec![
@@ -218,21 +223,21 @@ fn broken(play: &mut Player) -> Result<(), LoadError> {
         ("bytes behind", with_body(&one, &[body, &[0; 3]].concat())),
         ("a header without a name", with_body(&one, null_name)),
         ("longer than its fields", with_body(&one, &[20, 0, 0, 0, 2, b'k', 2, b'v', 0, 9, 9])),
-        ("no record", patched(with_body(&one, &[]), 57, &[0; 4])),
-        ("count and offsets", patched(one.clone(), 23, &[0, 0, 0, 7])),
-        ("base offset", patched(one.clone(), 0, &[0, 0, 0, 0, 0, 0, 0, 5])),
-        ("control", patched(one.clone(), 21, &[0, 0x20])),
-        ("codec", patched(one.clone(), 21, &[0, 5])),
-        ("no sequence", patched(one.clone(), 43, &[0; 10])),
+        ("no record", patch_batch(with_body(&one, &[]), 57, &[0; 4])),
+        ("count and offsets", patch_batch(one.clone(), 23, &[0, 0, 0, 7])),
+        ("base offset", patch_batch(one.clone(), 0, &[0, 0, 0, 0, 0, 0, 0, 5])),
+        ("control", patch_batch(one.clone(), 21, &[0, 0x20])),
+        ("codec", patch_batch(one.clone(), 21, &[0, 5])),
+        ("no sequence", patch_batch(one.clone(), 43, &[0; 10])),
     ];
     for (what, bytes) in cases {
-        topic.produce(play, (what, -1), &bytes)?;
+        topic.produce(play, what, -1, &bytes)?;
     }
     topic.at(play, "the end", -1)?;
     topic.at(play, "by time", topic.now)
 }
 
-fn compressed(play: &mut Player) -> Result<(), LoadError> {
+fn compressed_batches(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
     let other = Topic::new(play, "lz4", &[("compression.type", "lz4")])?;
     let other = Topic { now: topic.now, ..other };
@@ -240,18 +245,20 @@ fn compressed(play: &mut Player) -> Result<(), LoadError> {
     for compression in codecs {
         play.about(compression.name());
         let times = [topic.now; 3];
-        let good = batch(&times, 500, BatchOptions { compression, ..BatchOptions::default() })?;
-        let one = batch(&times[..1], 500, BatchOptions { compression, ..BatchOptions::default() })?;
+        let good =
+            build_batch(&times, 500, BatchOptions { compression, ..BatchOptions::default() })?;
+        let one =
+            build_batch(&times[..1], 500, BatchOptions { compression, ..BatchOptions::default() })?;
         let packed = &good[HEADER_BYTES..];
         for topic in [&topic, &other] {
-            topic.produce(play, ("good", -1), &good)?;
+            topic.produce(play, "good", -1, &good)?;
             let garbage = with_body(&good, &[1, 2, 3].repeat(10));
-            topic.produce(play, ("garbage", -1), &garbage)?;
+            topic.produce(play, "garbage", -1, &garbage)?;
             let cut = with_body(&good, &packed[..packed.len() - 1]);
-            topic.produce(play, ("cut", -1), &cut)?;
+            topic.produce(play, "cut", -1, &cut)?;
             let less = with_body(&good, &one[HEADER_BYTES..]);
-            topic.produce(play, ("less than counted", -1), &less)?;
-            topic.produce(play, ("more than counted", -1), &with_body(&one, packed))?;
+            topic.produce(play, "less than counted", -1, &less)?;
+            topic.produce(play, "more than counted", -1, &with_body(&one, packed))?;
         }
     }
     topic.at(play, "the end", -1)?;
@@ -259,9 +266,9 @@ fn compressed(play: &mut Player) -> Result<(), LoadError> {
     other.fetch(play, 0, ALL_OF_IT)
 }
 
-fn around(play: &mut Player) -> Result<(), LoadError> {
+fn around_batch(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
-    let good = plain(&[topic.now])?;
+    let good = plain_batch(&[topic.now])?;
     let then = |behind: &[u8]| [&good[..], behind].concat();
     let mut old = good.clone();
     old[16] = 1;
@@ -282,23 +289,23 @@ fn around(play: &mut Player) -> Result<(), LoadError> {
         ("another checksum", flipped),
     ];
     for (what, bytes) in cases {
-        topic.produce(play, (what, -1), &bytes)?;
+        topic.produce(play, what, -1, &bytes)?;
     }
-    topic.produce(play, ("acks 2", 2), &good)?;
-    topic.produce(play, ("acks -2, an old format", -2), &old)?;
+    topic.produce(play, "acks 2", 2, &good)?;
+    topic.produce(play, "acks -2, an old format", -2, &old)?;
     let nowhere = Topic { name: format!("{}-nowhere", topic.name), now: topic.now };
-    nowhere.produce(play, ("acks 2, no topic", 2), &good)?;
+    nowhere.produce(play, "acks 2, no topic", 2, &good)?;
     topic.at(play, "the end", -1)
 }
 
-fn times(play: &mut Player) -> Result<(), LoadError> {
+fn batch_times(play: &mut Player) -> Result<(), LoadError> {
     for (name, settings) in [("t", &[][..]), ("packed", &[("compression.type", "gzip")])] {
         play.about(name);
         let topic = Topic::new(play, name, settings)?;
         let now = topic.now;
         for lie in [now - 5000, now + 5000, -1] {
-            let lies = with_max_time(plain(&[now, now + 2, now + 1])?, lie);
-            topic.produce(play, ("a header that lies", -1), &lies)?;
+            let lies = with_max_time(plain_batch(&[now, now + 2, now + 1])?, lie);
+            topic.produce(play, "a header that lies", -1, &lies)?;
         }
         topic.fetch(play, 0, ALL_OF_IT)?;
         topic.at(play, "within", now + 1)?;
@@ -308,23 +315,23 @@ fn times(play: &mut Player) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn types(play: &mut Player) -> Result<(), LoadError> {
+fn timestamp_types(play: &mut Player) -> Result<(), LoadError> {
     let create = Topic::new(play, "create", &[])?;
     let settings = [("message.timestamp.type", "LogAppendTime")];
     let append = Topic::new(play, "append", &settings)?;
     let claims = |time| {
         let append_time = Some(time);
-        batch(&[time, time], 9, BatchOptions { append_time, ..BatchOptions::default() })
+        build_batch(&[time, time], 9, BatchOptions { append_time, ..BatchOptions::default() })
     };
-    create.produce(play, ("claims the append time", -1), &claims(create.now)?)?;
-    create.produce(play, ("claims a late one", -1), &claims(create.now + 2 * HOUR)?)?;
-    create.produce(play, ("claims none", -1), &claims(-1)?)?;
+    create.produce(play, "claims the append time", -1, &claims(create.now)?)?;
+    create.produce(play, "claims a late one", -1, &claims(create.now + 2 * HOUR)?)?;
+    create.produce(play, "claims none", -1, &claims(-1)?)?;
     create.fetch(play, 0, ALL_OF_IT)?;
-    append.produce(play, ("claims it where it counts", -1), &claims(append.now)?)?;
+    append.produce(play, "claims it where it counts", -1, &claims(append.now)?)?;
     append.at(play, "the end", -1)
 }
 
-fn duplicates(play: &mut Player) -> Result<(), LoadError> {
+fn duplicate_batches(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
     let now = topic.now;
     let producer = BatchOptions {
@@ -333,29 +340,29 @@ fn duplicates(play: &mut Player) -> Result<(), LoadError> {
         base_sequence: 0,
         ..BatchOptions::default()
     };
-    let sent = with_max_time(batch(&[now, now + 7], 9, producer)?, now + 9);
-    topic.produce(play, ("first", -1), &sent)?;
-    topic.produce(play, ("again", -1), &sent)
+    let sent = with_max_time(build_batch(&[now, now + 7], 9, producer)?, now + 9);
+    topic.produce(play, "first", -1, &sent)?;
+    topic.produce(play, "again", -1, &sent)
 }
 
-fn refused(play: &mut Player) -> Result<(), LoadError> {
+fn refused_records(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
     let compacted = Topic::new(play, "compacted", &[("cleanup.policy", "compact")])?;
     let now = topic.now;
-    let late = plain(&[now, now + 2 * HOUR, now, now + 3 * HOUR])?;
-    topic.produce(play, ("late", -1), &late)?;
-    topic.produce(play, ("late, and the header hides it", -1), &with_max_time(late, now))?;
+    let late = plain_batch(&[now, now + 2 * HOUR, now, now + 3 * HOUR])?;
+    topic.produce(play, "late", -1, &late)?;
+    topic.produce(play, "late, and the header hides it", -1, &with_max_time(late, now))?;
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for (key, timestamp) in [(None, now), (Some(&b"k"[..]), now), (None, now + 2 * HOUR)] {
         builder.push(&NewRecord { timestamp, key, ..NewRecord::default() });
     }
     let keyless = builder.build().map_err(std::io::Error::other)?;
-    compacted.produce(play, ("keys are missing", -1), &keyless)?;
+    compacted.produce(play, "keys are missing", -1, &keyless)?;
     topic.at(play, "the end", -1)?;
     compacted.at(play, "the end", -1)
 }
 
-fn sizes(play: &mut Player) -> Result<(), LoadError> {
+fn batch_sizes(play: &mut Player) -> Result<(), LoadError> {
     let small = [("compression.type", "uncompressed"), ("max.message.bytes", "10000")];
     let segment = [
         ("compression.type", "uncompressed"),
@@ -366,29 +373,29 @@ fn sizes(play: &mut Player) -> Result<(), LoadError> {
     let segment = Topic::new(play, "segment", &segment)?;
     let packed = |count: usize| {
         let options = BatchOptions { compression: Compression::Gzip, ..BatchOptions::default() };
-        batch(&vec![small.now; count], 9000, options)
+        build_batch(&vec![small.now; count], 9000, options)
     };
-    small.produce(play, ("fits", -1), &packed(1)?)?;
-    small.produce(play, ("does not when it is unpacked", -1), &packed(20)?)?;
-    segment.produce(play, ("fits", -1), &packed(100)?)?;
-    segment.produce(play, ("does not when it is unpacked", -1), &packed(200)?)?;
+    small.produce(play, "fits", -1, &packed(1)?)?;
+    small.produce(play, "does not when it is unpacked", -1, &packed(20)?)?;
+    segment.produce(play, "fits", -1, &packed(100)?)?;
+    segment.produce(play, "does not when it is unpacked", -1, &packed(200)?)?;
     segment.at(play, "the end", -1)
 }
 
-fn fetched(play: &mut Player) -> Result<(), LoadError> {
+fn fetched_at_once(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
     for _ in 0..3 {
-        let long = batch(&[topic.now], 2000, BatchOptions::default())?;
-        topic.produce(play, ("2000 bytes", -1), &long)?;
+        let long = build_batch(&[topic.now], 2000, BatchOptions::default())?;
+        topic.produce(play, "2000 bytes", -1, &long)?;
     }
     const WIDE: i32 = 1 << 20;
     let bounds = [
-        (0, (1000, WIDE, 1)),
-        (0, (1000, 1, 1)),
-        (0, (1000, 999, WIDE)),
-        (2, (1000, WIDE, 999)),
-        (2, (100_000, 1, 1)),
-        (0, (i32::MAX, 5000, 5000)),
+        (0, FetchBounds(1000, WIDE, 1)),
+        (0, FetchBounds(1000, 1, 1)),
+        (0, FetchBounds(1000, 999, WIDE)),
+        (2, FetchBounds(1000, WIDE, 999)),
+        (2, FetchBounds(100_000, 1, 1)),
+        (0, FetchBounds(i32::MAX, 5000, 5000)),
     ];
     for (offset, bounds) in bounds {
         topic.fetch(play, offset, bounds)?;

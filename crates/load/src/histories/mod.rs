@@ -1,4 +1,4 @@
-//! Scripted client histories, told to any broker: what it answers, field by field.
+//! Scripted client histories, played to any broker: what it answers, field by field.
 //!
 //! `conformance/run histories` plays them against Ottla and against Apache Kafka and compares the
 //! two texts. What differs from run to run (ids, times, ports, wordings) is put in neutral words.
@@ -36,7 +36,7 @@ impl Histories {
     /// What the broker answered, as text.
     ///
     /// # Errors
-    /// The connection broke, or an answer is none.
+    /// The connection broke, or an answer cannot be decoded.
     pub fn run(&self) -> Result<String, LoadError> {
         let all = [
             classic::ALL,

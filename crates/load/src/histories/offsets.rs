@@ -14,20 +14,20 @@ use ottla_protocol::messages::offset_fetch_request::{
 use ottla_types::Uuid;
 
 use super::History;
-use super::classic::{enter, gives, join, sync};
-use super::modern::{beat, joins};
+use super::classic::{enter_group, join_request, member_assignment, sync_request};
+use super::modern::{consumer_heartbeat, consumer_join};
 use super::player::Player;
 use crate::wire::LoadError;
 
 pub const ALL: &[History] = &[
-    ("offsets of nobody", nobody),
-    ("offsets of members", members),
-    ("offsets of an epoch before", before),
+    ("offsets without a member", offsets_without_members),
+    ("offsets of members", offsets_of_members),
+    ("offsets of an epoch before", offsets_of_past_epoch),
     ("offsets by topic id", by_id),
-    ("offsets refused", refused),
+    ("offsets refused", refused_offsets),
 ];
 
-pub fn commit(
+pub fn commit_request(
     group: &str,
     member: (&str, i32),
     place: (&str, i32),
@@ -52,7 +52,12 @@ pub fn commit(
 }
 
 /// The offsets of two partitions, asked for in the way of each version.
-pub fn fetch(play: &mut Player, group: &str, topic: &str, version: i16) -> Result<(), LoadError> {
+pub fn fetch_offsets(
+    play: &mut Player,
+    group: &str,
+    topic: &str,
+    version: i16,
+) -> Result<(), LoadError> {
     let (name, partition_indexes) = (topic.to_owned(), vec![0, 1]);
     let request = if version < 8 {
         let topic = OffsetFetchRequestTopic { name, partition_indexes, ..Default::default() };
@@ -70,33 +75,33 @@ pub fn fetch(play: &mut Player, group: &str, topic: &str, version: i16) -> Resul
     play.ask(&request, version).map(drop)
 }
 
-fn all(play: &mut Player, group: &str) -> Result<(), LoadError> {
+fn fetch_all_offsets(play: &mut Player, group: &str) -> Result<(), LoadError> {
     let group_id = group.to_owned();
     let group = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
     play.ask(&OffsetFetchRequest { groups: vec![group], ..Default::default() }, 9).map(drop)
 }
 
-fn nobody(play: &mut Player) -> Result<(), LoadError> {
+fn offsets_without_members(play: &mut Player) -> Result<(), LoadError> {
     let (topic, _) = play.topic("t", 2)?;
     let group = &play.name.clone();
     play.coordinator(group, 0)?;
     play.about("none yet");
     for version in [1, 2, 5, 6, 7, 8, 9] {
-        fetch(play, group, &topic, version)?;
+        fetch_offsets(play, group, &topic, version)?;
     }
-    all(play, group)?;
+    fetch_all_offsets(play, group)?;
     play.about("written in every version");
     for version in 2..=9 {
         let offset = i64::from(version) * 10;
-        play.ask(&commit(group, ("", -1), (&topic, 0), offset), version)?;
-        fetch(play, group, &topic, 8)?;
+        play.ask(&commit_request(group, ("", -1), (&topic, 0), offset), version)?;
+        fetch_offsets(play, group, &topic, 8)?;
     }
-    all(play, group)?;
-    super::classic::describe(play, group)?;
+    fetch_all_offsets(play, group)?;
+    super::classic::describe_classic(play, group)?;
     play.about("as a member that is none");
-    play.ask(&commit(group, ("nobody", -1), (&topic, 0), 1), 9)?;
-    play.ask(&commit(group, ("nobody", 1), (&topic, 0), 1), 9)?;
-    play.ask(&commit(group, ("", 1), (&topic, 0), 1), 9)?;
+    play.ask(&commit_request(group, ("nobody", -1), (&topic, 0), 1), 9)?;
+    play.ask(&commit_request(group, ("nobody", 1), (&topic, 0), 1), 9)?;
+    play.ask(&commit_request(group, ("", 1), (&topic, 0), 1), 9)?;
     play.about("deleted");
     let one = OffsetDeleteRequestTopic {
         name: topic.clone(),
@@ -114,26 +119,26 @@ fn nobody(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&request, 0)?;
     let request = OffsetDeleteRequest { group_id: "absent".to_owned(), ..request };
     play.ask(&request, 0)?;
-    all(play, group)?;
-    play.ask(&commit(group, ("", -1), (&topic, 1), 7), 9)?;
+    fetch_all_offsets(play, group)?;
+    play.ask(&commit_request(group, ("", -1), (&topic, 1), 7), 9)?;
     let groups_names = vec![group.clone(), "absent".to_owned()];
     play.ask(&DeleteGroupsRequest { groups_names, ..Default::default() }, 2)?;
-    all(play, group)
+    fetch_all_offsets(play, group)
 }
 
-fn members(play: &mut Player) -> Result<(), LoadError> {
+fn offsets_of_members(play: &mut Player) -> Result<(), LoadError> {
     let (topic, _) = play.topic("t", 2)?;
     let group = &play.name.clone();
     play.coordinator(group, 0)?;
-    let one = enter(play, group, &topic, "one")?;
-    let told = play.ask(&join(group, &one, &topic)?, 9)?;
+    let one = enter_group(play, group, &topic, "one")?;
+    let told = play.ask(&join_request(group, &one, &topic)?, 9)?;
     let generation = told.generation_id;
     play.about("before it has synced");
-    play.ask(&commit(group, (&one, generation), (&topic, 0), 1), 8)?;
-    let mut lead = sync(group, &one, generation);
-    lead.assignments = vec![gives(&one, &topic, &[0, 1])?];
+    play.ask(&commit_request(group, (&one, generation), (&topic, 0), 1), 8)?;
+    let mut lead = sync_request(group, &one, generation);
+    lead.assignments = vec![member_assignment(&one, &topic, &[0, 1])?];
     play.ask(&lead, 5)?;
-    play.about("as the member, of another generation, as nobody");
+    play.about("as the member, of another generation, without a member id");
     for (member, generation) in [
         (one.as_str(), generation),
         (&one, generation + 1),
@@ -141,16 +146,16 @@ fn members(play: &mut Player) -> Result<(), LoadError> {
         ("", -1),
         ("nobody", generation),
     ] {
-        play.ask(&commit(group, (member, generation), (&topic, 0), 2), 8)?;
+        play.ask(&commit_request(group, (member, generation), (&topic, 0), 2), 8)?;
     }
-    let mut named = commit(group, (&one, generation), (&topic, 0), 3);
+    let mut named = commit_request(group, (&one, generation), (&topic, 0), 3);
     named.group_instance_id = Some("machine".to_owned());
     play.ask(&named, 8)?;
-    fetch(play, group, &topic, 8)?;
+    fetch_offsets(play, group, &topic, 8)?;
     play.about("of a group whose coordinator assigns");
     let modern = &format!("{group}-modern");
     play.coordinator(modern, 0)?;
-    let told = play.ask(&joins(modern, "one", &topic), 1)?;
+    let told = play.ask(&consumer_join(modern, "one", &topic), 1)?;
     let epoch = told.member_epoch;
     for (member, epoch) in [
         ("one", epoch),
@@ -160,9 +165,9 @@ fn members(play: &mut Player) -> Result<(), LoadError> {
         ("", -1),
         ("nobody", epoch),
     ] {
-        play.ask(&commit(modern, (member, epoch), (&topic, 0), 2), 9)?;
+        play.ask(&commit_request(modern, (member, epoch), (&topic, 0), 2), 9)?;
     }
-    play.ask(&commit(modern, ("one", epoch), (&topic, 0), 3), 8)?;
+    play.ask(&commit_request(modern, ("one", epoch), (&topic, 0), 3), 8)?;
     play.about("read as a member");
     for (member, epoch) in [("one", epoch), ("one", epoch + 1), ("nobody", epoch), ("one", -1)] {
         let names = OffsetFetchRequestTopics {
@@ -179,32 +184,32 @@ fn members(play: &mut Player) -> Result<(), LoadError> {
         };
         play.ask(&OffsetFetchRequest { groups: vec![group], ..Default::default() }, 9)?;
     }
-    play.ask(&beat(modern, "one", -1), 1)?;
-    play.ask(&commit(modern, ("", -1), (&topic, 0), 4), 9)?;
-    fetch(play, modern, &topic, 9)
+    play.ask(&consumer_heartbeat(modern, "one", -1), 1)?;
+    play.ask(&commit_request(modern, ("", -1), (&topic, 0), 4), 9)?;
+    fetch_offsets(play, modern, &topic, 9)
 }
 
 /// A member has come further since it read what it commits (KIP-1251).
-fn before(play: &mut Player) -> Result<(), LoadError> {
+fn offsets_of_past_epoch(play: &mut Player) -> Result<(), LoadError> {
     let (topic, _) = play.topic("t", 1)?;
     let (more, _) = play.topic("more", 1)?;
     let (other, _) = play.topic("other", 1)?;
     let group = &play.name.clone();
     play.coordinator(group, 0)?;
-    let first = play.quietly(&joins(group, "one", &topic), 1)?.member_epoch;
+    let first = play.quietly(&consumer_join(group, "one", &topic), 1)?.member_epoch;
     let names = |all: &[&str]| Some(all.iter().map(|it| (*it).to_owned()).collect());
     let mut epoch = first;
     for read in [&[topic.as_str(), &more][..], &[&more]] {
         let request = ConsumerGroupHeartbeatRequest {
             subscribed_topic_names: names(read),
             topic_partitions: Some(Vec::new()),
-            ..beat(group, "one", epoch)
+            ..consumer_heartbeat(group, "one", epoch)
         };
         epoch = play.quietly(&request, 1)?.member_epoch;
         play.about(&format!("it reads {} topics, in epoch {epoch}", read.len()));
         for place in [&topic, &more, &other] {
             for said in [first - 1, first, first + 1, epoch, epoch + 1] {
-                play.ask(&commit(group, ("one", said), (place, 0), 1), 9)?;
+                play.ask(&commit_request(group, ("one", said), (place, 0), 1), 9)?;
             }
         }
     }
@@ -232,7 +237,7 @@ fn by_id(play: &mut Player) -> Result<(), LoadError> {
     let group = &play.name.clone();
     play.coordinator(group, 0)?;
     for (topic_id, offset) in [(id, 5), (Uuid::of(77), 6)] {
-        let mut request = commit(group, ("", -1), ("", 0), offset);
+        let mut request = commit_request(group, ("", -1), ("", 0), offset);
         request.topics.iter_mut().for_each(|it| it.topic_id = topic_id);
         play.ask(&request, 10)?;
         let topics = OffsetFetchRequestTopics {
@@ -250,24 +255,24 @@ fn by_id(play: &mut Player) -> Result<(), LoadError> {
     let group_id = group.clone();
     let everything = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
     play.ask(&OffsetFetchRequest { groups: vec![everything], ..Default::default() }, 10)?;
-    fetch(play, group, &topic, 9)
+    fetch_offsets(play, group, &topic, 9)
 }
 
-fn refused(play: &mut Player) -> Result<(), LoadError> {
+fn refused_offsets(play: &mut Player) -> Result<(), LoadError> {
     let (topic, _) = play.topic("t", 2)?;
     let group = &play.name.clone();
     play.coordinator(group, 0)?;
     play.about("a topic and a partition that are not there, no group");
-    play.ask(&commit(group, ("", -1), ("absent", 0), 1), 9)?;
-    play.ask(&commit(group, ("", -1), (&topic, 7), 1), 9)?;
-    play.ask(&commit(group, ("", -1), (&topic, -1), 1), 9)?;
-    play.ask(&commit("", ("", -1), (&topic, 0), 1), 9)?;
-    fetch(play, "", &topic, 8)?;
-    fetch(play, group, "absent", 8)?;
-    play.about("what it said is too long, or nothing");
-    let mut long = commit(group, ("", -1), (&topic, 0), 1);
-    let said = |it: &mut OffsetCommitRequest, text: Option<String>| {
-        let partitions = it.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    play.ask(&commit_request(group, ("", -1), ("absent", 0), 1), 9)?;
+    play.ask(&commit_request(group, ("", -1), (&topic, 7), 1), 9)?;
+    play.ask(&commit_request(group, ("", -1), (&topic, -1), 1), 9)?;
+    play.ask(&commit_request("", ("", -1), (&topic, 0), 1), 9)?;
+    fetch_offsets(play, "", &topic, 8)?;
+    fetch_offsets(play, group, "absent", 8)?;
+    play.about("the metadata text is too long, or empty");
+    let mut long = commit_request(group, ("", -1), (&topic, 0), 1);
+    let said = |request: &mut OffsetCommitRequest, text: Option<String>| {
+        let partitions = request.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
         partitions.for_each(|it| it.committed_metadata.clone_from(&text));
     };
     said(&mut long, Some("x".repeat(4097)));
@@ -277,8 +282,8 @@ fn refused(play: &mut Player) -> Result<(), LoadError> {
     said(&mut long, None);
     play.ask(&long, 9)?;
     play.about("an offset below 0");
-    play.ask(&commit(group, ("", -1), (&topic, 1), -5), 9)?;
-    fetch(play, group, &topic, 8)?;
+    play.ask(&commit_request(group, ("", -1), (&topic, 1), -5), 9)?;
+    fetch_offsets(play, group, &topic, 8)?;
     play.about("two groups at once, one of them unknown");
     let one = |group_id: &str| OffsetFetchRequestGroup {
         group_id: group_id.to_owned(),

@@ -1,4 +1,4 @@
-//! Who plays a history: several connections to one broker, and a text of what they heard.
+//! Plays a history: several connections to one broker, and a text of the answers.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
@@ -14,7 +14,7 @@ use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_types::{ErrorCode, Uuid};
 use regex::{Captures, Regex};
 
-use crate::wire::{LoadError, WireConnection, frame};
+use crate::wire::{LoadError, WireConnection, wire_frame};
 
 /// How often a question whose time has not come is asked again.
 const TRIES: usize = 50_000;
@@ -71,18 +71,18 @@ impl Player {
         self.hear::<R>(0, version)
     }
 
-    /// Asks on another connection; the answer is heard later.
+    /// Sends on another connection; the answer is read later.
     pub fn send<R: Request>(
         &mut self,
         at: usize,
         request: &R,
         version: i16,
     ) -> Result<(), LoadError> {
-        let frame = frame(request, version)?;
+        let frame = wire_frame(request, version)?;
         self.connection(at)?.send(&frame)
     }
 
-    /// Hears an answer, and writes it down.
+    /// Reads an answer, and writes it down.
     pub fn hear<R: Request>(&mut self, at: usize, version: i16) -> Result<R::Response, LoadError>
     where
         R::Response: Debug,
@@ -104,7 +104,7 @@ impl Player {
         R::Response: Debug,
     {
         for _ in 0..TRIES {
-            let frame = frame(request, version)?;
+            let frame = wire_frame(request, version)?;
             self.connection(0)?.send(&frame)?;
             let response = self.connection(0)?.answer::<R>(version)?;
             if !is_passing(code(&response)) {
@@ -137,7 +137,7 @@ impl Player {
         member: &str,
         generation: i32,
     ) -> Result<(), LoadError> {
-        let request = super::classic::heartbeat(group, member, generation);
+        let request = super::classic::heartbeat_request(group, member, generation);
         for _ in 0..TRIES {
             let response = self.quietly(&request, 4)?;
             if response.error_code != 0 {
@@ -175,7 +175,7 @@ impl Player {
         };
         let request =
             CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-        let frame = frame(&request, 7)?;
+        let frame = wire_frame(&request, 7)?;
         let connection = self.connection(0)?;
         connection.send(&frame)?;
         let made = connection.answer::<CreateTopicsRequest>(7)?.topics;
@@ -200,15 +200,15 @@ impl Player {
         self.coordinator(group, 0)?;
         let mut is_given = false;
         for _ in 0..TRIES {
-            let request = super::modern::joins(group, "probe", topic);
+            let request = super::modern::consumer_join(group, "probe", topic);
             let told = self.quietly(&request, 1)?;
             is_given = told.assignment.is_some_and(|it| !it.topic_partitions.is_empty());
             if is_given {
                 break;
             }
-            self.quietly(&super::modern::beat(group, "probe", -1), 1)?;
+            self.quietly(&super::modern::consumer_heartbeat(group, "probe", -1), 1)?;
         }
-        self.quietly(&super::modern::beat(group, "probe", -1), 1)?;
+        self.quietly(&super::modern::consumer_heartbeat(group, "probe", -1), 1)?;
         if is_given { Ok(()) } else { Err(LoadError::Refused(0)) }
     }
 
@@ -252,7 +252,7 @@ impl Player {
         for (word, name) in &self.names {
             text = text.replace(word, name);
         }
-        neutral(&text)
+        neutral_text(&text)
     }
 }
 
@@ -266,7 +266,7 @@ fn is_passing(code: i16) -> bool {
     passing.contains(&ErrorCode(code))
 }
 
-fn neutral(text: &str) -> String {
+fn neutral_text(text: &str) -> String {
     let mut text = text.to_owned();
     let plain = [
         (r"(timestamp\w*|\w*time_ms): -?\d{5,}", "$1: <time>"),
@@ -283,17 +283,17 @@ fn neutral(text: &str) -> String {
         }
     }
     if let Ok(codes) = Regex::new(r"error_code: (-?\d+)") {
-        let name = |it: &Captures<'_>| {
-            let code = it[1].parse().unwrap_or(-1);
+        let name = |found: &Captures<'_>| {
+            let code = found[1].parse().unwrap_or(-1);
             format!("error_code: {}", ErrorCode(code).name())
         };
         text = codes.replace_all(&text, name).into_owned();
     }
     let mut seen: Vec<String> = Vec::new();
     if let Ok(ids) = Regex::new(r"producer_id: (\d+)") {
-        let name = |it: &Captures<'_>| {
-            let at = seen.iter().position(|id| *id == it[1]).unwrap_or_else(|| {
-                seen.push(it[1].to_owned());
+        let name = |found: &Captures<'_>| {
+            let at = seen.iter().position(|id| *id == found[1]).unwrap_or_else(|| {
+                seen.push(found[1].to_owned());
                 seen.len() - 1
             });
             format!("producer_id: <producer {at}>")

@@ -12,14 +12,14 @@ use super::History;
 use super::player::Player;
 use crate::wire::LoadError;
 
-pub const ALL: &[History] = &[("client metrics", metrics)];
+pub const ALL: &[History] = &[("client metrics", client_metrics)];
 
 /// The number of the resource type.
 const CLIENT_METRICS: i8 = 16;
-/// How often is looked whether a subscription is in force.
+/// How often the history checks whether a subscription is in force.
 const TRIES: u64 = 10_000;
 
-fn subscribe(name: &str, settings: &[(&str, &str)]) -> IncrementalAlterConfigsRequest {
+fn subscribe_request(name: &str, settings: &[(&str, &str)]) -> IncrementalAlterConfigsRequest {
     let config = |(name, value): &(&str, &str)| AlterableConfig {
         name: (*name).to_owned(),
         value: Some((*value).to_owned()),
@@ -34,11 +34,11 @@ fn subscribe(name: &str, settings: &[(&str, &str)]) -> IncrementalAlterConfigsRe
     IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
 }
 
-fn ask(client: Uuid) -> GetTelemetrySubscriptionsRequest {
+fn subscription_request(client: Uuid) -> GetTelemetrySubscriptionsRequest {
     GetTelemetrySubscriptionsRequest { client_instance_id: client, ..Default::default() }
 }
 
-fn push(client: Uuid, subscription: i32, metrics: &'static [u8]) -> PushTelemetryRequest {
+fn push_request(client: Uuid, subscription: i32, metrics: &'static [u8]) -> PushTelemetryRequest {
     PushTelemetryRequest {
         client_instance_id: client,
         subscription_id: subscription,
@@ -48,68 +48,71 @@ fn push(client: Uuid, subscription: i32, metrics: &'static [u8]) -> PushTelemetr
 }
 
 /// A new client, and the id that it is to push under.
-fn client(play: &mut Player, number: u64) -> Result<(Uuid, i32), LoadError> {
+fn new_client(play: &mut Player, number: u64) -> Result<(Uuid, i32), LoadError> {
     let id = Uuid::of(number);
-    let told = play.quietly(&ask(id), 0)?;
+    let told = play.quietly(&subscription_request(id), 0)?;
     play.call(&told.subscription_id.to_string(), "subscription");
     play.note(&(told.error_code, told.push_interval_ms));
     Ok((id, told.subscription_id))
 }
 
-fn metrics(play: &mut Player) -> Result<(), LoadError> {
-    let request = subscribe(
+fn client_metrics(play: &mut Player) -> Result<(), LoadError> {
+    let request = subscribe_request(
         "producers",
         &[("metrics", "org.apache.kafka.producer."), ("match", "client_source_address=127.*")],
     );
     play.ask(&request, 1)?;
-    play.ask(&subscribe("nobody", &[("metrics", "other."), ("match", "client_id=nobody")]), 1)?;
+    play.ask(
+        &subscribe_request("nobody", &[("metrics", "other."), ("match", "client_id=nobody")]),
+        1,
+    )?;
     for number in 0..TRIES {
-        let told = play.quietly(&ask(Uuid::of(1_000_000 + number)), 0)?;
+        let told = play.quietly(&subscription_request(Uuid::of(1_000_000 + number)), 0)?;
         if !told.requested_metrics.is_empty() {
             break;
         }
     }
     play.about("a client asks, and asks again at once");
-    let told = play.quietly(&ask(Uuid::of(1000)), 0)?;
+    let told = play.quietly(&subscription_request(Uuid::of(1000)), 0)?;
     play.call(&told.subscription_id.to_string(), "subscription");
     play.note(&told);
-    play.ask(&ask(Uuid::of(1000)), 0)?;
+    play.ask(&subscription_request(Uuid::of(1000)), 0)?;
     play.about("it pushes, and pushes again at once");
-    play.ask(&push(Uuid::of(1000), told.subscription_id, b"metrics"), 0)?;
-    play.ask(&push(Uuid::of(1000), told.subscription_id, b"metrics"), 0)?;
-    play.ask(&ask(Uuid::of(1000)), 0)?;
+    play.ask(&push_request(Uuid::of(1000), told.subscription_id, b"metrics"), 0)?;
+    play.ask(&push_request(Uuid::of(1000), told.subscription_id, b"metrics"), 0)?;
+    play.ask(&subscription_request(Uuid::of(1000)), 0)?;
     play.about("its last push may come early, and is the last");
     let last = PushTelemetryRequest {
         terminating: true,
-        ..push(Uuid::of(1000), told.subscription_id, b"metrics")
+        ..push_request(Uuid::of(1000), told.subscription_id, b"metrics")
     };
     play.ask(&last, 0)?;
     play.ask(&last, 0)?;
     play.about("clients that have no id");
-    play.ask(&push(Uuid::ZERO, told.subscription_id, b"metrics"), 0)?;
-    play.ask(&push(Uuid::ONE, told.subscription_id, b"metrics"), 0)?;
+    play.ask(&push_request(Uuid::ZERO, told.subscription_id, b"metrics"), 0)?;
+    play.ask(&push_request(Uuid::ONE, told.subscription_id, b"metrics"), 0)?;
     play.about("a client that did not ask, and asks then");
-    play.ask(&push(Uuid::of(1001), 5, b"metrics"), 0)?;
-    let (id, subscription) = client(play, 1001)?;
-    play.ask(&push(id, subscription, b""), 0)?;
+    play.ask(&push_request(Uuid::of(1001), 5, b"metrics"), 0)?;
+    let (id, subscription) = new_client(play, 1001)?;
+    play.ask(&push_request(id, subscription, b""), 0)?;
     play.about("another subscription, other codecs, too much, what does not unpack");
-    let (id, subscription) = client(play, 1002)?;
-    play.ask(&push(id, subscription.wrapping_add(1), b"metrics"), 0)?;
+    let (id, subscription) = new_client(play, 1002)?;
+    play.ask(&push_request(id, subscription.wrapping_add(1), b"metrics"), 0)?;
     for (number, compression_type) in (1003..).zip([5, -1, 127]) {
-        let (id, subscription) = client(play, number)?;
+        let (id, subscription) = new_client(play, number)?;
         let request =
-            PushTelemetryRequest { compression_type, ..push(id, subscription, b"metrics") };
+            PushTelemetryRequest { compression_type, ..push_request(id, subscription, b"metrics") };
         play.ask(&request, 0)?;
-        // Who was told to ask again may do so at once.
-        client(play, number)?;
+        // A client whose answer said to ask again may do so at once.
+        new_client(play, number)?;
     }
-    let (id, subscription) = client(play, 1010)?;
+    let (id, subscription) = new_client(play, 1010)?;
     let metrics = Bytes::from(vec![7; (1 << 20) + 1]);
-    play.ask(&PushTelemetryRequest { metrics, ..push(id, subscription, b"") }, 0)?;
+    play.ask(&PushTelemetryRequest { metrics, ..push_request(id, subscription, b"") }, 0)?;
     for (number, compression_type) in (1020..).zip([1, 2, 3, 4]) {
-        let (id, subscription) = client(play, number)?;
+        let (id, subscription) = new_client(play, number)?;
         let request =
-            PushTelemetryRequest { compression_type, ..push(id, subscription, b"metrics") };
+            PushTelemetryRequest { compression_type, ..push_request(id, subscription, b"metrics") };
         play.ask(&request, 0)?;
     }
     Ok(())

@@ -33,17 +33,17 @@ use super::player::Player;
 use crate::wire::LoadError;
 
 pub const ALL: &[History] = &[
-    ("transactions of version 2", second),
-    ("transactions of version 1", first),
-    ("transaction offsets", offsets),
-    ("transaction refusals", refusals),
-    ("idempotent sequences", idempotent),
+    ("transactions of version 2", transactions_version_2),
+    ("transactions of version 1", transactions_version_1),
+    ("transaction offsets", transaction_offsets),
+    ("transaction refusals", transaction_refusals),
+    ("idempotent sequences", idempotent_sequences),
 ];
 
 /// A producer: its id and epoch.
 pub type Who = (i64, i16);
 
-pub fn init(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
+pub fn init_request(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
     InitProducerIdRequest {
         transactional_id: Some(id.to_owned()),
         transaction_timeout_ms: timeout_ms,
@@ -53,12 +53,12 @@ pub fn init(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
     }
 }
 
-pub fn begin(play: &mut Player, id: &str) -> Result<Who, LoadError> {
-    let told = play.insist(&init(id, (-1, -1), 60_000), 5, |it| it.error_code)?;
+pub fn init_producer(play: &mut Player, id: &str) -> Result<Who, LoadError> {
+    let told = play.insist(&init_request(id, (-1, -1), 60_000), 5, |it| it.error_code)?;
     Ok((told.producer_id, told.producer_epoch))
 }
 
-pub fn end(id: &str, who: Who, committed: bool) -> EndTxnRequest {
+pub fn end_request(id: &str, who: Who, committed: bool) -> EndTxnRequest {
     EndTxnRequest {
         transactional_id: id.to_owned(),
         producer_id: who.0,
@@ -68,7 +68,7 @@ pub fn end(id: &str, who: Who, committed: bool) -> EndTxnRequest {
     }
 }
 
-fn batch(who: Who, sequence: i32, transactional: bool) -> Result<Bytes, LoadError> {
+fn producer_batch(who: Who, sequence: i32, transactional: bool) -> Result<Bytes, LoadError> {
     let mut builder = BatchBuilder::new(BatchOptions {
         producer_id: who.0,
         producer_epoch: who.1,
@@ -81,7 +81,7 @@ fn batch(who: Who, sequence: i32, transactional: bool) -> Result<Bytes, LoadErro
     Ok(Bytes::from(builder.build().map_err(std::io::Error::other)?))
 }
 
-fn produce(id: Option<&str>, topic: (&str, Uuid), records: Bytes) -> ProduceRequest {
+fn produce_request(id: Option<&str>, topic: (&str, Uuid), records: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
     ProduceRequest {
         transactional_id: id.map(str::to_owned),
@@ -97,8 +97,14 @@ fn produce(id: Option<&str>, topic: (&str, Uuid), records: Bytes) -> ProduceRequ
     }
 }
 
-/// An offset of partition 0 of a topic, for somebody who is no member.
-pub fn offset(id: &str, who: Who, group: &str, topic: &str, offset: i64) -> TxnOffsetCommitRequest {
+/// An offset of partition 0 of a topic, from a client that is no member.
+pub fn txn_offset_request(
+    id: &str,
+    who: Who,
+    group: &str,
+    topic: &str,
+    offset: i64,
+) -> TxnOffsetCommitRequest {
     TxnOffsetCommitRequest {
         transactional_id: id.to_owned(),
         group_id: group.to_owned(),
@@ -118,7 +124,12 @@ pub fn offset(id: &str, who: Who, group: &str, topic: &str, offset: i64) -> TxnO
     }
 }
 
-pub fn add(id: &str, who: Who, topic: &str, partitions: &[i32]) -> AddPartitionsToTxnRequest {
+pub fn add_request(
+    id: &str,
+    who: Who,
+    topic: &str,
+    partitions: &[i32],
+) -> AddPartitionsToTxnRequest {
     let topic = AddPartitionsToTxnTopic {
         name: topic.to_owned(),
         partitions: partitions.to_vec(),
@@ -133,14 +144,14 @@ pub fn add(id: &str, who: Who, topic: &str, partitions: &[i32]) -> AddPartitions
     }
 }
 
-fn describe(play: &mut Player, id: &str) -> Result<(), LoadError> {
+fn describe_transaction(play: &mut Player, id: &str) -> Result<(), LoadError> {
     let transactional_ids = vec![id.to_owned()];
     let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
     play.ask(&request, 0).map(drop)
 }
 
 /// Waits until the markers are written: then a description shows no partitions.
-pub fn settle(play: &mut Player, id: &str) -> Result<(), LoadError> {
+pub fn await_markers(play: &mut Player, id: &str) -> Result<(), LoadError> {
     let transactional_ids = vec![id.to_owned()];
     let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
     for _ in 0..10_000 {
@@ -155,7 +166,7 @@ pub fn settle(play: &mut Player, id: &str) -> Result<(), LoadError> {
 }
 
 /// What a reader sees of partition 0, how far it may read, and who has written.
-fn look(play: &mut Player, topic: (&str, Uuid)) -> Result<(), LoadError> {
+fn look_at_partition(play: &mut Player, topic: (&str, Uuid)) -> Result<(), LoadError> {
     for isolation_level in [0, 1] {
         let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
         let topic =
@@ -198,54 +209,54 @@ fn list_offsets(topic: &str, isolation_level: i8, timestamp: i64) -> ListOffsets
     }
 }
 
-fn second(play: &mut Player) -> Result<(), LoadError> {
+fn transactions_version_2(play: &mut Player) -> Result<(), LoadError> {
     let (name, topic_id) = play.topic("t", 2)?;
     let topic = (name.as_str(), topic_id);
     let id = &play.name.clone();
     play.coordinator(id, 1)?;
-    describe(play, id)?;
-    let one = begin(play, id)?;
-    describe(play, id)?;
+    describe_transaction(play, id)?;
+    let one = init_producer(play, id)?;
+    describe_transaction(play, id)?;
     play.about("an abort of nothing, then a commit of nothing");
-    let told = play.ask(&end(id, one, false), 5)?;
+    let told = play.ask(&end_request(id, one, false), 5)?;
     let one = (told.producer_id, told.producer_epoch);
-    settle(play, id)?;
-    play.ask(&end(id, one, true), 5)?;
+    await_markers(play, id)?;
+    play.ask(&end_request(id, one, true), 5)?;
     play.about("it writes, and commits");
-    play.ask(&produce(Some(id), topic, batch(one, 0, true)?), 13)?;
-    describe(play, id)?;
-    look(play, topic)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(one, 0, true)?), 13)?;
+    describe_transaction(play, id)?;
+    look_at_partition(play, topic)?;
     for (isolation_level, timestamp) in [(0, -3), (1, -3), (0, 0), (1, 0)] {
         play.ask(&list_offsets(topic.0, isolation_level, timestamp), 7)?;
     }
-    let told = play.ask(&end(id, one, true), 5)?;
+    let told = play.ask(&end_request(id, one, true), 5)?;
     let two = (told.producer_id, told.producer_epoch);
-    settle(play, id)?;
-    look(play, topic)?;
-    play.about("the same again: it did not hear");
-    play.ask(&end(id, one, true), 5)?;
-    play.ask(&end(id, one, false), 5)?;
+    await_markers(play, id)?;
+    look_at_partition(play, topic)?;
+    play.about("the same again: the answer was lost");
+    play.ask(&end_request(id, one, true), 5)?;
+    play.ask(&end_request(id, one, false), 5)?;
     play.about("a write of the transaction before");
-    play.ask(&produce(Some(id), topic, batch(one, 1, true)?), 13)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(one, 1, true)?), 13)?;
     play.about("it writes, and aborts");
-    play.ask(&produce(Some(id), topic, batch(two, 0, true)?), 13)?;
-    let told = play.ask(&end(id, two, false), 5)?;
-    settle(play, id)?;
-    look(play, topic)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(two, 0, true)?), 13)?;
+    let told = play.ask(&end_request(id, two, false), 5)?;
+    await_markers(play, id)?;
+    look_at_partition(play, topic)?;
     let three = (told.producer_id, told.producer_epoch);
     play.about("another takes over while it writes");
-    play.ask(&produce(Some(id), topic, batch(three, 0, true)?), 13)?;
-    play.ask(&init(id, (-1, -1), 60_000), 5)?;
-    let four = begin(play, id)?;
-    settle(play, id)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(three, 0, true)?), 13)?;
+    play.ask(&init_request(id, (-1, -1), 60_000), 5)?;
+    let four = init_producer(play, id)?;
+    await_markers(play, id)?;
     play.about("the one before is a zombie");
-    play.ask(&produce(Some(id), topic, batch(three, 1, true)?), 13)?;
-    play.ask(&end(id, three, true), 5)?;
-    play.ask(&add(id, three, &name, &[1]), 3)?;
-    play.ask(&init(id, three, 60_000), 5)?;
-    play.about("as who it is it comes back");
-    play.ask(&init(id, four, 60_000), 5)?;
-    look(play, topic)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(three, 1, true)?), 13)?;
+    play.ask(&end_request(id, three, true), 5)?;
+    play.ask(&add_request(id, three, &name, &[1]), 3)?;
+    play.ask(&init_request(id, three, 60_000), 5)?;
+    play.about("it comes back with its id and epoch");
+    play.ask(&init_request(id, four, 60_000), 5)?;
+    look_at_partition(play, topic)?;
     let list = ListTransactionsRequest::default();
     let mut told = play.quietly(&list, 1)?;
     told.transaction_states.retain(|it| it.transactional_id == *id);
@@ -253,47 +264,47 @@ fn second(play: &mut Player) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn first(play: &mut Player) -> Result<(), LoadError> {
+fn transactions_version_1(play: &mut Player) -> Result<(), LoadError> {
     let (name, topic_id) = play.topic("t", 2)?;
     let topic = (name.as_str(), topic_id);
     let id = &play.name.clone();
     play.coordinator(id, 1)?;
-    let one = play.insist(&init(id, (-1, -1), 60_000), 4, |it| it.error_code)?;
+    let one = play.insist(&init_request(id, (-1, -1), 60_000), 4, |it| it.error_code)?;
     let one = (one.producer_id, one.producer_epoch);
     play.about("a write before the partition is added");
-    play.ask(&produce(Some(id), topic, batch(one, 0, true)?), 11)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(one, 0, true)?), 11)?;
     play.about("it adds, writes, commits, twice with one epoch");
     for sequence in [0, 1] {
-        play.insist(&add(id, one, &name, &[0]), 3, |it| {
+        play.insist(&add_request(id, one, &name, &[0]), 3, |answer| {
             let all =
-                it.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
+                answer.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
             all.map(|it| it.partition_error_code).next().unwrap_or(0)
         })?;
-        describe(play, id)?;
-        play.ask(&produce(Some(id), topic, batch(one, sequence, true)?), 11)?;
-        play.ask(&end(id, one, true), 3)?;
-        settle(play, id)?;
+        describe_transaction(play, id)?;
+        play.ask(&produce_request(Some(id), topic, producer_batch(one, sequence, true)?), 11)?;
+        play.ask(&end_request(id, one, true), 3)?;
+        await_markers(play, id)?;
     }
     play.about("an end of what has ended");
-    play.ask(&end(id, one, true), 3)?;
-    play.ask(&end(id, one, false), 3)?;
+    play.ask(&end_request(id, one, true), 3)?;
+    play.ask(&end_request(id, one, false), 3)?;
     play.about("partitions that are not there, among some that are");
-    let mut told = play.quietly(&add(id, one, &name, &[0, 9]), 3)?;
+    let mut told = play.quietly(&add_request(id, one, &name, &[0, 9]), 3)?;
     for topic in &mut told.results_by_topic_v3_and_below {
         topic.results_by_partition.sort_by_key(|it| it.partition_index);
     }
     play.note(&told);
-    play.ask(&add(id, one, "absent", &[0]), 3)?;
-    look(play, topic)
+    play.ask(&add_request(id, one, "absent", &[0]), 3)?;
+    look_at_partition(play, topic)
 }
 
-fn offsets(play: &mut Player) -> Result<(), LoadError> {
+fn transaction_offsets(play: &mut Player) -> Result<(), LoadError> {
     let (name, _) = play.topic("t", 2)?;
     let id = &play.name.clone();
     let group = &format!("{id}-group");
     play.coordinator(id, 1)?;
     play.coordinator(group, 0)?;
-    let one = begin(play, id)?;
+    let one = init_producer(play, id)?;
     let commit = |who: Who, member: &str, generation: i32| TxnOffsetCommitRequest {
         transactional_id: id.clone(),
         group_id: group.clone(),
@@ -331,16 +342,16 @@ fn offsets(play: &mut Player) -> Result<(), LoadError> {
     play.about("as a member that is none");
     play.ask(&commit(one, "nobody", 1), 5)?;
     play.ask(&commit(one, "nobody", -1), 5)?;
-    play.about("as nobody");
-    play.insist(&commit(one, "", -1), 5, |it| {
-        let all = it.topics.iter().flat_map(|it| &it.partitions);
+    play.about("without a member id");
+    play.insist(&commit(one, "", -1), 5, |answer| {
+        let all = answer.topics.iter().flat_map(|it| &it.partitions);
         all.map(|it| it.error_code).next().unwrap_or(0)
     })?;
-    describe(play, id)?;
+    describe_transaction(play, id)?;
     read(play, false)?;
     read(play, true)?;
-    let told = play.ask(&end(id, one, false), 5)?;
-    settle(play, id)?;
+    let told = play.ask(&end_request(id, one, false), 5)?;
+    await_markers(play, id)?;
     read(play, true)?;
     let two = (told.producer_id, told.producer_epoch);
     play.about("the old way: the group is added first");
@@ -354,40 +365,40 @@ fn offsets(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&AddOffsetsToTxnRequest { producer_epoch: two.1 - 1, ..offsets.clone() }, 3)?;
     play.ask(&offsets, 3)?;
     play.ask(&commit(two, "", -1), 3)?;
-    play.ask(&end(id, two, true), 5)?;
-    settle(play, id)?;
+    play.ask(&end_request(id, two, true), 5)?;
+    await_markers(play, id)?;
     read(play, true)
 }
 
-fn refusals(play: &mut Player) -> Result<(), LoadError> {
+fn transaction_refusals(play: &mut Player) -> Result<(), LoadError> {
     let (name, topic_id) = play.topic("t", 2)?;
     let topic = (name.as_str(), topic_id);
     let id = &play.name.clone();
     play.coordinator(id, 1)?;
     play.about("timeouts, and an id that is empty");
-    play.ask(&init(id, (-1, -1), 0), 5)?;
-    play.ask(&init(id, (-1, -1), -1), 5)?;
-    play.ask(&init(id, (-1, -1), 900_001), 5)?;
-    play.ask(&init("", (-1, -1), 60_000), 5)?;
+    play.ask(&init_request(id, (-1, -1), 0), 5)?;
+    play.ask(&init_request(id, (-1, -1), -1), 5)?;
+    play.ask(&init_request(id, (-1, -1), 900_001), 5)?;
+    play.ask(&init_request("", (-1, -1), 60_000), 5)?;
     play.about("half of a producer");
-    play.ask(&init(id, (5, -1), 60_000), 5)?;
-    play.ask(&init(id, (-1, 5), 60_000), 5)?;
-    play.about("ids that nobody has begun with");
+    play.ask(&init_request(id, (5, -1), 60_000), 5)?;
+    play.ask(&init_request(id, (-1, 5), 60_000), 5)?;
+    play.about("transactional ids without a producer");
     let nobody = (987_654_321, 0);
-    play.ask(&end(id, nobody, true), 5)?;
-    play.ask(&end("", nobody, true), 5)?;
-    play.ask(&add(id, nobody, &name, &[0]), 3)?;
-    play.ask(&init(id, nobody, 60_000), 5)?;
-    let one = begin(play, id)?;
-    play.ask(&end(id, nobody, true), 5)?;
-    play.ask(&end(id, (one.0, one.1 + 1), true), 5)?;
-    play.ask(&init(id, nobody, 60_000), 5)?;
+    play.ask(&end_request(id, nobody, true), 5)?;
+    play.ask(&end_request("", nobody, true), 5)?;
+    play.ask(&add_request(id, nobody, &name, &[0]), 3)?;
+    play.ask(&init_request(id, nobody, 60_000), 5)?;
+    let one = init_producer(play, id)?;
+    play.ask(&end_request(id, nobody, true), 5)?;
+    play.ask(&end_request(id, (one.0, one.1 + 1), true), 5)?;
+    play.ask(&init_request(id, nobody, 60_000), 5)?;
     play.about("a transactional batch without an id, and a plain one with it");
-    play.ask(&produce(None, topic, batch(one, 0, true)?), 13)?;
-    play.ask(&produce(Some(id), topic, batch(one, 0, false)?), 13)?;
+    play.ask(&produce_request(None, topic, producer_batch(one, 0, true)?), 13)?;
+    play.ask(&produce_request(Some(id), topic, producer_batch(one, 0, false)?), 13)?;
     play.about("a topic that is not there");
-    play.ask(&produce(Some(id), ("", Uuid::of(77)), batch(one, 0, true)?), 13)?;
-    play.about("producers of nobody");
+    play.ask(&produce_request(Some(id), ("", Uuid::of(77)), producer_batch(one, 0, true)?), 13)?;
+    play.about("producer ids that do not belong to the transactional id");
     let none = TopicRequest {
         name: "absent".to_owned(),
         partition_indexes: vec![0],
@@ -409,7 +420,7 @@ fn refusals(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&pattern, 2).map(drop)
 }
 
-fn idempotent(play: &mut Player) -> Result<(), LoadError> {
+fn idempotent_sequences(play: &mut Player) -> Result<(), LoadError> {
     let (name, topic_id) = play.topic("t", 2)?;
     let topic = (name.as_str(), topic_id);
     let request = InitProducerIdRequest {
@@ -432,9 +443,9 @@ fn idempotent(play: &mut Player) -> Result<(), LoadError> {
         ((one.0, one.1 + 1), 0),
         (one, 3),
     ] {
-        play.ask(&produce(None, topic, batch(who, sequence, false)?), 13)?;
+        play.ask(&produce_request(None, topic, producer_batch(who, sequence, false)?), 13)?;
     }
-    play.about("ids that nobody was given");
-    play.ask(&produce(None, topic, batch((987_654_321, 0), 7, false)?), 13)?;
-    look(play, topic)
+    play.about("producer ids that were never given");
+    play.ask(&produce_request(None, topic, producer_batch((987_654_321, 0), 7, false)?), 13)?;
+    look_at_partition(play, topic)
 }

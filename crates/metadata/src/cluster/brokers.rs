@@ -32,7 +32,7 @@ pub struct BrokerRegistration {
     pub incarnation: Uuid,
     /// Where it listens.
     pub listeners: Vec<BrokerEndpoint>,
-    /// Which levels of which features it can work with.
+    /// The features that it supports, with their levels.
     pub features: Vec<BrokerFeature>,
     /// Its rack.
     pub rack: Option<String>,
@@ -47,6 +47,23 @@ pub struct BrokerRegistration {
 }
 
 impl BrokerRegistration {
+    /// May it lead partitions, and be in sync? It serves, and is not about to stop.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        !self.fenced && !self.stopping
+    }
+
+    /// Can it serve what lies in this directory (KIP-858)? It has said so when it registered; what
+    /// it has not placed yet it can. One that registered before there were such ids has none.
+    #[must_use]
+    pub fn has_online(&self, directory: Uuid) -> bool {
+        match directory {
+            Uuid::ZERO | Uuid::ONE => true,
+            Uuid::LOST => false,
+            other => self.log_dirs.is_empty() || self.log_dirs.contains(&other),
+        }
+    }
+
     /// Where it listens under this listener's name.
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<&BrokerEndpoint> {

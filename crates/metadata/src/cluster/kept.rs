@@ -7,6 +7,7 @@ use alloc::string::String;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
+use ottla_protocol::metadata::register_controller_record::RegisterControllerRecord;
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 
 /// What a quota is for: parts (`user`, `client-id`, `ip`) by type; a part without a name is the
@@ -34,6 +35,14 @@ impl Kept {
     pub fn credentials(&self) -> impl Iterator<Item = &UserScramCredentialRecord> {
         self.all().filter_map(|it| match it {
             MetadataRecord::UserScramCredential(credential) => Some(credential),
+            _ => None,
+        })
+    }
+
+    /// The controllers that have registered.
+    pub fn controllers(&self) -> impl Iterator<Item = &RegisterControllerRecord> {
+        self.all().filter_map(|record| match record {
+            MetadataRecord::RegisterController(controller) => Some(controller),
             _ => None,
         })
     }

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
+use ottla_protocol::metadata::register_controller_record::RegisterControllerRecord;
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::{NodeId, ProducerId, Uuid};
 
@@ -23,6 +24,8 @@ pub use kept::QuotaEntity;
 pub(crate) use topics::TopicTable;
 pub use topics::{PartitionState, Topic};
 
+use crate::versions::METADATA_VERSION;
+
 /// The metadata; a clone shares everything until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
@@ -32,10 +35,12 @@ pub struct Cluster {
     pub(crate) features: Arc<BTreeMap<String, i16>>,
     pub(crate) kept: Arc<Kept>,
     pub(crate) next_producer_id: ProducerId,
+    /// The metadata before the transaction that is open, if one is (KIP-868).
+    before: Option<Arc<Cluster>>,
 }
 
 impl Cluster {
-    /// Takes one record in. Records that are about something unknown are facts all the same, and
+    /// Takes one record in. Records about unknown topics or brokers are facts, too, and
     /// change nothing.
     pub fn apply(&mut self, record: &MetadataRecord) {
         match record {
@@ -72,9 +77,30 @@ impl Cluster {
                     features.insert(it.name.clone(), it.feature_level);
                 }
             }
+            MetadataRecord::BeginTransaction(_) => {
+                self.before = None;
+                self.before = Some(Arc::new(self.clone()));
+            }
+            MetadataRecord::EndTransaction(_) => self.before = None,
+            MetadataRecord::AbortTransaction(_) => {
+                if let Some(before) = self.before.take() {
+                    self.clone_from(&before);
+                }
+            }
             MetadataRecord::ProducerIds(it) => self.next_producer_id = it.next_producer_id,
             other => Arc::make_mut(&mut self.kept).apply(other),
         }
+    }
+
+    /// What counts: without the records of a transaction that has not ended.
+    #[must_use]
+    pub fn settled(&self) -> &Self {
+        self.before.as_deref().unwrap_or(self)
+    }
+
+    /// Is a transaction open?
+    pub(crate) const fn has_open_transaction(&self) -> bool {
+        self.before.is_some()
     }
 
     /// All topics, by name.
@@ -126,10 +152,28 @@ impl Cluster {
         self.kept.credentials()
     }
 
+    /// The controllers that have registered.
+    pub fn controllers(&self) -> impl Iterator<Item = &RegisterControllerRecord> {
+        self.kept.controllers()
+    }
+
     /// The level of a feature; 0 if the cluster does not have it.
     #[must_use]
     pub fn feature(&self, name: &str) -> i16 {
         self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// The level of `metadata.version`: how records are written. A cluster without any record gets
+    /// the newest.
+    #[must_use]
+    pub fn metadata_version(&self) -> i16 {
+        self.features.get("metadata.version").copied().unwrap_or(METADATA_VERSION)
+    }
+
+    /// Are eligible leader replicas kept (`eligible.leader.replicas.version` 1, KIP-966)?
+    #[must_use]
+    pub fn keeps_eligible(&self) -> bool {
+        self.feature("eligible.leader.replicas.version") > 0
     }
 
     /// The features that the cluster has, and their levels.

@@ -51,20 +51,33 @@ impl PartitionState {
     pub(crate) fn broken_rule(&self) -> Option<&'static str> {
         let is_replica = |id: &NodeId| self.replicas.contains(id);
         if !self.isr.iter().all(is_replica) {
-            return Some("the ISR has a broker that is no replica");
+            return Some("the ISR has a broker that is not a replica");
         }
         if self.leader != NO_LEADER && !self.isr.contains(&self.leader) {
             return Some("the leader is not in the ISR");
         }
         if !self.elr.iter().all(is_replica) {
-            return Some("the ELR has a broker that is no replica");
+            return Some("the ELR has a broker that is not a replica");
         }
         let in_both = |id: &NodeId| self.isr.contains(id);
         self.elr.iter().any(in_both).then_some("a broker is in the ISR and in the ELR")
     }
 
+    /// In which directory a broker has its replica; MIGRATING where no record has said so.
+    #[must_use]
+    pub fn directory(&self, broker: NodeId) -> Uuid {
+        let at = self.replicas.iter().position(|id| *id == broker);
+        at.and_then(|at| self.directories.get(at)).copied().unwrap_or(Uuid::ZERO)
+    }
+
+    /// The directory of each replica, in their order; see [`PartitionState::directory`].
+    pub(crate) fn replica_directories(&self) -> impl Iterator<Item = Uuid> {
+        let known = self.directories.iter().copied();
+        known.chain(core::iter::repeat(Uuid::ZERO)).take(self.replicas.len())
+    }
+
     /// Takes in what a change record says; fields that are not in it stay as they are.
-    fn take_change(&mut self, record: &PartitionChangeRecord) {
+    pub(crate) fn take_change(&mut self, record: &PartitionChangeRecord) {
         let take = |from: &Option<Vec<NodeId>>, to: &mut Vec<NodeId>| {
             if let Some(from) = from {
                 to.clone_from(from);
@@ -164,7 +177,7 @@ impl TopicTable {
         }
     }
 
-    /// Forgets who may lead out of sync, of one topic or of all (the empty name).
+    /// Clears the eligible leader replicas of one topic or of all (the empty name).
     pub fn clear_elr(&mut self, name: &str) {
         let wanted = |topic: &Topic| name.is_empty() || *topic.name == *name;
         let has =

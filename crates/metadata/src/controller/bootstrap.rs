@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::abort_transaction_record::AbortTransactionRecord;
 use ottla_protocol::metadata::begin_transaction_record::BeginTransactionRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_protocol::metadata::end_transaction_record::EndTransactionRecord;
@@ -18,12 +19,18 @@ pub fn bootstrap_records() -> Vec<MetadataRecord> {
     let feature = |feature: &crate::Feature| {
         FeatureLevelRecord {
             name: String::from(feature.name),
-            feature_level: feature.fresh,
+            feature_level: feature.highest,
             ..Default::default()
         }
         .into()
     };
-    FEATURES.iter().map(feature).collect()
+    FEATURES.iter().filter(|it| it.highest > 0).map(feature).collect()
+}
+
+/// Ends a transaction that an earlier controller has begun: nothing of it counts.
+pub(super) fn abort_record() -> MetadataRecord {
+    let reason = Some(String::from("Controller failover"));
+    AbortTransactionRecord { reason, ..Default::default() }.into()
 }
 
 /// The first turn of a new cluster's controller: what its `bootstrap.checkpoint` says.

@@ -9,9 +9,17 @@ use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequ
 use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
+use ottla_protocol::messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest;
+use ottla_protocol::messages::alter_partition_reassignments_response::AlterPartitionReassignmentsResponse;
+use ottla_protocol::messages::alter_partition_request::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::alter_user_scram_credentials_request as scram;
 use ottla_protocol::messages::alter_user_scram_credentials_response as scram_answer;
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
+use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::controller_registration_request::ControllerRegistrationRequest;
+use ottla_protocol::messages::controller_registration_response::ControllerRegistrationResponse;
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
 use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
@@ -20,20 +28,25 @@ use ottla_protocol::messages::create_topics_response::{
 };
 use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::delete_topics_response::DeleteTopicsResponse;
+use ottla_protocol::messages::elect_leaders_request::ElectLeadersRequest;
+use ottla_protocol::messages::elect_leaders_response::ElectLeadersResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
 use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerResponse;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, NodeId, PartitionIndex, ProducerId, Uuid};
 
+use super::register::RegistrationRefusal;
 use crate::cluster::{Cluster, ResourceKind};
 
 /// What the controller is asked.
 #[derive(Clone, Debug)]
 pub enum ControllerCommand {
-    /// Write a new cluster's first records, if it has none.
-    Bootstrap {
+    /// This controller leads the metadata quorum from now on. It writes a new cluster's first
+    /// records, if there are none, and gives every broker that serves a session afresh.
+    Activate {
         /// What the directory was formatted with.
         records: Vec<MetadataRecord>,
     },
@@ -66,18 +79,39 @@ pub enum ControllerCommand {
         /// The stored key and the server key of each upsertion.
         keys: Vec<(Vec<u8>, Vec<u8>)>,
     },
-    /// A broker starts; it says this.
+    /// BrokerRegistration: a broker starts; it says this.
     RegisterBroker(BrokerRegistrationRequest),
-    /// A broker has caught up and may serve.
-    Unfence {
+    /// BrokerHeartbeat: a broker lives, and says what it has applied and what it wants.
+    Heartbeat(BrokerHeartbeatRequest),
+    /// A broker's session has ended: see [`super::ControllerTimer::Session`].
+    SessionEnds {
+        /// Which broker's.
+        broker: NodeId,
+    },
+    /// AlterPartition: a leader wants another in-sync set.
+    AlterPartition {
+        /// The request.
+        request: AlterPartitionRequest,
+        /// Its version.
+        version: i16,
+    },
+    /// ElectLeaders.
+    ElectLeaders(ElectLeadersRequest),
+    /// AlterPartitionReassignments.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    /// ControllerRegistration.
+    RegisterController(ControllerRegistrationRequest),
+    /// UnregisterBroker.
+    UnregisterBroker {
         /// Which.
         broker: NodeId,
     },
-    /// A broker is about to stop.
-    Stop {
-        /// Which.
-        broker: NodeId,
-    },
+    /// See [`super::ControllerTimer::LeaderBalance`].
+    BalanceLeaders,
+    /// See [`super::ControllerTimer::UncleanElection`].
+    ElectUncleanly,
+    /// See [`super::ControllerTimer::NoOp`].
+    WriteNoOp,
     /// A broker says in which of its directories it has partitions.
     AssignDirectories {
         /// Which broker.
@@ -130,7 +164,19 @@ pub enum ControllerReply {
     /// To [`ControllerCommand::AlterUserScramCredentials`].
     AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
     /// To [`ControllerCommand::RegisterBroker`]: the broker's epoch, or why not.
-    Registered(Result<i64, ErrorCode>),
+    Registered(Result<i64, RegistrationRefusal>),
+    /// To [`ControllerCommand::Heartbeat`].
+    Heartbeat(BrokerHeartbeatResponse),
+    /// To [`ControllerCommand::AlterPartition`].
+    AlterPartition(AlterPartitionResponse),
+    /// To [`ControllerCommand::ElectLeaders`].
+    ElectLeaders(ElectLeadersResponse),
+    /// To [`ControllerCommand::AlterPartitionReassignments`].
+    AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
+    /// To [`ControllerCommand::RegisterController`].
+    ControllerRegistered(ControllerRegistrationResponse),
+    /// To [`ControllerCommand::UnregisterBroker`].
+    BrokerUnregistered(UnregisterBrokerResponse),
     /// To [`ControllerCommand::AssignDirectories`]; an error if one of the partitions is not known.
     Assigned(Result<(), ErrorCode>),
     /// To [`ControllerCommand::AllocateProducerIds`]: the first id of the block, and their number.
@@ -149,24 +195,17 @@ ottla_machine::answers! {
         IncrementalAlterConfigs(it) => IncrementalAlterConfigsResponse = it;
         AlterClientQuotas(it) => AlterClientQuotasResponse = it;
         AlterUserScramCredentials(it) => scram_answer::AlterUserScramCredentialsResponse = it;
-        Registered(it) => Result<i64, ErrorCode> = it;
+        Registered(it) => Result<i64, RegistrationRefusal> = it;
+        Heartbeat(it) => BrokerHeartbeatResponse = it;
+        AlterPartition(it) => AlterPartitionResponse = it;
+        ElectLeaders(it) => ElectLeadersResponse = it;
+        AlterPartitionReassignments(it) => AlterPartitionReassignmentsResponse = it;
+        ControllerRegistered(it) => ControllerRegistrationResponse = it;
+        BrokerUnregistered(it) => UnregisterBrokerResponse = it;
         Assigned(it) => Result<(), ErrorCode> = it;
         ProducerIds(first, count) => (ProducerId, i32) = (first, count);
         UpdateFeatures(it) => UpdateFeaturesResponse = it;
     }
-}
-
-/// What a topic gets when its creator does not say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defaults {
-    /// `num.partitions`.
-    pub partitions: i32,
-    /// `default.replication.factor`.
-    pub replication_factor: i16,
-    /// `delete.topic.enable`.
-    pub delete_topics: bool,
-    /// The level of `kraft.version`, which the quorum keeps.
-    pub kraft_version: i16,
 }
 
 /// The settings of one resource, as they are and as they are asked to be.
@@ -186,7 +225,7 @@ pub struct ConfigChange<'a> {
 
 /// Which settings there are, and which values they take: the broker's table of settings knows.
 pub trait ConfigRules: Debug + Send + Sync {
-    /// May a resource have these settings? All of them are looked at, since one that is allowed
+    /// May a resource have these settings? All of them are checked, since one that is allowed
     /// can contradict another.
     ///
     /// # Errors

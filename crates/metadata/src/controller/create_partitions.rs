@@ -15,7 +15,9 @@ use ottla_protocol::messages::create_partitions_response::{
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
-use super::create_topics::{PARTITIONS_MAX, check_assignment, new_partition_record};
+use super::create_topics::{
+    PARTITIONS_MAX, check_any_serves, check_assignment, new_partition_record,
+};
 use super::{
     Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated_items,
 };
@@ -92,8 +94,9 @@ fn added_partitions(
                 );
                 return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
             }
-            for one in given {
+            for (at, one) in given.iter().enumerate() {
                 check_assignment(scene, &one.broker_ids, Some(factor))?;
+                check_any_serves(scene, now + at, &one.broker_ids)?;
             }
             given.iter().map(|one| one.broker_ids.clone()).collect()
         }

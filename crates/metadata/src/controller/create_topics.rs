@@ -20,7 +20,7 @@ use super::{
     ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, place,
     repeated_items,
 };
-use crate::cluster::ResourceKind;
+use crate::cluster::{BrokerRegistration, ResourceKind};
 
 /// No turn may write more records than this (one batch).
 const RECORDS_MAX: usize = 10_000;
@@ -148,7 +148,7 @@ fn all_of<A, B>(
 fn partition_count(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
     match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
-        -1 => usize::try_from(scene.defaults.partitions).unwrap_or(0),
+        -1 => usize::try_from(scene.settings.partitions).unwrap_or(0),
         count => usize::try_from(count).unwrap_or(0),
     }
 }
@@ -160,7 +160,8 @@ pub(super) fn new_partition_record(
     index: usize,
     replicas: &[NodeId],
 ) -> PartitionRecord {
-    let serves = |id: &&NodeId| scene.cluster.broker(**id).is_some_and(|it| !it.fenced);
+    let serves =
+        |id: &&NodeId| scene.cluster.broker(**id).is_some_and(BrokerRegistration::is_active);
     let isr: Vec<NodeId> = replicas.iter().filter(serves).copied().collect();
     PartitionRecord {
         partition_id: i32::try_from(index).unwrap_or(i32::MAX),
@@ -234,8 +235,8 @@ fn replica_lists(
         return Err((ErrorCode::INVALID_PARTITIONS, String::from(why)));
     }
     let or = |value: i32, default: i32| if value == -1 { default } else { value };
-    let count = or(topic.num_partitions, scene.defaults.partitions);
-    let factor = or(topic.replication_factor.into(), scene.defaults.replication_factor.into());
+    let count = or(topic.num_partitions, scene.settings.partitions);
+    let factor = or(topic.replication_factor.into(), scene.settings.replication_factor.into());
     let (count, factor) =
         (usize::try_from(count).unwrap_or(0), usize::try_from(factor).unwrap_or(0));
     place::spread_replicas(scene, count, factor, usize::from(id.0[15]))
@@ -273,10 +274,28 @@ fn assigned_replicas(
     }
     let all: Vec<Vec<NodeId>> = all.into_values().collect();
     let factor = all[0].len();
-    for replicas in &all {
+    for (index, replicas) in all.iter().enumerate() {
         check_assignment(scene, replicas, Some(factor))?;
+        check_any_serves(scene, index, replicas)?;
     }
     Ok(all)
+}
+
+/// Does one of these brokers serve, so that the new partition has a leader?
+pub(super) fn check_any_serves(
+    scene: &ControllerScene<'_>,
+    index: usize,
+    replicas: &[NodeId],
+) -> Result<(), ControllerRefusal> {
+    let serves = |id: &NodeId| scene.cluster.broker(*id).is_some_and(BrokerRegistration::is_active);
+    if replicas.iter().any(serves) {
+        return Ok(());
+    }
+    let why = format!(
+        "All brokers specified in the manual partition assignment for partition {index} are fenced \
+         or in controlled shutdown."
+    );
+    Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why))
 }
 
 /// Do these brokers exist, each once, and as many as elsewhere?

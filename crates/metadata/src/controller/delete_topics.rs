@@ -96,7 +96,7 @@ impl<'a> TopicsToDelete<'a> {
     ) -> Result<Option<&'s Topic>, RefusedRow> {
         let plain = |code: ErrorCode| (code, Some(code.message().to_string()));
         let invalid = |why: &str| Err((ErrorCode::INVALID_REQUEST, Some(String::from(why))));
-        if !scene.defaults.delete_topics {
+        if !scene.settings.delete_topics {
             // Before version 3 there was no code of its own (KIP-322).
             let code = match version {
                 ..3 => ErrorCode::INVALID_REQUEST,

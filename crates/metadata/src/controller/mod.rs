@@ -1,5 +1,6 @@
 //! What to do about it: the controller as a machine.
 
+mod alter_partition;
 mod assign_directory;
 mod bootstrap;
 mod command;
@@ -8,27 +9,37 @@ mod create_topics;
 mod credentials;
 mod delete_topics;
 mod elect;
+mod elect_leaders;
+mod heartbeat;
+mod membership;
+mod partition_change;
+mod periodic;
 mod place;
 mod producer_ids;
 mod quotas;
+mod reassignment;
 mod register;
+mod sessions;
 mod set_config;
+mod settings;
 mod update_features;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use core::convert::Infallible;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::cluster::{Cluster, PartitionState};
 
 pub use bootstrap::bootstrap_records;
 pub use command::{
-    AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply, Defaults,
+    AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply,
 };
+pub use register::RegistrationRefusal;
+use sessions::BrokerSessions;
+pub use settings::ControllerSettings;
 
 /// Why a change is refused: Kafka's error code, and the message for the client.
 type ControllerRefusal = (ErrorCode, alloc::string::String);
@@ -37,21 +48,43 @@ type ControllerRefusal = (ErrorCode, alloc::string::String);
 #[derive(Debug)]
 pub struct Controller {
     cluster: Cluster,
-    defaults: Defaults,
+    settings: ControllerSettings,
     rules: Box<dyn ConfigRules>,
+    sessions: BrokerSessions,
+}
+
+/// What only the active controller knows, and no log has.
+#[derive(Clone, Debug, Default)]
+pub struct ControllerMemory(BrokerSessions);
+
+/// What the controller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ControllerTimer {
+    /// A broker's session ends, unless a heartbeat comes before.
+    Session(NodeId),
+    /// It is time to give partitions back to their preferred replicas.
+    LeaderBalance,
+    /// It is time to look for partitions without a leader.
+    UncleanElection,
+    /// The metadata log has stood still for long.
+    NoOp,
 }
 
 impl Controller {
     /// A controller of the cluster as it is.
     #[must_use]
-    pub fn new(cluster: Cluster, defaults: Defaults, rules: Box<dyn ConfigRules>) -> Self {
-        Self { cluster, defaults, rules }
+    pub fn new(
+        cluster: Cluster,
+        settings: ControllerSettings,
+        rules: Box<dyn ConfigRules>,
+    ) -> Self {
+        Self { cluster, settings, rules, sessions: BrokerSessions::default() }
     }
 
-    /// What is true.
+    /// What is true: without the records of a transaction that has not ended.
     #[must_use]
-    pub const fn cluster(&self) -> &Cluster {
-        &self.cluster
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.settled()
     }
 }
 
@@ -65,7 +98,7 @@ fn repeated_items<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> B
 #[derive(Clone, Copy)]
 struct ControllerScene<'a> {
     cluster: &'a Cluster,
-    defaults: &'a Defaults,
+    settings: &'a ControllerSettings,
     rules: &'a dyn ConfigRules,
 }
 
@@ -73,17 +106,28 @@ impl Machine for Controller {
     type Command = ControllerCommand;
     type Record = MetadataRecord;
     type Reply = ControllerReply;
-    type Timer = Infallible;
-    type Volatile = ();
+    type Timer = ControllerTimer;
+    type Volatile = ControllerMemory;
+    /// They are in the metadata, which the controller writes itself.
+    type Settings = ();
 
+    fn set_settings(&mut self, (): ()) {}
+
+    #[expect(clippy::too_many_lines, reason = "a table: where each command is decided")]
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
         let scene = &ControllerScene {
-            cluster: &self.cluster,
-            defaults: &self.defaults,
+            cluster: self.cluster.settled(),
+            settings: &self.settings,
             rules: &*self.rules,
         };
+        let sessions = &mut self.sessions;
+        let is_activation = matches!(command, ControllerCommand::Activate { .. });
         match command {
-            ControllerCommand::Bootstrap { records } => {
+            ControllerCommand::Activate { records } => {
+                heartbeat::grant_sessions(scene, sessions, turn);
+                if self.cluster.has_open_transaction() {
+                    turn.record(bootstrap::abort_record());
+                }
                 if scene.cluster.is_blank() && !records.is_empty() {
                     turn.records.extend(bootstrap::first_transaction(records));
                 }
@@ -111,10 +155,14 @@ impl Machine for Controller {
                 credentials::alter_credentials(scene, &request, keys, turn);
             }
             ControllerCommand::RegisterBroker(request) => {
-                register::register_broker(scene, &request, turn)
+                register::register_broker(scene, sessions, &request, turn);
             }
-            ControllerCommand::Unfence { broker } => register::unfence_broker(scene, broker, turn),
-            ControllerCommand::Stop { broker } => register::stop_broker(scene, broker, turn),
+            ControllerCommand::Heartbeat(request) => {
+                heartbeat::broker_heartbeat(scene, sessions, &request, turn);
+            }
+            ControllerCommand::SessionEnds { broker } => {
+                heartbeat::end_session(scene, sessions, broker, turn);
+            }
             ControllerCommand::AssignDirectories { broker, assigned } => {
                 assign_directory::assign_directory(scene, broker, &assigned, turn);
             }
@@ -124,6 +172,27 @@ impl Machine for Controller {
             ControllerCommand::UpdateFeatures { request, version } => {
                 update_features::update_features(scene, request, version, turn);
             }
+            ControllerCommand::AlterPartition { request, version } => {
+                alter_partition::alter_partition(scene, &request, version, turn);
+            }
+            ControllerCommand::ElectLeaders(request) => {
+                elect_leaders::elect_leaders(scene, &request, turn);
+            }
+            ControllerCommand::AlterPartitionReassignments(request) => {
+                reassignment::alter_reassignments(scene, &request, turn);
+            }
+            ControllerCommand::RegisterController(request) => {
+                membership::register_controller(scene, &request, turn);
+            }
+            ControllerCommand::UnregisterBroker { broker } => {
+                membership::unregister_broker(scene, sessions, broker, turn);
+            }
+            ControllerCommand::BalanceLeaders => periodic::balance_leaders(scene, turn),
+            ControllerCommand::ElectUncleanly => periodic::elect_uncleanly(scene, turn),
+            ControllerCommand::WriteNoOp => periodic::write_no_op(scene, turn),
+        }
+        if is_activation || !turn.records.is_empty() {
+            periodic::start_timers(scene, turn);
         }
     }
 
@@ -148,11 +217,20 @@ impl Machine for Controller {
         }
     }
 
-    fn expired(timer: Infallible) -> ControllerCommand {
-        match timer {}
+    fn expired(timer: ControllerTimer) -> ControllerCommand {
+        match timer {
+            ControllerTimer::Session(broker) => ControllerCommand::SessionEnds { broker },
+            ControllerTimer::LeaderBalance => ControllerCommand::BalanceLeaders,
+            ControllerTimer::UncleanElection => ControllerCommand::ElectUncleanly,
+            ControllerTimer::NoOp => ControllerCommand::WriteNoOp,
+        }
     }
 
-    fn volatile(&self) {}
+    fn volatile(&self) -> ControllerMemory {
+        ControllerMemory(self.sessions.clone())
+    }
 
-    fn restore(&mut self, _before: ()) {}
+    fn restore(&mut self, before: ControllerMemory) {
+        self.sessions = before.0;
+    }
 }

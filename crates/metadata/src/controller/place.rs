@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::{ControllerRefusal, ControllerScene};
+use crate::versions::DIRECTORIES_SINCE;
 
 /// Replicas for `count` new partitions, spread over the brokers that may serve, the first
 /// partition's leader chosen by `first`.
@@ -15,7 +16,7 @@ pub(super) fn spread_replicas(
     factor: usize,
     first: usize,
 ) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
-    let able = |broker: &&crate::BrokerRegistration| !broker.fenced && !broker.stopping;
+    let able = |broker: &&crate::BrokerRegistration| broker.is_active();
     let brokers: Vec<NodeId> = scene.cluster.brokers().filter(able).map(|it| it.id).collect();
     if factor > brokers.len() {
         let why = format!(
@@ -32,12 +33,19 @@ pub(super) fn spread_replicas(
     Ok((0..count).map(of).collect())
 }
 
-/// The directory of each replica: known where a broker has only one.
+/// The directory of each replica of a new partition; none where the metadata does not know them.
 pub(super) fn replica_directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
-    let of = |id: &NodeId| match scene.cluster.broker(*id).map(|it| it.log_dirs.as_slice()) {
+    if scene.cluster.metadata_version() < DIRECTORIES_SINCE {
+        return Vec::new();
+    }
+    replicas.iter().map(|id| new_directory(scene, *id)).collect()
+}
+
+/// Where a broker gets a new replica: known where it has only one directory. Otherwise it is
+/// unassigned: the broker chooses, and tells the controller (KIP-858).
+pub(super) fn new_directory(scene: &ControllerScene<'_>, broker: NodeId) -> Uuid {
+    match scene.cluster.broker(broker).map(|it| it.log_dirs.as_slice()) {
         Some([only]) => *only,
-        // Unassigned: the broker chooses and tells (KIP-858).
         _ => Uuid::ONE,
-    };
-    replicas.iter().map(of).collect()
+    }
 }

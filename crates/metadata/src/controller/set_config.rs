@@ -37,40 +37,120 @@ const DELETE: i8 = 1;
 /// A change: the new value, or none to go back to the default.
 type ConfigChanges = BTreeMap<String, Option<String>>;
 
+/// A resource whose settings a request changes.
+struct ResourceChange<'a, C> {
+    number: i8,
+    name: &'a str,
+    configs: &'a [C],
+}
+
+/// A setting as a request names it.
+trait RequestedConfig: Sized {
+    /// Its name.
+    fn name(&self) -> &String;
+
+    /// Has it a value, where it needs one?
+    fn is_complete(&self) -> bool;
+
+    /// What a request for all of these changes.
+    fn changes(
+        scene: &ControllerScene<'_>,
+        kind: ResourceKind,
+        resource: &str,
+        asked: &[Self],
+    ) -> Result<ConfigChanges, ControllerRefusal>;
+}
+
+impl RequestedConfig for ReplacedConfig {
+    fn name(&self) -> &String {
+        &self.name
+    }
+
+    fn is_complete(&self) -> bool {
+        self.value.is_some()
+    }
+
+    fn changes(
+        scene: &ControllerScene<'_>,
+        kind: ResourceKind,
+        resource: &str,
+        asked: &[Self],
+    ) -> Result<ConfigChanges, ControllerRefusal> {
+        // What is not named goes back to its default.
+        let before = scene.cluster.config(kind, resource);
+        let mut changes: ConfigChanges = before.keys().map(|name| (name.clone(), None)).collect();
+        changes.extend(asked.iter().map(|config| (config.name.clone(), config.value.clone())));
+        Ok(changes)
+    }
+}
+
+impl RequestedConfig for AlterableConfig {
+    fn name(&self) -> &String {
+        &self.name
+    }
+
+    fn is_complete(&self) -> bool {
+        self.value.is_some() || self.config_operation == DELETE
+    }
+
+    fn changes(
+        scene: &ControllerScene<'_>,
+        kind: ResourceKind,
+        resource: &str,
+        asked: &[Self],
+    ) -> Result<ConfigChanges, ControllerRefusal> {
+        let mut all = ConfigChanges::new();
+        for config in asked {
+            let name = &config.name;
+            let value = match (config.config_operation, &config.value) {
+                (0, Some(value)) => Some(value.clone()),
+                (DELETE, _) => None,
+                (2 | 3, Some(value)) => {
+                    if !scene.rules.is_list(kind, name) {
+                        let verb = if config.config_operation == 2 { "APPEND" } else { "SUBTRACT" };
+                        let why =
+                            format!("Can't {verb} to key {name} because its type is not LIST.");
+                        return Err((ErrorCode::INVALID_CONFIG, why));
+                    }
+                    let own = scene.cluster.config(kind, resource).get(name).cloned();
+                    let now = own.or_else(|| scene.rules.fallback(scene.cluster, kind, name));
+                    Some(edited_list(&now.unwrap_or_default(), value, config.config_operation == 2))
+                }
+                (0 | 2 | 3, None) => {
+                    let why = format!("Null value not supported for : {name}");
+                    return Err((ErrorCode::INVALID_REQUEST, why));
+                }
+                (other, _) => {
+                    let why = format!("Unknown operation {other} for {name}");
+                    return Err((ErrorCode::INVALID_REQUEST, why));
+                }
+            };
+            all.insert(name.clone(), value);
+        }
+        Ok(all)
+    }
+}
+
 pub(super) fn replace_configs(
     scene: &ControllerScene<'_>,
     request: AlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
-    let mut response = AlterConfigsResponse::default();
-    let named = |it: &'_ AlterConfigsResource| (it.resource_type, it.resource_name.clone());
-    let repeated = repeated_resources(request.resources.iter().map(named));
-    for resource in &request.resources {
-        let name = &resource.resource_name;
-        let configs = || resource.configs.iter().map(|it| (&it.name, it.value.is_some()));
-        let made = check_not_repeated(&repeated, resource.resource_type, name)
-            .and_then(|()| check_keys(configs()))
-            .and_then(|()| resource_kind(scene, resource.resource_type, name))
-            .and_then(|kind| {
-                let changes = replacing_changes(scene, kind, name, &resource.configs);
-                config_records(scene, kind, name, changes)
-            });
-        let mut result = Replaced {
-            resource_type: resource.resource_type,
-            resource_name: name.clone(),
-            error_message: None,
-            ..Default::default()
-        };
-        match made {
-            Ok(records) if !request.validate_only => turn.records.extend(records),
-            Ok(_) => {}
-            Err((code, why)) => {
-                result.error_code = code.0;
-                result.error_message = Some(why);
-            }
-        }
-        response.responses.push(result);
-    }
+    let resources = request.resources.iter().map(|resource| ResourceChange {
+        number: resource.resource_type,
+        name: &resource.resource_name,
+        configs: &resource.configs,
+    });
+    let outcomes = change_resources(scene, resources, request.validate_only, turn);
+    let answer = |(resource, (error_code, error_message)): (&AlterConfigsResource, _)| Replaced {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
+    };
+    let responses = request.resources.iter().zip(outcomes).map(answer).collect();
+    let response = AlterConfigsResponse { responses, ..Default::default() };
     turn.reply(ControllerReply::AlterConfigs(response));
 }
 
@@ -79,37 +159,54 @@ pub(super) fn alter_configs(
     request: IncrementalAlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
-    let mut response = IncrementalAlterConfigsResponse::default();
-    let named = |it: &'_ Incremental| (it.resource_type, it.resource_name.clone());
-    let repeated = repeated_resources(request.resources.iter().map(named));
-    for resource in &request.resources {
-        let name = &resource.resource_name;
-        let has_value = |it: &AlterableConfig| it.value.is_some() || it.config_operation == DELETE;
-        let configs = || resource.configs.iter().map(|it| (&it.name, has_value(it)));
-        let made = check_not_repeated(&repeated, resource.resource_type, name)
-            .and_then(|()| check_keys(configs()))
-            .and_then(|()| resource_kind(scene, resource.resource_type, name))
+    let resources = request.resources.iter().map(|resource| ResourceChange {
+        number: resource.resource_type,
+        name: &resource.resource_name,
+        configs: &resource.configs,
+    });
+    let outcomes = change_resources(scene, resources, request.validate_only, turn);
+    let answer = |(resource, (error_code, error_message)): (&Incremental, _)| Altered {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
+    };
+    let responses = request.resources.iter().zip(outcomes).map(answer).collect();
+    let response = IncrementalAlterConfigsResponse { responses, ..Default::default() };
+    turn.reply(ControllerReply::IncrementalAlterConfigs(response));
+}
+
+/// Changes the settings of each resource for itself; the code and the message for each, in order.
+fn change_resources<'a, C: RequestedConfig + 'a>(
+    scene: &ControllerScene<'_>,
+    resources: impl Iterator<Item = ResourceChange<'a, C>> + Clone,
+    validate_only: bool,
+    turn: &mut Turn<Controller>,
+) -> Vec<(i16, Option<String>)> {
+    let named = |it: ResourceChange<'a, C>| (it.number, String::from(it.name));
+    let repeated = repeated_resources(resources.clone().map(named));
+    let mut outcomes = Vec::new();
+    for ResourceChange { number, name, configs } in resources {
+        let keys = || configs.iter().map(|it| (it.name(), it.is_complete()));
+        let made = check_not_repeated(&repeated, number, name)
+            .and_then(|()| check_keys(keys()))
+            .and_then(|()| resource_kind(scene, number, name))
             .and_then(|kind| {
-                let changes = requested_changes(scene, kind, name, &resource.configs)?;
+                let changes = C::changes(scene, kind, name, configs)?;
                 config_records(scene, kind, name, changes)
             });
-        let mut result = Altered {
-            resource_type: resource.resource_type,
-            resource_name: name.clone(),
-            error_message: None,
-            ..Default::default()
-        };
-        match made {
-            Ok(records) if !request.validate_only => turn.records.extend(records),
-            Ok(_) => {}
-            Err((code, why)) => {
-                result.error_code = code.0;
-                result.error_message = Some(why);
+        outcomes.push(match made {
+            Ok(records) => {
+                if !validate_only {
+                    turn.records.extend(records);
+                }
+                (ErrorCode::NONE.0, None)
             }
-        }
-        response.responses.push(result);
+            Err((code, why)) => (code.0, Some(why)),
+        });
     }
-    turn.reply(ControllerReply::IncrementalAlterConfigs(response));
+    outcomes
 }
 
 /// The resources that a request has more than once, as type and name.
@@ -145,19 +242,6 @@ fn check_keys<'a>(
     Ok(())
 }
 
-/// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
-fn replacing_changes(
-    scene: &ControllerScene<'_>,
-    kind: ResourceKind,
-    resource: &str,
-    asked: &[ReplacedConfig],
-) -> ConfigChanges {
-    let before = scene.cluster.config(kind, resource);
-    let mut changes: ConfigChanges = before.keys().map(|name| (name.clone(), None)).collect();
-    changes.extend(asked.iter().map(|config| (config.name.clone(), config.value.clone())));
-    changes
-}
-
 /// The resource's kind, if there is such a resource.
 fn resource_kind(
     scene: &ControllerScene<'_>,
@@ -179,7 +263,7 @@ fn resource_kind(
             Ok(id) if scene.cluster.broker(id).is_none() => {
                 invalid(format!("Broker {id} is not registered"))
             }
-            Err(_) if !name.is_empty() => invalid(format!("{name} is no broker id.")),
+            Err(_) if !name.is_empty() => invalid(format!("{name} is not a broker id.")),
             _ => Ok(ResourceKind::Broker),
         },
         Some(kind @ (ResourceKind::ClientMetrics | ResourceKind::Group)) => {
@@ -190,42 +274,6 @@ fn resource_kind(
         }
         _ => invalid(format!("Unsupported config resource type {number}")),
     }
-}
-
-fn requested_changes(
-    scene: &ControllerScene<'_>,
-    kind: ResourceKind,
-    resource: &str,
-    asked: &[AlterableConfig],
-) -> Result<ConfigChanges, ControllerRefusal> {
-    let mut all = ConfigChanges::new();
-    for config in asked {
-        let name = &config.name;
-        let value = match (config.config_operation, &config.value) {
-            (0, Some(value)) => Some(value.clone()),
-            (DELETE, _) => None,
-            (2 | 3, Some(value)) => {
-                if !scene.rules.is_list(kind, name) {
-                    let verb = if config.config_operation == 2 { "APPEND" } else { "SUBTRACT" };
-                    let why = format!("Can't {verb} to key {name} because its type is not LIST.");
-                    return Err((ErrorCode::INVALID_CONFIG, why));
-                }
-                let own = scene.cluster.config(kind, resource).get(name).cloned();
-                let now = own.or_else(|| scene.rules.fallback(scene.cluster, kind, name));
-                Some(edited_list(&now.unwrap_or_default(), value, config.config_operation == 2))
-            }
-            (0 | 2 | 3, None) => {
-                let why = format!("Null value not supported for : {name}");
-                return Err((ErrorCode::INVALID_REQUEST, why));
-            }
-            (other, _) => {
-                let why = format!("Unknown operation {other} for {name}");
-                return Err((ErrorCode::INVALID_REQUEST, why));
-            }
-        };
-        all.insert(name.clone(), value);
-    }
-    Ok(all)
 }
 
 /// A list with something more or something less in it. An empty item that is appended stays: the
@@ -280,7 +328,7 @@ fn config_records(
     }
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
-        let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
+        let elr = scene.cluster.keeps_eligible();
         let in_sync = name == "min.insync.replicas";
         if in_sync && elr && kind == ResourceKind::Broker {
             refuse_in_sync(resource, value.as_deref())?;
@@ -297,7 +345,7 @@ fn config_records(
         };
         records.push(record.into());
         if in_sync && elr && kind != ResourceKind::Group {
-            // The ELR was built under the old minimum, and says nothing under the new one.
+            // The ELR was built under the old minimum, and is meaningless under the new one.
             let topic_name = String::from(if kind == ResourceKind::Topic { resource } else { "" });
             records.push(ClearElrRecord { topic_name, ..Default::default() }.into());
         }

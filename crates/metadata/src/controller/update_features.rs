@@ -14,7 +14,9 @@ use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_types::ErrorCode;
 
 use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene};
-use crate::versions::{FEATURES, KRAFT_VERSION, range_text};
+use crate::versions::{
+    FEATURES, KRAFT_VERSION, METADATA_CHANGES, METADATA_VERSION_FEATURE, highest_supported,
+};
 
 const UPGRADE: i8 = 1;
 const UNSAFE_DOWNGRADE: i8 = 3;
@@ -84,7 +86,7 @@ fn update_feature(
         ));
     }
     if name == KRAFT_VERSION && (0..=1).contains(&update.max_version_level) {
-        return match (scene.defaults.kraft_version, update.max_version_level) {
+        return match (scene.settings.kraft_version, update.max_version_level) {
             (now, wanted) if now == wanted => Ok(None),
             (now, wanted) => invalid(format!(
                 "Invalid update version {wanted} for feature {name}. It is {now}, as the voters were \
@@ -92,20 +94,22 @@ fn update_feature(
             )),
         };
     }
-    let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
-        return invalid(format!(
-            "Invalid update version {} for feature {name}. Local controller does not support this \
-             feature.",
+    let unsupported = |reason: String| {
+        invalid(format!(
+            "Invalid update version {} for feature {name}. {reason}",
             update.max_version_level
-        ));
+        ))
+    };
+    let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
+        return unsupported(String::from("Local controller does not support this feature."));
     };
     let (now, wanted) = (scene.cluster.feature(name), update.max_version_level);
-    if !(feature.lowest..=feature.highest).contains(&wanted) {
-        return invalid(format!(
-            "Invalid update version {wanted} for feature {name}. Local controller only supports \
-             versions {}",
-            range_text(feature)
-        ));
+    // A level that Apache Kafka has brought is kept, and may be taken back.
+    let highest = highest_supported(scene.cluster, feature);
+    if let Err(why) = check_range("Local controller", feature.lowest, highest, wanted)
+        .and_then(|()| check_nodes(scene, name, wanted))
+    {
+        return unsupported(why);
     }
     let downgrade =
         if version == 0 { update.allow_downgrade } else { update.upgrade_type > UPGRADE };
@@ -120,7 +124,7 @@ fn update_feature(
             "Invalid update version {wanted} for feature {name}. Can't downgrade to a newer version."
         ));
     }
-    if name == "metadata.version" && wanted < now {
+    if name == METADATA_VERSION_FEATURE && wanted < now && changes_metadata(now, wanted) {
         let why = if version > 0 && update.upgrade_type == UNSAFE_DOWNGRADE {
             "Unsafe metadata downgrade is not supported in this version."
         } else {
@@ -134,6 +138,41 @@ fn update_feature(
     let record =
         FeatureLevelRecord { name: name.clone(), feature_level: wanted, ..Default::default() };
     Ok((wanted != now).then(|| record.into()))
+}
+
+/// Can a node work at this level of a feature?
+fn check_range(node: &str, lowest: i16, highest: i16, wanted: i16) -> Result<(), String> {
+    if (lowest..=highest).contains(&wanted) {
+        return Ok(());
+    }
+    if highest == 0 {
+        return Err(format!("{node} does not support this feature."));
+    }
+    Err(format!("{node} only supports versions {lowest}-{highest}"))
+}
+
+/// Can all brokers and all other controllers work at this level of a feature? One that has not
+/// named it when it registered does not know it.
+fn check_nodes(scene: &ControllerScene<'_>, name: &str, wanted: i16) -> Result<(), String> {
+    for broker in scene.cluster.brokers() {
+        let known = broker.features.iter().find(|it| it.name == name);
+        let (lowest, highest) =
+            known.map_or((0, 0), |it| (it.min_supported_version, it.max_supported_version));
+        check_range(&format!("Broker {}", broker.id), lowest, highest, wanted)?;
+    }
+    for controller in scene.cluster.controllers() {
+        let known = controller.features.iter().find(|it| it.name == name);
+        let (lowest, highest) =
+            known.map_or((0, 0), |it| (it.min_supported_version, it.max_supported_version));
+        let node = format!("Controller {}", controller.controller_id);
+        check_range(&node, lowest, highest, wanted)?;
+    }
+    Ok(())
+}
+
+/// Are there records between two levels of `metadata.version` that the lower one does not have?
+fn changes_metadata(from: i16, to: i16) -> bool {
+    METADATA_CHANGES.iter().any(|level| (to + 1..=from).contains(level))
 }
 
 /// Do the other features have the levels that this one asks for, once the request is done?

@@ -1,9 +1,11 @@
-//! Who is in sync, who may lead and who does, as brokers stop, crash and come back (KIP-966).
+//! In-sync replicas, eligible replicas and leaders as brokers stop, crash and come back (KIP-966).
 
 use ottla_machine::testkit::MachineBench;
 use ottla_metadata::{
-    Controller, ControllerCommand, ControllerReply, PartitionState, bootstrap_records,
+    AssignedDirectory, Controller, ControllerCommand, ControllerReply, PartitionState,
+    bootstrap_records,
 };
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
@@ -21,7 +23,7 @@ impl Scene {
     fn new(records: Vec<MetadataRecord>, configs: &[(&str, &str)]) -> Self {
         let bench = MachineBench::new(crate::controller(), 0);
         let mut scene = Self { bench, registrations: 0 };
-        scene.bench.run(ControllerCommand::Bootstrap { records });
+        scene.bench.run(ControllerCommand::Activate { records });
         for broker in 1..=3 {
             scene.crashed(broker);
             scene.serves(broker);
@@ -55,11 +57,17 @@ impl Scene {
     }
 
     fn register(&mut self, broker: NodeId, previous_broker_epoch: i64) {
+        let directory = Uuid::of(400 + u64::try_from(broker).unwrap());
+        self.register_with(broker, previous_broker_epoch, vec![directory]);
+    }
+
+    fn register_with(&mut self, broker: NodeId, previous_broker_epoch: i64, log_dirs: Vec<Uuid>) {
         self.registrations += 10;
         let request = BrokerRegistrationRequest {
             broker_id: broker,
             incarnation_id: Uuid::of(u64::try_from(self.registrations).unwrap()),
-            log_dirs: vec![Uuid::of(400 + u64::try_from(broker).unwrap())],
+            features: crate::features(),
+            log_dirs,
             previous_broker_epoch,
             ..Default::default()
         };
@@ -79,12 +87,19 @@ impl Scene {
         self.register(broker, epoch);
     }
 
+    fn restarted_with(&mut self, broker: NodeId, log_dirs: Vec<Uuid>) {
+        let epoch = self.bench.machine.cluster().broker(broker).unwrap().epoch;
+        self.register_with(broker, epoch, log_dirs);
+    }
+
     fn serves(&mut self, broker: NodeId) {
-        self.bench.run(ControllerCommand::Unfence { broker });
+        crate::unfence(&mut self.bench, broker);
     }
 
     fn stops(&mut self, broker: NodeId) {
-        self.bench.run(ControllerCommand::Stop { broker });
+        let request =
+            BrokerHeartbeatRequest { want_fence: true, ..crate::heartbeat(&self.bench, broker) };
+        self.bench.run(ControllerCommand::Heartbeat(request));
     }
 
     fn state(&self) -> PartitionState {
@@ -207,4 +222,22 @@ fn without_eligible_replicas_the_last_one_stays_in_sync() {
     scene.serves(1);
     scene.expect(1, &[1], &[]);
     assert_eq!(scene.state().recovery, 0);
+}
+
+#[test]
+fn a_broker_leads_only_what_lies_in_its_directories() {
+    let mut scene = Scene::with_eligible();
+    scene.stops(3);
+    scene.stops(2);
+    // Its only directory was replaced: what lay in the old one is not there. The session of the
+    // process that had it must end first.
+    scene.bench.pass(9000);
+    scene.restarted_with(1, vec![Uuid::of(499)]);
+    scene.serves(1);
+    scene.expect(-1, &[], &[1, 2]);
+    let assigned =
+        vec![AssignedDirectory { topic_id: Uuid::of(1000), index: 0, directory: Uuid::of(499) }];
+    scene.bench.run(ControllerCommand::AssignDirectories { broker: 1, assigned });
+    scene.expect(1, &[1], &[2]);
+    assert_eq!(scene.state().directories, [499, 402, 403].map(Uuid::of));
 }

@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod changes;
 mod elections;
+mod features;
+mod lifecycle;
 
 use ottla_machine::testkit::MachineBench;
 use ottla_metadata::{
-    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply, Defaults,
-    ResourceKind, bootstrap_records,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply,
+    ControllerSettings, FeatureRange, ResourceKind, bootstrap_records, supported_features,
 };
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
-use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
+use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature};
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -24,11 +28,11 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
-use ottla_types::{ErrorCode, Uuid};
+use ottla_types::{ErrorCode, NodeId, Uuid};
 
 /// Settings whose name starts with `bad` are refused; `list` is a list with `a` in it.
 #[derive(Debug)]
-struct Rules;
+pub(crate) struct Rules;
 
 impl ConfigRules for Rules {
     fn check(&self, change: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)> {
@@ -55,24 +59,52 @@ fn registration(incarnation: u64) -> BrokerRegistrationRequest {
     BrokerRegistrationRequest {
         broker_id: 1,
         incarnation_id: Uuid::of(incarnation),
+        features: features(),
         log_dirs: vec![Uuid::of(400)],
         ..Default::default()
     }
 }
 
+/// What this software supports, as a broker says it.
+fn features() -> Vec<Feature> {
+    let feature = |it: FeatureRange| Feature {
+        name: it.name.to_owned(),
+        min_supported_version: it.lowest,
+        max_supported_version: it.highest,
+        ..Default::default()
+    };
+    supported_features(&Cluster::default()).map(feature).collect()
+}
+
+/// A heartbeat of a broker that has applied everything.
+fn heartbeat(bench: &MachineBench<Controller>, broker: NodeId) -> BrokerHeartbeatRequest {
+    BrokerHeartbeatRequest {
+        broker_id: broker,
+        broker_epoch: bench.machine.cluster().broker(broker).map_or(-1, |it| it.epoch),
+        current_metadata_offset: bench.records.len() as i64 - 1,
+        ..Default::default()
+    }
+}
+
+/// The broker sends a heartbeat, and serves.
+fn unfence(bench: &mut MachineBench<Controller>, broker: NodeId) {
+    let request = heartbeat(bench, broker);
+    bench.run(ControllerCommand::Heartbeat(request));
+    assert!(bench.machine.cluster().broker(broker).is_some_and(|it| !it.fenced));
+}
+
 /// A controller of a new cluster.
 fn controller() -> Controller {
-    let defaults =
-        Defaults { partitions: 2, replication_factor: 1, delete_topics: true, kraft_version: 1 };
-    Controller::new(Cluster::default(), defaults, Box::new(Rules))
+    let settings = ControllerSettings { partitions: 2, ..ControllerSettings::default() };
+    Controller::new(Cluster::default(), settings, Box::new(Rules))
 }
 
 /// A cluster of one broker that serves.
 fn cluster() -> MachineBench<Controller> {
     let mut bench = MachineBench::new(controller(), 0);
-    bench.run(ControllerCommand::Bootstrap { records: bootstrap_records() });
+    bench.run(ControllerCommand::Activate { records: bootstrap_records() });
     bench.run(ControllerCommand::RegisterBroker(registration(200)));
-    bench.run(ControllerCommand::Unfence { broker: 1 });
+    unfence(&mut bench, 1);
     bench
 }
 
@@ -277,7 +309,7 @@ fn a_broker_that_starts_again_leads_again_under_a_later_epoch() {
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
     let eligible = (state.elr.len(), &state.last_known_elr[..]);
     assert_eq!((state.leader, state.isr.len(), eligible), (-1, 0, (0, &[1][..])));
-    bench.run(ControllerCommand::Unfence { broker: 1 });
+    unfence(&mut bench, 1);
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
     assert_eq!((state.leader, &state.isr[..], state.leader_epoch), (1, &[1][..], 2));
     assert!(state.elr.is_empty());
@@ -358,7 +390,7 @@ fn quotas_are_kept_for_entities_that_can_be() {
     let rate = |value| ("producer_byte_rate".to_owned(), value);
     let (codes, kept) = alter(vec![quota(&bob, &[("producer_byte_rate", Some(9.0))])]);
     assert_eq!((codes, kept), (vec![ErrorCode::NONE], vec![rate(9.0)]));
-    // The order of an entity's parts says nothing.
+    // The order of an entity's parts does not matter.
     let (_, kept) = alter(vec![quota(&swapped, &[("producer_byte_rate", Some(8.0))])]);
     assert_eq!(kept, [rate(8.0)]);
     let wrong = [

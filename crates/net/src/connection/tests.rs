@@ -33,7 +33,7 @@ fn pipelined_requests_are_answered_in_order() {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let echo =
             async |frame: Bytes| Outcome::Reply(Reply { chunks: vec![frame], ..Reply::default() });
-        let served = tokio::task::spawn_local(serve(server, LIMITS, echo, || {}));
+        let served = tokio::task::spawn_local(serve_requests(server, LIMITS, echo, || {}));
         client.write_all(&[frame(b"one"), frame(b"two")].concat()).await.expect("written");
         assert_eq!(read_frame(&mut client).await, b"one");
         assert_eq!(read_frame(&mut client).await, b"two");
@@ -61,7 +61,7 @@ fn a_late_reply_holds_back_later_ones_but_not_later_requests() {
             started.take().expect("once").send(()).expect("awaited");
             Outcome::Reply(reply(b"QUICK"))
         };
-        tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        tokio::task::spawn_local(serve_requests(server, LIMITS, handler, || {}));
         client.write_all(&[frame(b"late"), frame(b"quick")].concat()).await.expect("written");
         second.await.expect("the second request started while the first reply waited");
         ripen.send(()).expect("awaited");
@@ -95,7 +95,7 @@ fn requests_that_came_together_may_be_served_together() {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let counts = Rc::new(RefCell::new(Vec::new()));
         let handler = Neighbours(Rc::clone(&counts));
-        let served = tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        let served = tokio::task::spawn_local(serve_requests(server, LIMITS, handler, || {}));
         let all = ["a1", "a2", "a3", "b", "c1", "c2"].map(|it| frame(it.as_bytes())).concat();
         client.write_all(&[&all[..], &[0xff; 4]].concat()).await.expect("written");
         for due in ["A1", "A2", "A3", "b", "c1", "c2"] {
@@ -118,7 +118,7 @@ fn who_does_not_read_replies_is_not_read_from() {
             count.set(count.get() + 1);
             Outcome::Reply(reply(&[7; 600]))
         };
-        tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        tokio::task::spawn_local(serve_requests(server, LIMITS, handler, || {}));
         let flood = frame(b"x").repeat(10_000);
         tokio::select! {
             biased;
@@ -142,7 +142,7 @@ fn a_silent_request_gets_no_reply_and_a_bad_frame_ends_the_connection() {
             b"silent" => Outcome::Silent,
             _ => Outcome::Reply(Reply { chunks: vec![frame], ..Reply::default() }),
         };
-        let served = tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        let served = tokio::task::spawn_local(serve_requests(server, LIMITS, handler, || {}));
         client.write_all(&[frame(b"silent"), frame(b"loud")].concat()).await.expect("written");
         assert_eq!(read_frame(&mut client).await, b"loud");
         client.write_all(&[0xff; 4]).await.expect("written");
@@ -156,7 +156,7 @@ fn a_peer_that_hangs_up_inside_a_frame_is_told_apart() {
     run(async {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let handler = async |_: Bytes| Outcome::Silent;
-        let served = tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        let served = tokio::task::spawn_local(serve_requests(server, LIMITS, handler, || {}));
         client.write_all(&frame(b"whole")[..6]).await.expect("written");
         drop(client);
         assert!(matches!(served.await.expect("no panic"), Closed::InsideFrame));
@@ -182,8 +182,8 @@ fn one_that_sends_without_end_leaves_others_their_turn() {
         }
         other.write_all(&frame(b"small")).await.expect("written");
         let limits = Limits { frame_bytes_max: 1 << 20, ..LIMITS };
-        let busy = tokio::task::spawn_local(serve(busy, limits, handler(), || {}));
-        let idle = tokio::task::spawn_local(serve(idle, limits, handler(), || {}));
+        let busy = tokio::task::spawn_local(serve_requests(busy, limits, handler(), || {}));
+        let idle = tokio::task::spawn_local(serve_requests(idle, limits, handler(), || {}));
         drop((eager, other));
         busy.await.expect("no panic");
         idle.await.expect("no panic");

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use super::{PeerError, PeerLimits, PendingRequest, Reach};
 use crate::frame::Inbox;
 
-/// Where a request's correlation id stands: behind the length, the key and the version.
+/// The position of a request's correlation id: after the length, the key and the version.
 const CORRELATION: std::ops::Range<usize> = 8..12;
 /// How many frames are handed to the system at once.
 const SLICES_MAX: usize = 16;
@@ -124,14 +124,14 @@ struct Outgoing {
     bytes: Bytes,
     /// Has any of it been written?
     is_begun: bool,
-    /// Whom to tell when it has been written: the caller of a request without an answer.
+    /// The caller to notify when it has been written, for a request without an answer.
     told: Option<u64>,
 }
 
 /// A request that waits for its answer.
 struct InFlight {
     correlation: i32,
-    /// Who waits for it; no one, if the caller has gone.
+    /// The caller that waits for it; `None` if it has gone.
     ticket: Option<u64>,
     bytes: usize,
 }
@@ -176,7 +176,7 @@ impl<R: Reach> Up<R> {
             && self.bytes_in_flight < limits.bytes_in_flight_max
     }
 
-    /// Puts a frame behind the others.
+    /// Puts a frame after the others.
     pub fn push(&mut self, mut frame: Vec<u8>, ticket: u64, expects: Expects) {
         let correlation = self.next_correlation;
         self.next_correlation = correlation.wrapping_add(1);
@@ -194,7 +194,8 @@ impl<R: Reach> Up<R> {
         self.outgoing.push_back(Outgoing { correlation, bytes, is_begun: false, told });
     }
 
-    /// Writes what is queued and reads what has come; `answered` hears whose answer has come.
+    /// Writes what is queued and reads what has come; `answered` gets the ids of requests whose
+    /// answer has come.
     pub fn progress(
         &mut self,
         cx: &mut Context<'_>,
@@ -308,13 +309,13 @@ impl<R: Reach> Up<R> {
                 unsent.insert(outgoing.correlation);
             }
             if let Some(ticket) = outgoing.told {
-                answers.insert(ticket, Err(ended(outgoing.is_begun, why)));
+                answers.insert(ticket, Err(connection_ended(outgoing.is_begun, why)));
             }
         }
         for request in self.in_flight.drain(..) {
             if let Some(ticket) = request.ticket {
                 let is_begun = !unsent.contains(&request.correlation);
-                answers.insert(ticket, Err(ended(is_begun, why)));
+                answers.insert(ticket, Err(connection_ended(is_begun, why)));
             }
         }
     }
@@ -350,7 +351,7 @@ impl<R: Reach> Up<R> {
 }
 
 /// The error of a request whose connection has ended.
-fn ended(is_begun: bool, why: &Arc<io::Error>) -> PeerError {
+fn connection_ended(is_begun: bool, why: &Arc<io::Error>) -> PeerError {
     let why = Arc::clone(why);
     if is_begun { PeerError::Unanswered(why) } else { PeerError::NotSent(why) }
 }

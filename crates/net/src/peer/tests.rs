@@ -450,7 +450,7 @@ fn the_first_words_are_exchanged_before_the_first_request() {
     run(async {
         let (mut ours, mut theirs) = tokio::io::duplex(64);
         let asked = tokio::task::spawn_local(async move {
-            exchange(&mut ours, &request("versions?"), 100).await
+            exchange_frames(&mut ours, &request("versions?"), 100).await
         });
         assert_eq!(receive(&mut theirs).await.1, "versions?");
         answer(&mut theirs, 0, "all").await;

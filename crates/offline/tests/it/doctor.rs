@@ -41,7 +41,7 @@ fn what_a_start_after_a_crash_would_do_is_told() {
     let found = look(&golden().join("data-dir-crashed"), false);
     let cut = found.all.iter().find(|(_, place, _)| place.contains("crash-0/")).unwrap();
     assert_eq!(cut.0, Severity::Warning);
-    assert!(cut.2.contains("behind offset 95"), "{}", cut.2);
+    assert!(cut.2.contains("after offset 95"), "{}", cut.2);
     assert!(found.to_read_bytes > 5693);
 }
 

@@ -91,7 +91,7 @@ fn an_index_that_cannot_be_one_fails_its_sanity_check() {
     assert!(check(index, &[0, 0, 0, 1, 0, 0, 0, 9]).unwrap().contains("passed sanity check"));
     assert!(check(times, &[0; 24]).unwrap().contains("passed sanity check"));
     let halved = check(index, &[0; 12]).unwrap_err().to_string();
-    assert!(halved.contains("12 bytes are no whole entries"), "{halved}");
+    assert!(halved.contains("12 bytes are not a multiple"), "{halved}");
     let before = check(index, &[255, 255, 255, 254, 0, 0, 0, 9]).unwrap_err().to_string();
     assert!(before.contains("lies 2 before"), "{before}");
     assert!(check(times, &[255; 12]).is_err());

@@ -8,6 +8,7 @@ use ottla_storage::{Fault, SimDisk};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::*;
+use crate::owner::Terms;
 use crate::partitions::Assigned;
 use crate::rules::PartitionRules;
 
@@ -58,7 +59,7 @@ impl TestNode {
         let value = Some(&b"value"[..]);
         builder.push(&NewRecord { timestamp: 900, value, ..NewRecord::default() });
         let batch = Bytes::from(builder.build().expect("small"));
-        self.at(index).append(&batch, 1000, true, true).expect("appended");
+        self.at(index).append(&batch, &Terms::for_all(1000)).expect("appended");
     }
 
     /// The next write of this file fails, or not any more.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
     DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper, KeeperSettings, LogOptions,
-    Partition, PartitionRules, Partitions, Waited,
+    Partition, PartitionRules, PartitionSlice, Partitions, Terms, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -67,22 +67,50 @@ fn a_directory_that_fails_goes_offline_and_the_others_serve() {
     let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let (bad, good) = (jbod.at(0), jbod.at(1));
     assert_ne!(bad.directory(), good.directory());
-    bad.append(&batch("before"), 1000, true, true).unwrap();
+    bad.append(&batch("before"), &Terms::for_all(1000)).unwrap();
     jbod.disk.set(&jbod.paths[0], Some(Fault::Writes));
-    let refused = bad.append(&batch("x"), 1000, true, true).unwrap_err();
+    let refused = bad.append(&batch("x"), &Terms::for_all(1000)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
     // It does not come back by itself: what is on that disk is not known any more.
     jbod.disk.set(&jbod.paths[0], None);
-    assert!(bad.append(&batch("x"), 1000, true, true).is_err());
-    let refused = bad.read(0, 100, true, Isolation::Uncommitted).unwrap_err();
+    assert!(bad.append(&batch("x"), &Terms::for_all(1000)).is_err());
+    let refused = bad.read(PartitionSlice::new(0, 100, Isolation::Uncommitted)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
-    good.append(&batch("x"), 1000, true, true).unwrap();
-    assert!(!good.read(0, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    good.append(&batch("x"), &Terms::for_all(1000)).unwrap();
+    assert!(
+        !good.read(PartitionSlice::new(0, 100, Isolation::Uncommitted)).unwrap().records.is_empty()
+    );
     jbod.partitions.close(1).unwrap();
     let is_marked = |at: usize| jbod.paths[at].join(".kafka_cleanshutdown").exists();
     assert!(!is_marked(0) && is_marked(1), "what has failed was not closed; the other was");
     let online: Vec<bool> = jbod.partitions.directories().iter().map(|it| it.is_online).collect();
     assert_eq!(online, [false, true]);
+}
+
+#[test]
+fn a_partition_that_could_not_be_opened_is_opened_when_its_disk_recovers() {
+    for fault in [Fault::Writes, Fault::Full] {
+        let work = tempfile::tempdir().unwrap();
+        let jbod = Jbod::new(work.path(), &PartitionRules::default());
+        let all: Vec<_> = (0..4)
+            .map(|index| {
+                let place = TopicPartition::new("new", index);
+                crate::assigned(place, Uuid::of(701), &PartitionRules::default())
+            })
+            .collect();
+        jbod.paths.iter().for_each(|path| jbod.disk.set(path, Some(fault)));
+        let failed = jbod.partitions.reconcile(&all);
+        assert!(!failed.is_empty() && jbod.partitions.has_retriable(), "{fault:?}");
+        assert!(jbod.partitions.reconcile(&all).is_empty(), "{fault:?} is no news again");
+        jbod.paths.iter().for_each(|path| jbod.disk.set(path, None));
+        assert!(jbod.partitions.reconcile(&all).is_empty());
+        assert!(!jbod.partitions.has_retriable());
+        for index in 0..4 {
+            assert!(!jbod.partitions.is_offline("new", index), "{fault:?}");
+            let partition = jbod.partitions.find("new", index).unwrap();
+            partition.append(&batch("x"), &Terms::for_all(1000)).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -107,7 +135,7 @@ fn a_node_knows_when_it_has_nothing_left_to_serve() {
         assert!(!waiting.is_finished());
         jbod.disk.set(&jbod.paths[at], Some(Fault::Writes));
         let index = i32::try_from(at).unwrap();
-        assert!(jbod.at(index).append(&batch("x"), 1000, true, true).is_err());
+        assert!(jbod.at(index).append(&batch("x"), &Terms::for_all(1000)).is_err());
         if at == 1 {
             runtime.block_on(waiting).unwrap();
         }
@@ -119,13 +147,15 @@ fn a_full_directory_serves_on_when_there_is_room() {
     let work = tempfile::tempdir().unwrap();
     let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let full = jbod.at(0);
-    full.append(&batch("before"), 1000, true, true).unwrap();
+    full.append(&batch("before"), &Terms::for_all(1000)).unwrap();
     jbod.disk.set(&jbod.paths[0], Some(Fault::Full));
-    let refused = full.append(&batch("x"), 1000, true, true).unwrap_err();
+    let refused = full.append(&batch("x"), &Terms::for_all(1000)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
-    assert!(!full.read(0, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    assert!(
+        !full.read(PartitionSlice::new(0, 100, Isolation::Uncommitted)).unwrap().records.is_empty()
+    );
     jbod.disk.set(&jbod.paths[0], None);
-    assert_eq!(full.append(&batch("after"), 1000, true, true).unwrap().base_offset, 1);
+    assert_eq!(full.append(&batch("after"), &Terms::for_all(1000)).unwrap().base_offset, 1);
     assert!(jbod.partitions.directories().iter().all(|it| it.is_online));
 }
 
@@ -135,14 +165,14 @@ fn where_no_more_files_can_be_opened_the_others_serve_on() {
     let log = LogOptions { segment_bytes: 100, ..LogOptions::default() };
     let jbod = Jbod::new(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = jbod.at(0);
-    partition.append(&batch("before"), 1000, true, true).unwrap();
+    partition.append(&batch("before"), &Terms::for_all(1000)).unwrap();
     jbod.disk.set(&jbod.paths[0], Some(Fault::NoHandles));
     // The next one needs a new segment.
-    let refused = partition.append(&batch("x"), 1000, true, true).unwrap_err();
+    let refused = partition.append(&batch("x"), &Terms::for_all(1000)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
     assert!(partition.flush().is_err());
     jbod.disk.set(&jbod.paths[0], None);
-    assert_eq!(partition.append(&batch("after"), 1000, true, true).unwrap().base_offset, 1);
+    assert_eq!(partition.append(&batch("after"), &Terms::for_all(1000)).unwrap().base_offset, 1);
     partition.flush().unwrap();
     assert!(jbod.partitions.directories().iter().all(|it| it.is_online));
 }
@@ -157,14 +187,14 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
     let keeper = Keeper::start(&jbod.partitions, &clock, ask).unwrap();
     let (hung, good) = (jbod.at(0), jbod.at(1));
     jbod.disk.set(&jbod.paths[0], Some(Fault::Hangs));
-    hung.append(&batch("x"), 1000, true, true).unwrap();
-    // Also not those who only write to the partition that hangs, however often it asks for the
+    hung.append(&batch("x"), &Terms::for_all(1000)).unwrap();
+    // Not even produces to the partition that hangs, however often it asks for the
     // disk: one thread waits for that, and the others are for the others.
     for _ in 0..200 {
-        hung.append(&batch("y"), 1000, true, true).unwrap();
+        hung.append(&batch("y"), &Terms::for_all(1000)).unwrap();
         std::thread::yield_now();
     }
-    good.append(&batch("x"), 1000, true, true).unwrap();
+    good.append(&batch("x"), &Terms::for_all(1000)).unwrap();
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().unwrap();
     let wait = |partition: &Partition, end| {
@@ -182,7 +212,7 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
 fn burden(partition: &Partition) {
     let large = batch(&"x".repeat(512 << 10));
     for _ in 0..36 {
-        partition.append(&large, 1000, true, true).unwrap();
+        partition.append(&large, &Terms::for_all(1000)).unwrap();
     }
 }
 
@@ -216,7 +246,7 @@ fn a_directory_that_hangs_delays_no_upkeep_of_another() {
     // records ring for another.
     let mut end = 36;
     while !folder.join("next-segment.tmp").exists() {
-        good[0].append(&batch(&"x".repeat(512 << 10)), 1000, true, true).unwrap();
+        good[0].append(&batch(&"x".repeat(512 << 10)), &Terms::for_all(1000)).unwrap();
         end += 1;
         until("durable or trimmed", &|| good[0].is_committed(end));
     }
@@ -245,7 +275,7 @@ fn bytes_that_rot_are_told_and_the_rest_is_served() {
     let jbod = Jbod::new(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = jbod.at(0);
     for at in 0..9 {
-        partition.append(&batch(&format!("value {at}")), 1000, true, true).unwrap();
+        partition.append(&batch(&format!("value {at}")), &Terms::for_all(1000)).unwrap();
     }
     let path = jbod.paths[0].join("t-0/00000000000000000000.log");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -253,11 +283,11 @@ fn bytes_that_rot_are_told_and_the_rest_is_served() {
     // The magic byte of the fifth batch.
     bytes[4 * size + 16] = 99;
     std::fs::write(&path, &bytes).unwrap();
-    let refused = partition.read(4, 1000, true, Isolation::Uncommitted).unwrap_err();
+    let refused = partition.read(PartitionSlice::new(4, 1000, Isolation::Uncommitted)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::CORRUPT_MESSAGE);
-    let read = partition.read(6, 1000, true, Isolation::Uncommitted).unwrap();
+    let read = partition.read(PartitionSlice::new(6, 1000, Isolation::Uncommitted)).unwrap();
     assert_eq!(batches_in(&read.records).count(), 3);
-    let before = partition.read(2, size * 2, true, Isolation::Uncommitted).unwrap();
+    let before = partition.read(PartitionSlice::new(2, size * 2, Isolation::Uncommitted)).unwrap();
     assert_eq!(batches_in(&before.records).count(), 2);
-    assert_eq!(partition.append(&batch("on"), 1000, true, true).unwrap().base_offset, 9);
+    assert_eq!(partition.append(&batch("on"), &Terms::for_all(1000)).unwrap().base_offset, 9);
 }

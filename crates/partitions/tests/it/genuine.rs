@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla_partitions::{Isolation, Partition, PartitionRules};
+use ottla_partitions::{Isolation, Partition, PartitionRules, PartitionSlice};
 use ottla_records::{batches_in, control::ControlKind};
 use ottla_types::{TopicPartition, Uuid};
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn consumed(partition: &Partition, isolation: Isolation, name: &str) -> Vec<Valu
         if isolation == Isolation::Committed { ends.last_stable } else { ends.high_watermark };
     while at < end {
         let from = at;
-        let read = partition.read(from, 2000, true, isolation).unwrap();
+        let read = partition.read(PartitionSlice::new(from, 2000, isolation)).unwrap();
         // Whose records are not to be seen from here on, and from which offset.
         let mut aborted = read.aborted.unwrap_or_default();
         let mut hidden = BTreeSet::new();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
     Assigned, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, LogOptions, MoveRefused,
-    Partition, PartitionRules, Partitions, StorageError,
+    Partition, PartitionRules, PartitionSlice, Partitions, StorageError, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{TopicPartition, Uuid};
@@ -66,7 +66,7 @@ fn batch(number: i32) -> Bytes {
 
 fn write(partition: &Partition, numbers: std::ops::Range<i32>) {
     for number in numbers {
-        partition.append(&batch(number), 1000, true, true).unwrap();
+        partition.append(&batch(number), &Terms::for_all(1000)).unwrap();
     }
 }
 
@@ -75,7 +75,8 @@ fn numbers(partition: &Partition) -> Vec<i32> {
     let mut all = Vec::new();
     let mut at = partition.ends().log_start;
     while at < partition.ends().high_watermark {
-        let read = partition.read(at, 100_000, true, Isolation::Uncommitted).unwrap();
+        let read =
+            partition.read(PartitionSlice::new(at, 100_000, Isolation::Uncommitted)).unwrap();
         for batch in batches_in(&read.records).map(Result::unwrap) {
             all.push(batch.base_sequence());
             at = batch.next_offset();
@@ -134,7 +135,10 @@ fn a_partition_moves_while_it_is_written_and_nothing_is_lost() {
     assert_eq!(numbers(&partition), (0..end).collect::<Vec<_>>());
     // The producer goes on where it was, and what it sends twice is known.
     write(&partition, end..end + 1);
-    assert!(partition.append(&batch(end + 5), 1000, true, true).is_err(), "a gap in its sequence");
+    assert!(
+        partition.append(&batch(end + 5), &Terms::for_all(1000)).is_err(),
+        "a gap in its sequence"
+    );
     partitions.close(1).unwrap();
     drop((partition, partitions));
     let (_partitions, partition) = opened(work.path(), DIRS[1]);
@@ -156,7 +160,7 @@ fn a_move_is_refused_called_off_or_nothing() {
     assert_eq!(plan(&place(), "a"), Ok(false), "called off");
     go(&partitions).unwrap();
     assert_eq!(partition.directory(), DIRS[0]);
-    // Called off while it is copied: nothing of it remains.
+    // Cancelled while it is copied: no file of the copy remains.
     assert_eq!(plan(&place(), "b"), Ok(true));
     let mut stop = |_| {
         plan(&place(), "a").unwrap();
@@ -226,7 +230,7 @@ fn after_a_crash_the_folder_counts_that_the_metadata_names() {
     assert_eq!((partition.directory(), numbers(&partition).len()), (DIRS[1], 60));
     assert!(!work.path().join("a/t-0").exists(), "the other is gone");
     drop((partition, partitions));
-    // What is left if it goes while the copy is made: it is begun anew.
+    // What is left if it goes while the copy is made: it begins again.
     let future = work.path().join("a/t-0.4711-future");
     copied(&work.path().join("old"), &future);
     let (partitions, partition) = opened(work.path(), DIRS[1]);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
-    AppendRefusal, EpochRefused, Isolation, PartitionRules, TimestampKind, Waited,
+    AppendRefusal, EpochRefused, Isolation, PartitionRules, PartitionSlice, Terms, TimestampKind,
+    Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -28,10 +29,10 @@ fn what_is_appended_is_read_and_there_after_a_clean_stop() {
     let work = tempfile::tempdir().unwrap();
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
-    let appended = partition.append(&batch(&["a", "b"]), 1000, true, true).unwrap();
+    let appended = partition.append(&batch(&["a", "b"]), &Terms::for_all(1000)).unwrap();
     assert_eq!((appended.base_offset, appended.end, appended.log_append_time_ms), (0, 2, -1));
     assert!(partition.is_committed(2), "the only replica is all of the in-sync set");
-    let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
+    let read = partition.read(PartitionSlice::new(0, 1000, Isolation::Uncommitted)).unwrap();
     let first = batches_in(&read.records).next().unwrap().unwrap();
     assert_eq!((first.leader_epoch(), first.record_count()), (9, 2));
     assert!(partitions.find_by_id(Uuid::of(700), 0).is_some());
@@ -65,7 +66,7 @@ fn rules_are_kept() {
     let partitions = crate::open(work.path(), &places(), &rules);
     let partition = partitions.find("t", 0).unwrap();
     let refused = |values: &[&str]| -> AppendRefusal {
-        partition.append(&batch(values), 1000, false, true).unwrap_err()
+        partition.append(&batch(values), &Terms::for_leader(1000)).unwrap_err()
     };
     assert_eq!(refused(&["no key"]).code(), ErrorCode::INVALID_RECORD);
     assert_eq!(refused(&["x".repeat(200).as_str()]).code(), ErrorCode::MESSAGE_TOO_LARGE);
@@ -78,11 +79,11 @@ fn records_are_deleted_from_the_front() {
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     for _ in 0..3 {
-        partition.append(&batch(&["a", "b"]), 1000, false, true).unwrap();
+        partition.append(&batch(&["a", "b"]), &Terms::for_leader(1000)).unwrap();
     }
     assert_eq!(partition.delete_before(3).unwrap(), 3);
-    assert!(partition.read(2, 100, true, Isolation::Uncommitted).is_err());
-    assert!(partition.read(3, 100, true, Isolation::Uncommitted).is_ok());
+    assert!(partition.read(PartitionSlice::new(2, 100, Isolation::Uncommitted)).is_err());
+    assert!(partition.read(PartitionSlice::new(3, 100, Isolation::Uncommitted)).is_ok());
     partitions.close(5).unwrap();
     drop((partitions, partition));
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
@@ -94,11 +95,11 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     let work = tempfile::tempdir().unwrap();
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
-    partition.append(&batch(&["a"]), 1000, false, true).unwrap();
+    partition.append(&batch(&["a"]), &Terms::for_leader(1000)).unwrap();
     assert!(partitions.reconcile(&[]).is_empty());
     assert!(partitions.find("t", 0).is_none());
     assert!(!work.path().join("t-0").exists());
-    let refused = partition.append(&batch(&["b"]), 1000, false, true).unwrap_err();
+    let refused = partition.append(&batch(&["b"]), &Terms::for_leader(1000)).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NOT_LEADER_OR_FOLLOWER);
     let clock = Clock::manual(0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -114,9 +115,9 @@ fn an_append_allocates_nothing_that_grows_with_the_batch() {
     let allocated = |size: usize| {
         let batch = batch(&["x".repeat(size).as_str()]);
         // Once before: what is allocated only the first time does not count.
-        partition.append(&batch, 1000, true, true).unwrap();
+        partition.append(&batch, &Terms::for_all(1000)).unwrap();
         let measured = allocation_counter::measure(|| {
-            partition.append(&batch, 1000, true, true).unwrap();
+            partition.append(&batch, &Terms::for_all(1000)).unwrap();
         });
         measured.bytes_total
     };

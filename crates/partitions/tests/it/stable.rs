@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use ottla_partitions::{
-    Assignment, Ends, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
+    Assignment, Ends, Isolation, LogOptions, Marker, Partition, PartitionRules, PartitionSlice,
+    Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{TopicPartition, Uuid};
@@ -35,7 +36,7 @@ fn begin(partition: &Partition) {
     let batch = Bytes::from(builder.build().unwrap());
     let guard = partition.to_verify(PRODUCER, 0);
     let terms = Terms { now_ms: 1000, for_all: false, zstd_allowed: true, guard };
-    partition.append_on(&batch, &terms).unwrap();
+    partition.append(&batch, &terms).unwrap();
 }
 
 fn end(partition: &Partition, commit: bool) {
@@ -44,7 +45,7 @@ fn end(partition: &Partition, commit: bool) {
     partition.end_transaction(&marker, 1000).unwrap();
 }
 
-/// Node 1 leads; who is in sync is another question.
+/// Node 1 leads; `in_sync` are the in-sync replicas.
 fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &PartitionRules) {
     let assignment = Assignment {
         leader: 1,
@@ -75,11 +76,11 @@ fn the_last_stable_offset_waits_for_the_marker_to_be_committed() {
     in_sync(&partitions, &[1, 2], &rules);
     end(&partition, true);
     assert_eq!(ends(&partition), (0, 2, 3), "the marker may still be lost");
-    let read = partition.read(0, 1000, true, Isolation::Committed).unwrap();
+    let read = partition.read(PartitionSlice::new(0, 1000, Isolation::Committed)).unwrap();
     assert!(read.records.is_empty(), "{} bytes of an undecided transaction", read.records.len());
     in_sync(&partitions, &[1], &rules);
     assert_eq!(ends(&partition), (3, 3, 3), "it is committed");
-    let read = partition.read(0, 1000, true, Isolation::Committed).unwrap();
+    let read = partition.read(PartitionSlice::new(0, 1000, Isolation::Committed)).unwrap();
     assert!(!read.records.is_empty());
 }
 

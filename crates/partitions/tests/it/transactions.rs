@@ -14,7 +14,8 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
+    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, PartitionSlice,
+    Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::SimDisk;
@@ -104,7 +105,7 @@ struct Tale {
 /// What a client is at.
 #[derive(Clone, Debug, PartialEq)]
 enum Stage {
-    /// It asks who it is.
+    /// It waits for its producer id.
     Entering,
     /// Between transactions, or in one.
     Free,
@@ -447,14 +448,14 @@ impl World {
             return partition.append_own(&batch, 1000).map(|_| ()).map_err(|it| it.code());
         }
         let terms = Terms { now_ms: 1000, for_all: true, zstd_allowed: true, guard };
-        partition.append_on(&batch, &terms).map_err(|it| it.code())?;
+        partition.append(&batch, &terms).map_err(|it| it.code())?;
         if guard.is_some() && self.bug == Bug::AppendBeforeAdd {
             return self.add(id, producer, index);
         }
         Ok(())
     }
 
-    /// The client hears an answer.
+    /// The client gets an answer.
     fn hear(&mut self, at: usize, ask: &Ask, answer: Result<(i64, i16), ErrorCode>) {
         let again = |code: &ErrorCode| {
             matches!(*code, ErrorCode::CONCURRENT_TRANSACTIONS | ErrorCode::NOT_ENOUGH_REPLICAS)
@@ -538,7 +539,7 @@ impl World {
         }
     }
 
-    /// The network is repaired, nobody begins anything, and time passes.
+    /// The network is repaired, no transaction begins, and time passes.
     fn settle(&mut self) {
         for at in 0..self.clients.len() {
             self.crash_client(at);
@@ -561,7 +562,8 @@ impl World {
         let ends = partition.ends();
         assert_eq!(ends.last_stable, ends.high_watermark, "T8 NoHang: a transaction is still open");
         while at < ends.last_stable {
-            let read = partition.read(at, 1 << 20, true, Isolation::Committed).unwrap();
+            let read =
+                partition.read(PartitionSlice::new(at, 1 << 20, Isolation::Committed)).unwrap();
             let mut aborting: BTreeSet<i64> = BTreeSet::new();
             let mut aborted = read.aborted.unwrap().into_iter().peekable();
             for batch in batches_in(&read.records).map(|it| it.unwrap()) {
@@ -651,11 +653,12 @@ fn what_is_left_out_is_noticed() {
     ];
     let alive: Vec<_> =
         bugs.into_iter().filter(|bug| !(0..200).any(|seed| is_found(seed, *bug))).collect();
-    assert!(alive.is_empty(), "nobody noticed {alive:?}");
+    assert!(alive.is_empty(), "no check found {alive:?}");
 }
 
 /// Where all transactions of a producer share an epoch, what comes late can end or join a later one
-/// (KAFKA-17754). That is how it was agreed; only an epoch for each transaction mends it.
+/// (KAFKA-17754). The protocol allows that; only an epoch for each transaction (KIP-890) prevents
+/// it.
 #[test]
 fn the_older_protocol_tears_in_such_a_network() {
     let tears = |seed| std::panic::catch_unwind(|| play(seed, 0, Bug::None)).is_err();

@@ -1,4 +1,4 @@
-//! What is done beside those who write and read: retention, compaction, durability.
+//! Background work for partitions: retention, compaction, durability.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use ottla_clock::{Clock, ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
 use ottla_partitions::{
     Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, PartitionRules,
-    Partitions, Retention, Waited,
+    PartitionSlice, Partitions, Retention, Terms, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::{DataDir, DiskOperation, SimDisk};
@@ -36,7 +36,7 @@ fn fill(partition: &Partition, count: usize) {
     for at in 0..count {
         let timestamp = 1000 * i64::try_from(at).unwrap();
         let batch = keyed(&format!("k{}", at % 4), &format!("v{at}"), timestamp);
-        partition.append(&batch, 1000, true, true).unwrap();
+        partition.append(&batch, &Terms::for_all(1000)).unwrap();
     }
 }
 
@@ -63,8 +63,14 @@ fn what_is_too_much_is_deleted_from_the_front() {
     assert!((600..900).contains(&after), "{after}: no more than a segment above what is asked");
     let start = partition.ends().log_start;
     assert_eq!(logs(work.path())[0], format!("{start:020}.log"));
-    assert!(partition.read(start - 1, 100, true, Isolation::Uncommitted).is_err());
-    assert!(!partition.read(start, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    assert!(partition.read(PartitionSlice::new(start - 1, 100, Isolation::Uncommitted)).is_err());
+    assert!(
+        !partition
+            .read(PartitionSlice::new(start, 100, Isolation::Uncommitted))
+            .unwrap()
+            .records
+            .is_empty()
+    );
     drop((partitions, partition));
     let partition = open(work.path(), &rules).find("t", 0).unwrap();
     assert_eq!((partition.ends().log_start, partition.ends().log_end), (start, 30));
@@ -109,7 +115,7 @@ fn what_is_too_old_is_deleted_even_if_that_is_all() {
     partitions.retain(&Clock::manual(1_000_000));
     assert_eq!((partition.ends().log_start, partition.ends().log_end), (30, 30));
     assert_eq!(logs(work.path()), [format!("{:020}.log", 30)]);
-    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    partition.append(&keyed("k", "v", 0), &Terms::for_all(1000)).unwrap();
     assert_eq!(partition.ends().log_end, 31);
 }
 
@@ -190,7 +196,7 @@ fn a_compacted_partition_keeps_the_last_of_each_key() {
     assert_eq!(partitions.clean_all().unwrap(), 0, "it is clean");
     let (mut at, mut last, mut count) = (0, BTreeMap::new(), 0);
     while at < 30 {
-        let read = partition.read(at, 300, true, Isolation::Uncommitted).unwrap();
+        let read = partition.read(PartitionSlice::new(at, 300, Isolation::Uncommitted)).unwrap();
         for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
@@ -216,11 +222,11 @@ fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
     let partitions = open(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = partitions.find("t", 0).unwrap();
     for at in 0..3 {
-        let appended = partition.append(&keyed("k", "v", at), 1000, false, true).unwrap();
+        let appended = partition.append(&keyed("k", "v", at), &Terms::for_leader(1000)).unwrap();
         assert!(appended.awaits_disk && !partition.is_committed(appended.end));
     }
-    let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
-    assert!(read.records.is_empty(), "nobody sees what a power cut could take");
+    let read = partition.read(PartitionSlice::new(0, 1000, Isolation::Uncommitted)).unwrap();
+    assert!(read.records.is_empty(), "readers see no record that a power cut could undo");
     partition.sync().unwrap();
     assert!(partition.is_committed(3));
 }
@@ -232,7 +238,7 @@ fn where_durability_is_chosen_a_crash_hides_nothing_that_was_seen() {
     let rules = PartitionRules { log, ..PartitionRules::default() };
     let partitions = open(work.path(), &rules);
     let partition = partitions.find("t", 0).unwrap();
-    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    partition.append(&keyed("k", "v", 0), &Terms::for_all(1000)).unwrap();
     partition.sync().unwrap();
     assert_eq!(partition.ends().high_watermark, 1);
     // The process ends; the recovery point was never written down.
@@ -250,7 +256,7 @@ fn a_keeper_comes_when_a_producer_waits() {
     let clock = Clock::real();
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
     let partition = partitions.find("t", 0).unwrap();
-    let appended = partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    let appended = partition.append(&keyed("k", "v", 0), &Terms::for_all(1000)).unwrap();
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().unwrap();
     let deadline = clock.monotonic() + Duration::from_secs(60);
@@ -267,10 +273,10 @@ fn records_become_durable_after_a_while_where_that_is_asked_for() {
     let clock = Clock::real();
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
     let partition = partitions.find("t", 0).unwrap();
-    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    partition.append(&keyed("k", "v", 0), &Terms::for_all(1000)).unwrap();
     let deadline = clock.monotonic() + Duration::from_secs(60);
     while partition.durable() < 1 {
-        assert!(clock.monotonic() < deadline, "nobody came");
+        assert!(clock.monotonic() < deadline, "the keeper did not run");
         std::thread::yield_now();
     }
     keeper.stop();
@@ -286,7 +292,8 @@ fn what_was_flushed_is_not_read_again_after_a_crash() {
     partitions.checkpoint().unwrap();
     fill(&partition, 5);
     drop((partitions, partition));
-    // What lies below the recovery point is believed, though it is broken: it was not looked at.
+    // Records below the recovery point are trusted, though they are corrupt here: they are not
+    // read.
     let path = work.path().join("t-0/00000000000000000000.log");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[70] ^= 1;
@@ -310,7 +317,7 @@ fn simulated_sync(seed: u64) -> Duration {
     let partitions = Arc::new(opened.on_lanes(lanes.clone()));
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
     let partition = partitions.find("t", 0).unwrap();
-    let appended = partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    let appended = partition.append(&keyed("k", "v", 0), &Terms::for_all(1000)).unwrap();
     let mut driven = Box::pin(lanes.drive());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     while !partition.is_committed(appended.end) {
@@ -350,7 +357,7 @@ fn simulated_cleaning(bytes_per_second: f64) -> Duration {
     let partition = partitions.find("t", 0).unwrap();
     for _ in 0..16 {
         let batch = keyed("key", &"v".repeat(256 << 10), 1000);
-        partition.append(&batch, 1000, true, true).unwrap();
+        partition.append(&batch, &Terms::for_all(1000)).unwrap();
     }
     partition.flush().unwrap();
     let before = partition.size_bytes();

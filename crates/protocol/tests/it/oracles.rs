@@ -9,7 +9,7 @@ use ottla_protocol::{ApiKey, Decoder, Encoder};
 use crate::made::{Dice, bytes, schemas};
 use crate::schema::Kind;
 
-/// How often each version of each message is made anew.
+/// How often each version of each message is made, with other random values.
 const ROUNDS: u64 = 6;
 
 fn ours(kind: Kind, key: ApiKey, version: i16, input: &[u8]) -> Vec<u8> {

@@ -12,15 +12,17 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, Defaults, ResourceKind,
-    bootstrap_records, version_of,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerSettings,
+    METADATA_VERSION, ResourceKind, bootstrap_records, version_of,
 };
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener,
 };
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_records::batches_in;
@@ -97,8 +99,21 @@ fn files() -> Arc<dyn Files> {
     Arc::new(DiskFiles)
 }
 
+/// The first records of Apache Kafka: it has built features that are not built here yet.
+fn genuine_bootstrap() -> Vec<MetadataRecord> {
+    let mut records = bootstrap_records();
+    let level = |name: &str| FeatureLevelRecord {
+        name: name.to_owned(),
+        feature_level: 1,
+        ..Default::default()
+    };
+    let added = ["share.version", "streams.version"].map(|name| level(name).into());
+    records.splice(3..3, added);
+    records
+}
+
 fn versioned(record: &MetadataRecord) -> (MetadataRecord, i16) {
-    (record.clone(), version_of(record))
+    (record.clone(), version_of(record, METADATA_VERSION))
 }
 
 /// Formats a directory at the times of the genuine files.
@@ -113,7 +128,7 @@ fn formatted(dir: &Path) {
     at.push(i64::from_be_bytes(value[2..10].try_into().unwrap()));
     at.extend(times(&second));
     let mut at = at.into_iter();
-    let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
+    let records: Vec<_> = genuine_bootstrap().iter().map(versioned).collect();
     let now = &mut || at.next().unwrap();
     let format = FormatOptions { records: &records, voter: voter(), now };
     ottla_quorum::format_directory(&files(), dir, format).unwrap();
@@ -130,13 +145,13 @@ fn formatting_writes_the_bytes_that_kafka_writes() {
     assert!(written == annex(name));
 }
 
-/// Formats a directory as a first start does, until the power goes; somebody's mark of a clean
-/// stop lies in it.
+/// Formats a directory as a first start does, until the power goes; a mark of a clean
+/// stop is in it.
 fn format_first(disk: &SimDisk, dir: &Path) -> Result<(), Box<dyn Error>> {
     let files = disk.files();
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
-    let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
+    let records: Vec<_> = genuine_bootstrap().iter().map(versioned).collect();
     let format = FormatOptions { records: &records, voter: voter(), now: &mut || 1000 };
     ottla_quorum::format_directory(&files, dir, format)?;
     let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
@@ -166,7 +181,7 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
             "power cut after change {changes}, seed {seed}"
         );
         let found = ottla_quorum::read_bootstrap(&left, dir).unwrap();
-        assert_eq!(found, bootstrap_records(), "power cut after change {changes}, seed {seed}");
+        assert_eq!(found, genuine_bootstrap(), "power cut after change {changes}, seed {seed}");
         let setup = Setup {
             files: left,
             dir: dir.to_owned(),
@@ -222,9 +237,14 @@ fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<ControllerCommand> {
     };
     let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     vec![
-        ControllerCommand::Bootstrap { records: bootstrap_records() },
+        ControllerCommand::Activate { records: genuine_bootstrap() },
         ControllerCommand::RegisterBroker(request),
-        ControllerCommand::Unfence { broker: 1 },
+        ControllerCommand::Heartbeat(BrokerHeartbeatRequest {
+            broker_id: 1,
+            broker_epoch: registered.broker_epoch,
+            current_metadata_offset: registered.broker_epoch,
+            ..Default::default()
+        }),
         ControllerCommand::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
     ]
 }
@@ -246,9 +266,8 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
         clock: clock.clone(),
     });
     let mut quorum = opened.unwrap().quorum;
-    let defaults =
-        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
-    let mut controller = Controller::new(Cluster::default(), defaults, Box::new(AnyConfig));
+    let settings = ControllerSettings::default();
+    let mut controller = Controller::new(Cluster::default(), settings, Box::new(AnyConfig));
     for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
         clock.advance(time - clock.wall_ms());
         let mut turn = Turn::new(*time, Ticket(0));

@@ -56,7 +56,7 @@ fn follower_now() -> (Raft, u64) {
 
 #[test]
 fn a_prospective_that_remembers_a_leader_grants_pre_votes() {
-    // Else the two that survive their leader refuse each other for ever.
+    // Else the two that survive their leader always refuse each other.
     let mut raft = follower();
     let input = answered(&raft, 3, 4);
     step(&mut raft, input);

@@ -179,7 +179,7 @@ impl SeededExecutor {
     /// Runs until the time is `until`.
     ///
     /// # Errors
-    /// Tasks run for ever while the time stands still; says which.
+    /// Tasks run without end while the time stands still; the text names them.
     pub fn run_until(&mut self, until: Duration) -> Result<(), String> {
         loop {
             if self.step()? {
@@ -218,7 +218,10 @@ impl SeededExecutor {
         self.polls += 1;
         self.polls_at_once += 1;
         if self.polls_at_once > POLLS_AT_ONCE_MAX {
-            return Err(format!("tasks of {:?} run for ever, and no time passes", found.process));
+            return Err(format!(
+                "tasks of {:?} run without end, and no time passes",
+                found.process
+            ));
         }
         if found.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             drop(self.tasks.remove(&task));

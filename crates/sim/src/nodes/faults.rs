@@ -135,7 +135,7 @@ impl NodeWorld {
         }
     }
 
-    /// Sees to it that a node runs, or will.
+    /// Makes sure that a node runs, or will.
     fn mend_node(&mut self) -> InvariantCheck {
         if self.machine.failure().is_some() {
             self.coverage.failures += 1;

@@ -101,9 +101,9 @@ pub struct ClientCounts {
     pub idempotent: u64,
     /// Consumers.
     pub consumers: u64,
-    /// Those who create and delete topics.
+    /// Clients that create and delete topics.
     pub admins: u64,
-    /// Those who commit offsets for a group without members.
+    /// Clients that commit offsets for a group without members.
     pub committers: u64,
     /// Members of the group of the classic protocol.
     pub classic_members: u64,
@@ -193,7 +193,8 @@ fn topic_settings(dice: &mut Dice) -> Vec<(String, String)> {
     let setting = |name: &str, value: u64| (name.to_owned(), value.to_string());
     let mut all = Vec::new();
     if dice.chance(700) {
-        all.push(setting("internal.segment.bytes", dice.between(500, 20_000)));
+        // Every batch of these clients fits.
+        all.push(setting("internal.segment.bytes", dice.between(500, 20_000).max(1_000)));
     }
     if dice.chance(500) {
         all.push(setting("index.interval.bytes", dice.between(0, 500)));

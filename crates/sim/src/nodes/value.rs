@@ -1,5 +1,5 @@
 //! What clients write: no two records of a history have the same value, so that a record that is
-//! read says who wrote it, when, and as which of its records.
+//! read shows its producer, its time, and its number.
 
 use bytes::Bytes;
 use ottla_records::control::ControlKind;
@@ -49,7 +49,7 @@ impl SimValue {
     }
 }
 
-/// Who writes a batch.
+/// The producer of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchWriter {
     /// -1 if it is not idempotent.
@@ -65,7 +65,7 @@ impl BatchWriter {
     pub const PLAIN: Self = Self { producer_id: -1, epoch: -1, sequence: -1 };
 }
 
-/// A batch of these values, each with so many bytes behind it.
+/// A batch of these values, each with so many bytes after it.
 pub fn batch_of(
     values: &[SimValue],
     writer: BatchWriter,
@@ -111,7 +111,7 @@ pub enum ValueMarker {
 /// The batches of an answer; a part of a batch at its end is left out.
 ///
 /// # Errors
-/// What stands there is not what clients and coordinators write.
+/// The bytes are not what clients and coordinators write.
 pub fn read_batches(bytes: &[u8]) -> Result<Vec<ReadBatch>, String> {
     let mut all = Vec::new();
     for batch in batches_in(bytes) {

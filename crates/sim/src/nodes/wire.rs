@@ -62,7 +62,7 @@ impl Wire {
     /// Sends a request on the connection that there is, and waits for its answer.
     ///
     /// # Errors
-    /// There is none; the connection is given up.
+    /// No answer came; the connection is given up.
     pub async fn ask<R: Request>(
         &mut self,
         request: &R,
@@ -108,7 +108,7 @@ impl Wire {
         let frame = request_frame(request, version, self.correlation, &self.client_id);
         let frame = frame.map_err(|error| RequestLost::Wrong(error.to_string()))?;
         let stream = self.stream.as_mut().ok_or(RequestLost::Unreachable)?;
-        let reply = carry(stream, &frame).await.map_err(|_| RequestLost::Broken)?;
+        let reply = exchange_frames(stream, &frame).await.map_err(|_| RequestLost::Broken)?;
         let mut hash = Mixer::default();
         std::hash::Hasher::write(&mut hash, &reply);
         self.answer_hash = std::hash::Hasher::finish(&hash);
@@ -127,7 +127,7 @@ impl Wire {
     }
 }
 
-async fn carry(stream: &mut MemoryStream, frame: &[u8]) -> std::io::Result<Bytes> {
+async fn exchange_frames(stream: &mut MemoryStream, frame: &[u8]) -> std::io::Result<Bytes> {
     stream.write_all(frame).await?;
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;

@@ -111,7 +111,7 @@ impl NodeWorld {
     /// Lives through it.
     ///
     /// # Errors
-    /// Something that must hold does not.
+    /// An invariant is violated.
     pub fn run(&mut self) -> InvariantCheck {
         self.note(&format!("{:?}", self.plan));
         self.start_node();
@@ -158,17 +158,17 @@ impl NodeWorld {
         let counts = self.plan.clients;
         for _ in 0..counts.plain {
             self.start_client(1, |mut client| {
-                Box::pin(async move { produce::plain(&mut client).await })
+                Box::pin(async move { produce::produce_plainly(&mut client).await })
             });
         }
         for _ in 0..counts.idempotent {
             self.start_client(0, |mut client| {
-                Box::pin(async move { produce::idempotent(&mut client).await })
+                Box::pin(async move { produce::produce_idempotently(&mut client).await })
             });
         }
         for _ in 0..counts.consumers {
             self.start_client(1, |mut client| {
-                Box::pin(async move { consume::follow(&mut client).await })
+                Box::pin(async move { consume::follow_partitions(&mut client).await })
             });
         }
         for _ in 0..counts.classic_members {
@@ -193,7 +193,7 @@ impl NodeWorld {
         for (protocol, count) in protocols {
             for _ in 0..count {
                 self.start_client(0, move |mut client| {
-                    Box::pin(async move { transact::transact(&mut client, protocol).await })
+                    Box::pin(async move { transact::run_transactions(&mut client, protocol).await })
                 });
             }
         }

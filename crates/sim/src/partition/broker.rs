@@ -19,7 +19,7 @@ pub(crate) struct SimBroker {
     pub checkpoint: Offset,
     /// The epoch that its last life wrote down when it stopped cleanly; -1 if it did not.
     pub clean_epoch: i64,
-    /// Has it lost records that it had acknowledged, and not said so by registering again?
+    /// Has it lost records that it had acknowledged, and not registered again since?
     pub has_lost: bool,
     /// How its last life ended, until it is in sync again.
     pub weakness: Option<Crash>,
@@ -47,6 +47,8 @@ pub(crate) struct BrokerMemory {
     pub high_watermark: Offset,
     pub fetch: Option<ReplicaFetchUnderWay>,
     pub fetches: u64,
+    /// Does it stop as soon as the controller lets it?
+    pub is_stopping: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,7 @@ impl SimBroker {
             part: BrokerRole::Idle,
             fetch: None,
             fetches: 0,
+            is_stopping: false,
         });
     }
 
@@ -128,7 +131,7 @@ impl SimBroker {
 }
 
 impl BrokerMemory {
-    /// The epoch of this life's registration, as soon as the metadata tells of it.
+    /// The epoch of this life's registration, as soon as the metadata has it.
     pub fn broker_epoch(&self, id: NodeId, life: u32) -> Option<i64> {
         let known = self.cluster.broker(id)?;
         (known.incarnation == SimBroker::incarnation(id, life)).then_some(known.epoch)

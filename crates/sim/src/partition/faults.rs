@@ -3,6 +3,7 @@
 use super::broker::{Crash, SimBroker};
 use super::message::PartitionEvent;
 use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
 use crate::log::{SimLog, offset};
 use crate::network::Weather;
 
@@ -18,15 +19,15 @@ enum BrokerEnd {
 
 impl PartitionWorld {
     /// One fault, and the next in a while.
-    pub(super) fn fault(&mut self) {
+    pub(super) fn fault(&mut self) -> InvariantCheck {
         if self.is_healed {
-            return;
+            return Ok(());
         }
         let pause_ms = self.dice.between(100, 2500);
         self.schedule.after(pause_ms, PartitionEvent::Fault);
         let any = self.dice.index(self.brokers.len());
         let (from, to) = (self.any_node(), self.any_node());
-        match self.dice.below(12) {
+        match self.dice.below(15) {
             0..4 => self.crash_for_a_while(any),
             4 => (0..self.brokers.len()).for_each(|at| self.crash_for_a_while(at)),
             5 => self.network.cut(from, to),
@@ -41,7 +42,29 @@ impl PartitionWorld {
                 self.network.part(side);
             }
             8..11 => self.network.mend(),
-            _ => self.network.weather = Weather::draw(&mut self.dice),
+            11 => self.network.weather = Weather::draw(&mut self.dice),
+            12 => self.stop_in_order(any),
+            13 => return self.fail_over(),
+            _ => return self.impersonate(any),
+        }
+        Ok(())
+    }
+
+    /// The broker asks the controller for its stop.
+    fn stop_in_order(&mut self, at: usize) {
+        if let Some(live) = &mut self.brokers[at].live {
+            live.is_stopping = true;
+        }
+    }
+
+    /// The controller lets a broker stop, which writes its epoch down.
+    pub(super) fn may_stop(&mut self, at: usize) {
+        let broker = &self.brokers[at];
+        if let Some(live) = broker.live.as_ref().filter(|live| live.is_stopping)
+            && let Some(epoch) = live.broker_epoch(broker.id, broker.life)
+        {
+            self.coverage.orderly_stops += 1;
+            self.end(at, BrokerEnd::Clean { epoch });
         }
     }
 

@@ -1,9 +1,9 @@
-//! The leader's side of AlterPartition: who falls out of the in-sync set, who comes into it.
+//! The leader's side of AlterPartition: which replicas leave and join the in-sync set.
 
 use ottla_types::NodeId;
 
 use super::broker::{BrokerMemory, Proposed};
-use super::message::{Alter, IncarnatedMember, PartitionMessage};
+use super::message::{InSyncProposal, IncarnatedMember, PartitionMessage};
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
 
@@ -38,8 +38,10 @@ impl PartitionWorld {
             id: *other,
             broker_epoch: leading.followers.get(other).map_or(own_epoch, |it| it.broker_epoch),
         };
-        let alter = Alter {
+        let alter = InSyncProposal {
             leader: id,
+            broker_epoch: own_epoch,
+            term: self.journal.term,
             leader_epoch: leading.leader.assignment().leader_epoch,
             partition_epoch: proposed.partition_epoch,
             in_sync: proposed.in_sync.iter().map(member).collect(),
@@ -64,8 +66,9 @@ fn wanted(live: &BrokerMemory, id: NodeId, now_ms: u64) -> Option<Vec<NodeId>> {
     }
     let least = leading.leader.watermark().max(leading.leader.epoch_start());
     let may_come = |other: &NodeId| {
-        let serves =
-            |epoch| live.cluster.broker(*other).is_some_and(|it| !it.fenced && it.epoch == epoch);
+        let serves = |epoch| {
+            live.cluster.broker(*other).is_some_and(|it| it.is_active() && it.epoch == epoch)
+        };
         !assignment.in_sync.contains(other)
             && leading
                 .followers

@@ -1,5 +1,6 @@
 //! What brokers and the controller say to each other, and what else happens.
 
+use ottla_metadata::ControllerTimer;
 use ottla_raft::LogEnd;
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
@@ -7,10 +8,13 @@ use crate::log::SimRecord;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PartitionMessage {
-    /// To the controller: a broker lives, and has taken in that many records of the metadata.
-    Heartbeat {
+    /// To the controller: a broker's process registers.
+    Register(SimRegistration),
+    /// To the controller: a broker lives.
+    Heartbeat(SimHeartbeat),
+    /// To a broker: it may stop.
+    MayStop {
         life: u32,
-        applied: usize,
     },
     /// To a broker: the metadata log up to there.
     Metadata {
@@ -18,7 +22,7 @@ pub(crate) enum PartitionMessage {
         upto: usize,
     },
     /// To the controller: a leader wants another in-sync set.
-    AlterPartition(Alter),
+    AlterPartition(InSyncProposal),
     Fetch {
         fetch: ReplicaFetch,
         life: u32,
@@ -30,7 +34,7 @@ pub(crate) enum PartitionMessage {
     },
 }
 
-/// A follower asks for what comes behind its log.
+/// A follower asks for what comes after its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReplicaFetch {
     pub follower: NodeId,
@@ -57,9 +61,32 @@ pub(crate) struct IncarnatedMember {
     pub broker_epoch: i64,
 }
 
+/// A broker's process says what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SimRegistration {
+    pub life: u32,
+    /// The epoch that its last life wrote down when it stopped cleanly.
+    pub previous_broker_epoch: i64,
+    /// The active controller that it was sent to; the next one does not get it.
+    pub term: u32,
+}
+
+/// A broker lives, and has applied that many records of the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SimHeartbeat {
+    pub broker_epoch: i64,
+    pub applied: usize,
+    pub wants_stop: bool,
+    /// See [`SimRegistration::term`].
+    pub term: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Alter {
+pub(crate) struct InSyncProposal {
     pub leader: NodeId,
+    pub broker_epoch: i64,
+    /// See [`SimRegistration::term`].
+    pub term: u32,
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: i32,
     pub in_sync: Vec<IncarnatedMember>,
@@ -73,16 +100,21 @@ pub(crate) enum PartitionEvent {
         to: usize,
         message: PartitionMessage,
     },
-    /// A broker tells the controller that it lives, and looks for new metadata and records.
+    /// A broker sends a heartbeat to the controller, and fetches metadata and records.
     Polled {
         broker: usize,
         life: u32,
     },
-    /// The controller looks for brokers that are silent.
+    /// A timer of the controller is due.
+    TimerDue {
+        timer: ControllerTimer,
+        at_ms: u64,
+    },
+    /// It is checked that brokers that are silent are fenced.
     SessionsChecked,
     /// A producer sends to some leader.
     Produced,
-    /// Somebody administers other topics.
+    /// An administrator changes other topics.
     Administered,
     Fault,
     Restarted {

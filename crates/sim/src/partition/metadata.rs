@@ -1,42 +1,60 @@
 //! The controller and its log. The log is committed as it is written: how that comes about is the
 //! quorum's world.
 
+use std::collections::BTreeMap;
+
 use ottla_machine::{Machine as _, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply, Defaults,
-    PartitionState, ResourceKind, bootstrap_records,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply,
+    ControllerSettings, ControllerTimer, PartitionState, ResourceKind, bootstrap_records,
 };
-use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::alter_partition_reassignments_request::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use ottla_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest,
 };
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
-use super::broker::SimBroker;
-use super::message::{Alter, PartitionEvent, PartitionMessage};
+use super::message::{PartitionEvent, PartitionMessage, SimHeartbeat, SimRegistration};
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
 
 /// The topic of the partition.
 pub(super) const TOPIC: Uuid = Uuid::of(5000);
 /// After which silence a broker is fenced, in milliseconds.
-const SESSION_MS: u64 = 2000;
-/// How often the controller looks, in milliseconds.
-const CHECK_MS: u64 = 500;
+pub(super) const SESSION_MS: u64 = 2000;
 
 /// The controller, and everything that it ever wrote.
 #[derive(Debug)]
 pub(crate) struct ControllerJournal {
     pub controller: Controller,
     pub records: Vec<MetadataRecord>,
-    /// When each broker was heard of.
-    heard_ms: Vec<u64>,
+    /// How many controllers have been the active one.
+    pub term: u32,
+    /// When the active one became that.
+    pub active_ms: u64,
+    /// The timers that it has set.
+    pub timers: BTreeMap<ControllerTimer, u64>,
+    /// What it has been told of each broker.
+    pub heard: Vec<HeardOf>,
     /// How many topics were created.
     topics: u64,
+}
+
+/// What heartbeats have told the controller of a broker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeardOf {
+    /// When the last one came, in the broker's epoch.
+    pub at_ms: u64,
+    /// How many records of the metadata the broker has applied.
+    pub applied: usize,
+    /// Where the metadata ended when the broker began to stop.
+    pub stop_end: Option<usize>,
 }
 
 /// Every setting is allowed; the one that counts is `min.insync.replicas`.
@@ -64,41 +82,55 @@ impl ConfigRules for AnyConfig {
 }
 
 /// A controller of the cluster as it is.
-fn controller(cluster: Cluster, in_sync_min: usize) -> Controller {
-    let defaults =
-        Defaults { partitions: 2, replication_factor: 1, delete_topics: true, kraft_version: 1 };
-    Controller::new(cluster, defaults, Box::new(AnyConfig { in_sync_min }))
+pub(super) fn new_controller(cluster: Cluster, in_sync_min: usize) -> Controller {
+    let settings = ControllerSettings {
+        partitions: 2,
+        session_ms: i64::try_from(SESSION_MS).unwrap_or(i64::MAX),
+        balance_ms: Some(2500),
+        unclean_ms: 2500,
+        idle_ms: Some(3000),
+        ..ControllerSettings::default()
+    };
+    Controller::new(cluster, settings, Box::new(AnyConfig { in_sync_min }))
 }
 
 impl ControllerJournal {
     pub fn new(brokers: usize, in_sync_min: usize) -> Self {
         Self {
-            controller: controller(Cluster::default(), in_sync_min),
+            controller: new_controller(Cluster::default(), in_sync_min),
             records: Vec::new(),
-            heard_ms: vec![0; brokers],
+            term: 0,
+            active_ms: 0,
+            timers: BTreeMap::new(),
+            heard: vec![HeardOf::default(); brokers],
             topics: 0,
         }
     }
 
     /// The partition, as the controller has it.
     pub fn partition(&self) -> Option<&PartitionState> {
-        partition(self.controller.cluster())
+        partition_state(self.controller.cluster())
     }
 }
 
 /// The partition, as some broker has it.
-pub(super) fn partition(cluster: &Cluster) -> Option<&PartitionState> {
+pub(super) fn partition_state(cluster: &Cluster) -> Option<&PartitionState> {
     cluster.topic_by_id(TOPIC)?.partitions.get(&0)
 }
 
 impl PartitionWorld {
     /// The cluster begins: all brokers serve, and the topic is there.
     pub(super) fn found(&mut self) -> InvariantCheck {
-        self.command(ControllerCommand::Bootstrap { records: bootstrap_records() })?;
+        self.command(ControllerCommand::Activate { records: bootstrap_records() })?;
         for at in 0..self.brokers.len() {
             self.brokers[at].start();
-            self.register(at, 1)?;
-            self.command(ControllerCommand::Unfence { broker: self.brokers[at].id })?;
+            let previous_broker_epoch = -1;
+            self.register(at, SimRegistration { life: 1, previous_broker_epoch, term: 0 })?;
+            let applied = self.journal.records.len();
+            let known = self.journal.controller.cluster().broker(self.brokers[at].id);
+            let broker_epoch = known.map_or(-1, |it| it.epoch);
+            let wants_stop = false;
+            self.heartbeat(at, SimHeartbeat { broker_epoch, applied, wants_stop, term: 0 })?;
         }
         let mut replicas: Vec<NodeId> = self.brokers.iter().map(|broker| broker.id).collect();
         let first = self.dice.index(replicas.len());
@@ -129,13 +161,15 @@ impl PartitionWorld {
         let mut twin_turn = Turn::new(now_ms, Ticket(0));
         let end = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
         (turn.base_offset, twin_turn.base_offset) = (end, end);
-        // A controller that knows nothing but the image must decide the same.
+        // A controller that knows nothing but the image and the sessions must decide the same.
         let image = self.journal.controller.cluster().clone();
-        let mut twin = controller(image, self.in_sync_min);
+        let mut twin = new_controller(image, self.in_sync_min);
+        twin.restore(self.journal.controller.volatile());
         twin.decide(command.clone(), &mut twin_turn);
         self.journal.controller.decide(command, &mut turn);
         self.check_decision(&turn, &twin_turn)?;
         self.write(turn.records)?;
+        turn.alarms.into_iter().for_each(|alarm| self.set_alarm(alarm));
         Ok(turn.replies.pop().map(|(_, reply)| reply))
     }
 
@@ -146,7 +180,13 @@ impl PartitionWorld {
         }
         let before = self.journal.partition().cloned();
         for record in &records {
+            let state = self.journal.partition().cloned();
             self.journal.controller.apply(record);
+            if let (MetadataRecord::PartitionChange(change), Some(state)) = (record, state)
+                && change.topic_id == TOPIC
+            {
+                self.check_counted(&state, change)?;
+            }
         }
         self.journal.records.extend(records);
         if let (now_ms, Some(state)) = (self.schedule.now_ms(), self.journal.partition()) {
@@ -165,89 +205,40 @@ impl PartitionWorld {
         Ok(())
     }
 
-    /// A broker is told of all metadata.
-    fn tell(&mut self, to: usize) {
+    /// Sends a broker all metadata.
+    pub(super) fn tell(&mut self, to: usize) {
         let (life, upto) = (self.brokers[to].life, self.journal.records.len());
         self.send(self.controller(), to, PartitionMessage::Metadata { life, upto });
     }
 
-    fn register(&mut self, at: usize, life: u32) -> InvariantCheck {
-        let id = self.brokers[at].id;
-        let request = BrokerRegistrationRequest {
-            broker_id: id,
-            incarnation_id: SimBroker::incarnation(id, life),
-            log_dirs: vec![Uuid::of(400 + at as u64)],
-            previous_broker_epoch: self.brokers[at].clean_epoch,
+    /// An operator asks for the preferred leader.
+    fn elect_preferred(&mut self) -> InvariantCheck {
+        let topic =
+            TopicPartitions { topic: "t".to_owned(), partitions: vec![0], ..Default::default() };
+        let request =
+            ElectLeadersRequest { topic_partitions: Some(vec![topic]), ..Default::default() };
+        self.command(ControllerCommand::ElectLeaders(request)).map(|_| ())
+    }
+
+    /// An operator prefers another replica.
+    fn reorder_replicas(&mut self) -> InvariantCheck {
+        let Some(state) = self.journal.partition() else { return Ok(()) };
+        let mut replicas = state.replicas.clone();
+        let first = self.dice.index(replicas.len());
+        replicas.rotate_left(first);
+        let partition = ReassignablePartition {
+            partition_index: 0,
+            replicas: Some(replicas),
             ..Default::default()
         };
-        self.brokers[at].has_lost = false;
-        self.command(ControllerCommand::RegisterBroker(request)).map(|_| ())
-    }
-
-    /// A broker says that it lives.
-    pub(super) fn heartbeat(&mut self, at: usize, life: u32, applied: usize) -> InvariantCheck {
-        // An earlier life is not heard any more.
-        if life != self.brokers[at].life {
-            return Ok(());
-        }
-        self.journal.heard_ms[at] = self.schedule.now_ms();
-        let id = self.brokers[at].id;
-        let known = self.journal.controller.cluster().broker(id);
-        let is_known = known.is_some_and(|it| it.incarnation == SimBroker::incarnation(id, life));
-        let Some(known) = known.filter(|_| is_known) else { return self.register(at, life) };
-        let has_caught_up = applied > usize::try_from(known.epoch).unwrap_or(usize::MAX);
-        if known.fenced && has_caught_up {
-            return self.command(ControllerCommand::Unfence { broker: id }).map(|_| ());
-        }
-        self.tell(at);
-        Ok(())
-    }
-
-    /// Fences brokers that have been silent for too long.
-    pub(super) fn check_sessions(&mut self) -> InvariantCheck {
-        self.schedule.after(CHECK_MS, PartitionEvent::SessionsChecked);
-        for at in 0..self.brokers.len() {
-            let broker = self.brokers[at].id;
-            let known = self.journal.controller.cluster().broker(broker);
-            let serves = known.is_some_and(|it| !it.fenced);
-            if serves && self.journal.heard_ms[at] + SESSION_MS < self.schedule.now_ms() {
-                self.command(ControllerCommand::Stop { broker })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A leader wants another in-sync set: granted if it still leads, and all are fit for it.
-    pub(super) fn alter(&mut self, alter: &Alter) -> InvariantCheck {
-        let cluster = self.journal.controller.cluster();
-        let Some(state) = partition(cluster) else { return Ok(()) };
-        let is_current = state.leader == alter.leader
-            && state.leader_epoch == alter.leader_epoch
-            && state.partition_epoch == alter.partition_epoch;
-        let is_fit = alter.in_sync.iter().all(|member| {
-            cluster
-                .broker(member.id)
-                .is_some_and(|it| !it.fenced && !it.stopping && it.epoch == member.broker_epoch)
-        });
-        if !is_current || !is_fit {
-            return Ok(());
-        }
-        self.coverage.in_sync_changes += 1;
-        let isr: Vec<NodeId> = alter.in_sync.iter().map(|member| member.id).collect();
-        // Those that leave while too few stay may lead still, having all that is committed.
-        let mut elr: Vec<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();
-        elr.retain(|id| {
-            !isr.contains(id) && isr.len() < self.in_sync_min.min(state.replicas.len())
-        });
-        let record = PartitionChangeRecord {
-            partition_id: 0,
-            topic_id: TOPIC,
-            eligible_leader_replicas: (elr != state.elr).then_some(elr),
-            leader_recovery_state: if state.recovery == 1 { 0 } else { -1 },
-            isr: Some(isr),
+        let topic = ReassignableTopic {
+            name: "t".to_owned(),
+            partitions: vec![partition],
             ..Default::default()
         };
-        self.write(vec![record.into()])
+        let request =
+            AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+        self.command(ControllerCommand::AlterPartitionReassignments(request)).map(|_| ())
     }
 
     /// Other topics come and go, and producers get ids.
@@ -255,7 +246,9 @@ impl PartitionWorld {
         let pause_ms = self.dice.between(200, 2000);
         self.schedule.after(pause_ms, PartitionEvent::Administered);
         let broker = self.brokers[self.dice.index(self.brokers.len())].id;
-        match self.dice.below(3) {
+        match self.dice.below(5) {
+            3 => self.elect_preferred(),
+            4 => self.reorder_replicas(),
             0 => {
                 let reply = self.command(ControllerCommand::AllocateProducerIds { broker })?;
                 let Some(ControllerReply::ProducerIds(first, count)) = reply else { return Ok(()) };

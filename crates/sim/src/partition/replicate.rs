@@ -14,12 +14,11 @@ const FETCH_GIVEN_UP_MS: u64 = 1000;
 const ANSWER_MAX: usize = 4;
 
 impl PartitionWorld {
-    /// A broker says that it lives, fetches, and looks after its in-sync set.
+    /// A broker sends a heartbeat, fetches, and checks its in-sync set.
     pub(super) fn polled(&mut self, at: usize) -> InvariantCheck {
         let broker = &mut self.brokers[at];
         let life = broker.life;
         let Some(live) = &broker.live else { return Ok(()) };
-        let applied = live.applied;
         broker.checkpoint = live.high_watermark;
         if self.dice.chance(300)
             && let Some(live) = &mut broker.live
@@ -29,7 +28,7 @@ impl PartitionWorld {
         }
         let pause_ms = self.dice.between(POLL_MS / 2, POLL_MS);
         self.schedule.after(pause_ms, PartitionEvent::Polled { broker: at, life });
-        self.send(at, self.controller(), PartitionMessage::Heartbeat { life, applied });
+        self.say_alive(at);
         self.fetch_if_due(at);
         self.look_after_in_sync(at)
     }

@@ -7,7 +7,7 @@ use ottla_replication::{Assignment, Beginning, Leader};
 use ottla_types::NodeId;
 
 use super::broker::{BrokerRole, FollowerProgress, Leading};
-use super::metadata::partition;
+use super::metadata::partition_state;
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
 
@@ -29,7 +29,7 @@ impl PartitionWorld {
         if live.broker_epoch(id, life).is_none() {
             return Ok(());
         }
-        let Some(state) = partition(&live.cluster).cloned() else { return Ok(()) };
+        let Some(state) = partition_state(&live.cluster).cloned() else { return Ok(()) };
         let epoch = live.leading().map(|it| it.leader.assignment().leader_epoch);
         match state.leader {
             leader if leader == id && epoch == Some(state.leader_epoch) => self.lead_on(at, &state),
@@ -47,7 +47,7 @@ impl PartitionWorld {
         let before = live.high_watermark;
         let beginning =
             Beginning { end: live.log.end(), watermark: before, in_sync_min: self.in_sync_min };
-        let leader = Leader::new(id, assignment(state), beginning);
+        let leader = Leader::new(id, replica_assignment(state), beginning);
         let others = state.replicas.iter().filter(|other| **other != id);
         // A member of the in-sync set has a while to come; the others must show themselves.
         let seen = |other: &NodeId| {
@@ -74,7 +74,7 @@ impl PartitionWorld {
             leading.proposed = None;
             leading.leader.proposed(&[]);
         }
-        leading.leader.assigned(assignment(state), in_sync_min);
+        leading.leader.assigned(replica_assignment(state), in_sync_min);
         self.advanced(at)
     }
 
@@ -92,7 +92,7 @@ impl PartitionWorld {
 }
 
 /// What replication needs to know of the partition.
-fn assignment(state: &PartitionState) -> Assignment {
+fn replica_assignment(state: &PartitionState) -> Assignment {
     Assignment {
         leader: state.leader,
         leader_epoch: state.leader_epoch,

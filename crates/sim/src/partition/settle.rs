@@ -7,7 +7,7 @@ use crate::network::Weather;
 
 /// How soon everything must be well, in simulated milliseconds.
 const CONVERGED_MS: u64 = 20_000;
-/// How often it is looked.
+/// The time between two checks, in milliseconds.
 const STEP_MS: u64 = 250;
 
 impl PartitionWorld {
@@ -54,7 +54,7 @@ impl PartitionWorld {
             && self.brokers.iter().all(|broker| broker.entries().starts_with(committed))
     }
 
-    /// One line on all brokers, for the one who reads of a failure.
+    /// One line on all brokers, for the report of a failure.
     fn picture(&self) -> String {
         let one = |broker: &super::broker::SimBroker| match &broker.live {
             None => format!("broker {} is down", broker.id),

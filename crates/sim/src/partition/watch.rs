@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use ottla_machine::Turn;
-use ottla_metadata::{Cluster, Controller, PartitionState};
+use ottla_metadata::{BrokerRegistration, Cluster, Controller, PartitionState};
+use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{LeaderEpoch, NodeId, Offset, ProducerId};
 
 use super::broker::BrokerRole;
@@ -16,7 +17,7 @@ use crate::log::{SimRecord, count};
 /// What is remembered of the whole history.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionWatch {
-    /// Who led each epoch.
+    /// The leader of each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     /// Each record that was ever appended, by epoch and offset: its id, and the epoch before it.
     appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,
@@ -103,7 +104,8 @@ impl PartitionWorld {
             format!("broker {id} commits up to {now} with {in_sync:?} in sync, {required} needed")
         })?;
         self.check_exposed(at, epoch, now)?;
-        // One that has lost records is in the set that a leader knows, until it hears of that.
+        // A replica that has lost records is in the leader's in-sync set until the leader learns of
+        // it.
         let decided = self.journal.partition().map_or(-1, |state| state.partition_epoch);
         let is_stale = partition_epoch < decided;
         let has =
@@ -139,7 +141,7 @@ impl PartitionWorld {
         Ok(())
     }
 
-    /// Whoever may be elected has everything that was committed.
+    /// Every replica that may be elected has all committed records.
     fn check_candidates(&mut self) -> InvariantCheck {
         let Some(state) = self.journal.partition() else { return Ok(()) };
         let candidates: Vec<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();
@@ -155,7 +157,7 @@ impl PartitionWorld {
     pub(super) fn check_metadata(&mut self, before: Option<&PartitionState>) -> InvariantCheck {
         let cluster = self.journal.controller.cluster();
         let Some(state) = self.journal.partition().cloned() else { return Ok(()) };
-        let serves = |id: &NodeId| cluster.broker(*id).is_some_and(|it| !it.fenced);
+        let serves = |id: &NodeId| cluster.broker(*id).is_some_and(BrokerRegistration::is_active);
         let mut members = state.isr.iter().chain(&state.elr);
         let is_valid = members.all(|id| state.replicas.contains(id))
             && !state.isr.iter().any(|id| state.elr.contains(id))
@@ -178,6 +180,21 @@ impl PartitionWorld {
         self.note_recovered();
         self.check_candidates()?;
         self.check_snapshot()
+    }
+
+    /// The epochs of the partition after a record are those that the record stands for.
+    pub(super) fn check_counted(
+        &mut self,
+        before: &PartitionState,
+        record: &PartitionChangeRecord,
+    ) -> InvariantCheck {
+        let Some(after) = self.journal.partition().cloned() else { return Ok(()) };
+        let names_leader = record.leader != -2;
+        let is_counted = after.partition_epoch == before.partition_epoch + 1
+            && after.leader_epoch == before.leader_epoch + i32::from(names_leader);
+        self.demand(Invariant::ChangesCounted, is_counted, |_| {
+            format!("{before:?} became {after:?} by {record:?}")
+        })
     }
 
     /// The image is what its own snapshot makes, and what the whole log makes.

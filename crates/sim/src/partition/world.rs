@@ -96,13 +96,11 @@ impl PartitionWorld {
                 self.polled(broker)
             }
             PartitionEvent::Polled { .. } => Ok(()),
+            PartitionEvent::TimerDue { timer, at_ms } => self.fire_timer(timer, at_ms),
             PartitionEvent::SessionsChecked => self.check_sessions(),
             PartitionEvent::Produced => self.produce_somewhere(),
             PartitionEvent::Administered => self.administer(),
-            PartitionEvent::Fault => {
-                self.fault();
-                Ok(())
-            }
+            PartitionEvent::Fault => self.fault(),
             PartitionEvent::Restarted { broker, life } => {
                 self.restart(broker, life);
                 Ok(())
@@ -112,7 +110,12 @@ impl PartitionWorld {
 
     fn arrives(&mut self, from: usize, to: usize, message: PartitionMessage) -> InvariantCheck {
         match message {
-            PartitionMessage::Heartbeat { life, applied } => self.heartbeat(from, life, applied),
+            PartitionMessage::Register(asked) => self.register(from, asked),
+            PartitionMessage::Heartbeat(told) => self.heartbeat(from, told),
+            PartitionMessage::MayStop { life } if self.is_life(to, life) => {
+                self.may_stop(to);
+                Ok(())
+            }
             PartitionMessage::AlterPartition(alter) => self.alter(&alter),
             PartitionMessage::Metadata { life, upto } if self.is_life(to, life) => {
                 self.learn(to, upto)
@@ -124,6 +127,7 @@ impl PartitionWorld {
                 self.answered(to, from, answer, number)
             }
             PartitionMessage::Metadata { .. }
+            | PartitionMessage::MayStop { .. }
             | PartitionMessage::Fetch { .. }
             | PartitionMessage::Fetched { .. } => Ok(()),
         }

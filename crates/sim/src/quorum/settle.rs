@@ -122,7 +122,7 @@ impl QuorumWorld {
         is_committed && all.clone().all(is_equal) && all.clone().all(has_joined)
     }
 
-    /// One line on all nodes, for the one who reads of a failure.
+    /// One line on all nodes, for the report of a failure.
     fn picture(&self) -> String {
         let one = |at: usize| match &self.nodes[at].live {
             None => format!("node {} is down", self.id(at)),

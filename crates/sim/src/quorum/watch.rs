@@ -15,7 +15,7 @@ use crate::log::SimRecord;
 /// What is remembered of the whole history, across all crashes.
 #[derive(Debug, Default)]
 pub(crate) struct QuorumWatch {
-    /// Who led each epoch.
+    /// The leader of each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     /// Each record that was ever appended, by epoch and offset: its id, and the epoch before it.
     pub appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,

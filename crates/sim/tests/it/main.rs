@@ -39,6 +39,11 @@ fn a_stop_without_a_known_epoch_is_unclean() {
 }
 
 #[test]
+fn a_heartbeat_that_comes_late_does_not_make_a_stopped_broker_serve() {
+    [1442, 2486, 3559].into_iter().for_each(clean);
+}
+
+#[test]
 fn the_first_seeds_are_clean_and_the_same_twice() {
     (0..300).for_each(clean);
 }

@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::rewrite::{BatchJudge, Facts, Rewritten};
 use super::swap::{Fresh, Swap};
 use super::transactions::TransactionTracker;
-use super::{Compaction, Dirt, closed};
+use super::{Compaction, Dirt, closed_segments};
 use crate::error::StorageError;
 use crate::files::Files;
 use crate::log::Log;
@@ -73,7 +73,7 @@ pub struct Cleaning {
     stage: CleanStage,
 }
 
-/// Where a cleaning stands between two steps.
+/// The state of a cleaning between two steps.
 #[derive(Debug)]
 enum CleanStage {
     Learning(Learning),
@@ -109,7 +109,7 @@ impl Log {
         let last_of = self.producers.iter().map(|(id, it)| (id, (it.last_offset(), it.epoch)));
         let (view, dirt) = (self.view(), terms.dirt);
         let all = view.shared.segments.load_full();
-        let segments = closed(&all).to_vec();
+        let segments = closed_segments(&all).to_vec();
         let learning = Learning {
             at: segments.partition_point(|it| it.base <= dirt.from).saturating_sub(1),
             segments,

@@ -12,7 +12,7 @@ const ENTRY_BYTES: usize = 48;
 /// Which offset is the last of each key.
 ///
 /// A key is known by 128 bits of a keyed hash: two keys that share them are as good as impossible
-/// to meet and, as the hash's key is drawn anew for each cleaning, impossible to make.
+/// to meet and, as the hash's key is drawn again for each cleaning, impossible to make.
 #[derive(Debug)]
 pub(crate) struct Keys {
     offsets: HashMap<u128, Offset>,

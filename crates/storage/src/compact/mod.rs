@@ -1,12 +1,12 @@
 //! Compaction: of each key only the last record stays.
 //!
 //! A cleaner runs beside the log's writer. It learns the last offset of each key from the dirty
-//! part ([`keys`]), writes the segments anew without what is outdated ([`rewrite`]), and puts the
-//! new ones in the place of the old ([`Swap`]). Offsets never change; nothing behind the last
+//! part ([`keys`]), rewrites the segments without outdated records ([`rewrite`]), and puts the
+//! new ones in the place of the old ([`Swap`]). Offsets never change; nothing after the last
 //! stable offset, and nothing in the active segment, is touched.
 //!
-//! A tombstone stays until everybody had time to see it: when it is first met, its batch gets a
-//! delete horizon, and once that has passed it goes (KIP-534). The same holds for the markers of
+//! A tombstone stays until all consumers had time to read it: when it is first met, its batch gets
+//! a delete horizon, and once that has passed it goes (KIP-534). The same holds for the markers of
 //! transactions that have no record left. What a producer wrote last keeps its batch, though
 //! perhaps without records, so that its sequence number is not forgotten.
 
@@ -74,7 +74,7 @@ impl Dirt {
 }
 
 /// Those at the log's front that are closed, with all indexes in their files.
-fn closed(all: &[Arc<Segment>]) -> &[Arc<Segment>] {
+fn closed_segments(all: &[Arc<Segment>]) -> &[Arc<Segment>] {
     let closed = &all[..all.len() - 1];
     let unsealed = closed.iter().position(|it| !it.is_sealed());
     &closed[..unsealed.unwrap_or(closed.len())]
@@ -97,7 +97,7 @@ impl LogView {
         let from = from.max(self.log_start());
         let (mut clean_bytes, mut dirty_bytes, mut oldest_ms) = (0, 0, -1);
         let mut upto = from;
-        for (at, segment) in closed(&all).iter().enumerate() {
+        for (at, segment) in closed_segments(&all).iter().enumerate() {
             let next = all.get(at + 1).map_or(limit, |next| next.base);
             if next <= from {
                 clean_bytes += segment.size();

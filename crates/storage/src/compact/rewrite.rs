@@ -1,4 +1,4 @@
-//! What becomes of one batch.
+//! Rewrites one batch for compaction: keeps it, drops it, or keeps some of its records.
 
 use ottla_records::{Batch, BatchBuilder, BatchOptions, Compression, Record, Unpacked};
 use ottla_types::{Offset, TimestampMs};
@@ -10,13 +10,13 @@ use crate::error::StorageError;
 #[derive(Debug)]
 pub(crate) struct BatchJudge<'a> {
     pub keys: &'a Keys,
-    /// The offset behind the last that `keys` knows of: what is later stays.
+    /// The offset after the last that `keys` knows of: what is later stays.
     pub known_upto: Offset,
     pub now_ms: TimestampMs,
     pub delete_retention_ms: i64,
 }
 
-/// What was found out about a batch before its records are looked at.
+/// What is known of a batch before its records are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// It belongs to an aborted transaction, or is a marker without a transaction.
@@ -37,7 +37,7 @@ pub(crate) enum Rewritten {
 }
 
 impl BatchJudge<'_> {
-    /// What becomes of the batch.
+    /// The outcome for the batch.
     ///
     /// # Errors
     /// A record is broken.
@@ -65,7 +65,7 @@ impl BatchJudge<'_> {
             } else if count == 0 {
                 Ok(Rewritten::Same)
             } else {
-                Ok(Rewritten::Other(emptied(&batch)?))
+                Ok(Rewritten::Other(emptied_batch(&batch)?))
             };
         }
         let waits = tombstones || batch.is_control() && facts.void;
@@ -76,7 +76,7 @@ impl BatchJudge<'_> {
         if kept.len() == count && horizon == batch.delete_horizon_ms() {
             return Ok(Rewritten::Same);
         }
-        Ok(Rewritten::Other(thinned(&batch, &kept, horizon)?))
+        Ok(Rewritten::Other(thinned_batch(&batch, &kept, horizon)?))
     }
 
     fn keeps(&self, record: &Record<'_>, is_over: bool) -> bool {
@@ -96,7 +96,7 @@ fn last_delta(batch: &Batch<'_>) -> i32 {
 }
 
 /// The batch with fewer records, or with a horizon; offsets and sequence numbers stay.
-fn thinned(
+fn thinned_batch(
     batch: &Batch<'_>,
     kept: &[Record<'_>],
     horizon: Option<TimestampMs>,
@@ -113,7 +113,7 @@ fn thinned(
 }
 
 /// The batch without records.
-fn emptied(batch: &Batch<'_>) -> Result<Vec<u8>, StorageError> {
+fn emptied_batch(batch: &Batch<'_>) -> Result<Vec<u8>, StorageError> {
     let options = BatchOptions { compression: Compression::None, ..BatchOptions::of(batch)? };
     let mut builder = BatchBuilder::new(options);
     builder.reach(last_delta(batch), batch.max_timestamp());

@@ -7,7 +7,7 @@ use ottla_records::Batch;
 use ottla_types::Offset;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, remove_if_there, rename_if_there, with_ending};
+use crate::files::{Durability, FileRef, Files, remove_if_there, rename_if_there, with_ending};
 use crate::folder::{segment_files, snapshot_file};
 use crate::index::AbortedTransaction;
 use crate::log::Log;
@@ -77,7 +77,7 @@ impl Fresh {
         for mut unsaved in unsaved.into_iter().flatten().chain(self.state.aborted.unsaved()) {
             made.push(unsaved.path.clone());
             unsaved.path = with_ending(&unsaved.path, ".cleaned");
-            unsaved.write(&*self.files, true)?;
+            unsaved.write(&*self.files, Durability::Synced)?;
         }
         self.files.sync_dir(&self.folder).map_err(self.io())?;
         made.push(paths[0].clone());
@@ -120,14 +120,14 @@ impl Swap {
     }
 
     /// Brings the files where the log has them: the old ones go aside, the new ones get their
-    /// names. Returns the old, to be removed when nobody reads them any more.
+    /// names. Returns the old, to be removed when no reader uses them.
     ///
     /// # Errors
     /// The disk fails: the next start finishes it.
     pub fn finish(&self) -> Result<Retired, StorageError> {
         let mut names: Vec<PathBuf> =
             self.old.iter().flat_map(|it| segment_files(&self.folder, it.base)).collect();
-        // Producers are remembered as of segments' bases; these are none any more.
+        // Producer snapshots are named by segments' base offsets; these segments are gone.
         names.extend(self.old.iter().skip(1).map(|it| snapshot_file(&self.folder, it.base)));
         let retired = Retired::new(&self.files, &self.folder, names);
         retired.mark()?;

@@ -11,7 +11,7 @@ use crate::index::AbortedTransaction;
 /// What is known of transactions while a log is read from front to back.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionTracker {
-    /// Not yet begun where the reader is; the last begins first.
+    /// Aborted transactions that begin after the reader's position; the last begins first.
     waiting: Vec<AbortedTransaction>,
     /// Begun and to be aborted; has a record of it been seen?
     aborted: HashMap<ProducerId, (AbortedTransaction, bool)>,

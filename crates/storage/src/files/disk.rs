@@ -36,7 +36,7 @@ impl Files for DiskFiles {
             let entry = entry?;
             // No name of ours is anything but ASCII; what else lies here is not ours.
             let Ok(name) = entry.file_name().into_string() else { continue };
-            // The directory itself tells what is a directory: there may be thousands.
+            // The directory's own entries show what is a directory: there may be thousands.
             let size = match entry.file_type() {
                 Ok(kind) if kind.is_dir() => Ok(None),
                 _ => entry.metadata().map(|it| Some(it.len()).filter(|_| !it.is_dir())),
@@ -153,7 +153,7 @@ impl File for DiskFile {
         use rustix::fs::{FallocateFlags, fallocate};
         let length = range.end.saturating_sub(range.start);
         match fallocate(&self.0, FallocateFlags::KEEP_SIZE, range.start, length) {
-            // Not every file system can; it is only to be fast.
+            // Not every file system supports it; it is only for speed.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -14,6 +14,7 @@ use super::{File, FileRef, Files};
 pub(crate) struct LazyFile {
     files: Arc<dyn Files>,
     path: PathBuf,
+    /// Set by the first use. Two that come at once both open it, and one of the files is dropped.
     open: OnceLock<FileRef>,
 }
 

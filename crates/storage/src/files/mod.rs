@@ -25,7 +25,16 @@ pub use faulty::FaultyFiles;
 pub(crate) use lazy::LazyFile;
 pub use sim::{DiskCall, DiskOperation, Fate, OnDiskCall, SimDisk};
 
-/// An open file, shared by whoever reads or writes it.
+/// What a write waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The disk: what was written survives a power cut.
+    Synced,
+    /// Nothing: a power cut may take what was written, or a part of it.
+    Cached,
+}
+
+/// An open file, shared by its readers and its writer.
 pub type FileRef = Arc<dyn File>;
 
 /// Releases the lock when dropped.
@@ -136,7 +145,7 @@ pub trait File: Debug + Send + Sync {
     /// What the file system says; a part may have been written.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Writes all of the parts at `at`, one behind the other, in one call where there is one.
+    /// Writes all of the parts at `at`, one after the other, in one call where there is one.
     ///
     /// # Errors
     /// What the file system says; a part may have been written.
@@ -148,7 +157,7 @@ pub trait File: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Sees to it that it is really open: some are opened when they are first needed.
+    /// Makes sure that the file is open: some are opened when they are first needed.
     ///
     /// # Errors
     /// What the file system says; nothing was written.
@@ -171,7 +180,7 @@ pub trait File: Debug + Send + Sync {
     /// Makes the file's content survive a power cut.
     ///
     /// # Errors
-    /// What the file system says; the content may or may not be safe then, so nobody retries.
+    /// What the file system says; the content may or may not be safe then, so no caller retries.
     fn sync(&self) -> io::Result<()>;
 
     /// When the file was last written.
@@ -180,8 +189,8 @@ pub trait File: Debug + Send + Sync {
     /// What the file system says.
     fn modified_ms(&self) -> io::Result<TimestampMs>;
 
-    /// Tells the cache that these bytes will not be asked for soon: what is not yet on the disk
-    /// is put on its way there, what is there may be forgotten. A hint, and no durability.
+    /// Advises the page cache that these bytes are not needed soon: what is not yet on the disk
+    /// is written there, what is there may be dropped. A hint, and no durability.
     fn let_go(&self, range: Range<u64>) {
         let _ = range;
     }
@@ -239,12 +248,12 @@ pub(crate) fn read_whole(files: &dyn Files, path: &Path) -> io::Result<Option<Ve
 ///
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.
-pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_durably(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_soon(files, path, bytes)?;
     path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
 }
 
-/// As [`replace`], but a power cut may bring the old content back: for what may be old.
+/// As [`replace_durably`], but a power cut may bring the old content back: for what may be old.
 ///
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.

@@ -22,7 +22,7 @@ pub struct AbortedTransaction {
     pub first_offset: Offset,
     /// The offset of its marker.
     pub last_offset: Offset,
-    /// The last stable offset behind the marker.
+    /// The last stable offset after the marker.
     pub last_stable: Offset,
 }
 
@@ -68,7 +68,7 @@ impl AbortedIndex {
     pub(crate) fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
         let bytes = read_whole(files, path).map_err(StorageError::io(path))?.unwrap_or_default();
         let all: Vec<_> = bytes.chunks_exact(BYTES).map(AbortedTransaction::read).collect();
-        // Half an entry is what a crash leaves: the file is written anew then.
+        // Half an entry is what a crash leaves: the file is rewritten then.
         let is_whole = bytes.len().is_multiple_of(BYTES);
         let saved = if is_whole { Saved::First(all.len()) } else { Saved::Untrue };
         Ok(Self { path: path.to_owned(), saved, all, is_durable: false })
@@ -126,7 +126,7 @@ impl AbortedIndex {
         self.all.extend_from_slice(&found[held.min(found.len())..]);
     }
 
-    /// Forgets what was aborted from `end` on; the file is written anew when it is next saved.
+    /// Forgets what was aborted from `end` on; the file is rewritten when it is next saved.
     pub(crate) fn truncate(&mut self, end: Offset) {
         let kept = self.all.partition_point(|it| it.last_offset < end);
         if kept < self.all.len() {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole, replace};
+use crate::files::{
+    Durability, FileRef, Files, LazyFile, read_exact_at, read_whole, replace_durably,
+};
 
 /// An entry of an index file.
 pub(crate) trait IndexEntry: Copy + PartialEq {
@@ -104,18 +106,23 @@ pub(crate) struct Unsaved {
 }
 
 impl Unsaved {
-    /// Brings the file up to date; with `durable`, on the disk.
-    pub(crate) fn write(&self, files: &dyn Files, durable: bool) -> Result<(), StorageError> {
+    /// Brings the file up to date.
+    pub(crate) fn write(
+        &self,
+        files: &dyn Files,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        let is_synced = durability == Durability::Synced;
         let write = || {
             let file = match self.saved {
-                Saved::Untrue => return replace(files, &self.path, &self.bytes),
-                Saved::First(_) if self.bytes.is_empty() && !durable => return Ok(()),
+                Saved::Untrue => return replace_durably(files, &self.path, &self.bytes),
+                Saved::First(_) if self.bytes.is_empty() && !is_synced => return Ok(()),
                 // Also with nothing to add: what was written while more could come is not durable.
                 Saved::First(_) if self.at > 0 => files.open(&self.path)?,
                 Saved::First(_) | Saved::Nothing => files.create(&self.path)?,
             };
             file.write_at(&self.bytes, self.at)?;
-            if durable { file.sync() } else { Ok(()) }
+            if is_synced { file.sync() } else { Ok(()) }
         };
         write().map_err(StorageError::io(&self.path))
     }

@@ -307,7 +307,7 @@ fn a_producer_is_remembered_when_its_records_are_gone() {
     flush(&mut log).unwrap();
     clean(&mut log, 0, 0, PLENTY).unwrap();
     assert_eq!(committed(&log).iter().map(|it| it.offset).collect::<Vec<_>>(), [1]);
-    // All that tells of it now is the log.
+    // Only the log has it now.
     for entry in files.list(Path::new("/data/t-0")).unwrap() {
         if entry.name.ends_with(".snapshot") {
             files.remove(&Path::new("/data/t-0").join(entry.name)).unwrap();

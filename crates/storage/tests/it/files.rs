@@ -178,7 +178,7 @@ fn the_snapshot_before_the_last_stays_for_a_start_that_knows_no_better() {
     }
     let kept = ["00000000000000000050.snapshot", "00000000000000000060.snapshot"];
     assert_eq!(snapshots(), kept);
-    // And after one that came behind it, nothing is left for ever.
+    // Older snapshots are removed after the next snapshot, too.
     drop(log);
     let mut known = opening(&files, &folder, false);
     known.recovery_point = 60;

@@ -100,7 +100,8 @@ fn indexes_are_made_again_as_they_were() {
     let log = Log::open(opening).unwrap();
     log.close_clean().unwrap();
     let after = content(&folder);
-    // Not the last: a restart in its middle made Kafka count the bytes between entries anew.
+    // Not the last: a restart in its middle made Kafka count the bytes between entries from 0
+    // again.
     let sealed = before.iter().filter(|(name, _)| name.ends_with("index"));
     let sealed: Vec<_> = sealed.filter(|(name, _)| !name.contains("400.")).collect();
     assert_eq!(sealed.len(), 14);

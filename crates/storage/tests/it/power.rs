@@ -205,7 +205,7 @@ impl World {
 
     fn cut(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
         self.durable.retain(|_, bytes| Batch::first(bytes).unwrap().last_offset() < offset);
-        // As whoever cuts must.
+        // Truncation moves the recovery point first.
         self.point = self.point.min(offset);
         let cut = log.truncate_to(offset);
         self.point = self.point.min(log.recovery_point());
@@ -275,7 +275,7 @@ impl World {
         let told = |it: &ProducerEntry| (it.epoch, it.last_sequence(), it.last_offset());
         for (id, due) in &due {
             let known = known.get(id).unwrap_or_else(|| panic!("producer {id} is forgotten"));
-            // A marker at the start tells nothing of the batches that were deleted before it.
+            // A marker at the log start does not show the batches that were deleted before it.
             if due.last_offset().is_some() {
                 assert_eq!(told(known), told(due), "producer {id}");
             }

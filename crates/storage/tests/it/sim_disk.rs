@@ -39,7 +39,7 @@ const OTHER: &str = "/d/other";
 
 #[test]
 fn bytes_and_names_become_durable_independently() {
-    // Is the file synced, is the directory, what a power cut without luck leaves.
+    // Is the file synced? Is the directory? What the worst power cut leaves.
     let cases = [
         (false, false, None),
         (true, false, None),
@@ -293,7 +293,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Carries an act out below `root`; `true` if it was possible. What is written tells when.
+/// Carries an act out below `root`; `true` if it was possible. The bytes written depend on `now`.
 fn carry_out(files: &dyn Files, root: &Path, act: &Act, now: u8) -> bool {
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap());
     match act {

@@ -62,7 +62,7 @@ fn a_producers_sequence_counts_those_before_it() {
     assert_eq!(appended.iter().map(|it| it.end).collect::<Vec<_>>(), [2, 4, 6]);
     let before = read_all(&log);
     for refused in [[6, 10], [10, 6], [4, 6], [6, 6]] {
-        // A gap, or one that is there already: whoever sent it must be told.
+        // A gap, or a batch that is there already: its producer must get an error.
         assert_eq!(
             together(&mut log, &refused.map(|it| sequenced(0, it))).unwrap(),
             None,

@@ -51,7 +51,7 @@ fn the_tail_that_is_appended_to_is_not_sent_to_the_disk() {
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
     assert_eq!(let_go(&disk, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB)]);
-    // It is full, and another begins: nobody appends to its tail any more.
+    // It is full, and another begins: no more is appended to its tail.
     append(&mut log, 2);
     log.view().trim_cache(100 * MB);
     let size = disk.files().open(Path::new(FIRST)).unwrap().size().unwrap();

@@ -9,12 +9,12 @@ use ottla_client::{
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
-use super::{changes, settings};
+use super::{config_changes, parse_settings};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
+use crate::session::{ToolError, ToolSession, plain_error, plain_refusal, tool_failed};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
-/// is said.
+/// is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityPart {
     kind: &'static str,
@@ -32,7 +32,7 @@ const ITERATIONS: u32 = 4096;
 
 /// The entity of a command line, if it has to do with quotas: `--entity-type users --entity-name
 /// bob`, `--user bob`, in any order of its parts.
-pub fn entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
+pub fn quota_entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
     let mut parts: Vec<EntityPart> = Vec::new();
     let mut names = Vec::new();
     for (option, value) in args.in_order() {
@@ -68,20 +68,20 @@ pub fn entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
     }
 }
 
-pub fn run(
+pub fn run_quotas(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let client = session.connect()?;
     if args.has("describe") {
-        return describe(session, &client, entity);
+        return describe_quotas(session, &client, entity);
     }
     if entity.iter().any(|it| it.name.is_none()) {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    alter(args, session, &client, entity)
+    alter_quotas(args, session, &client, entity)
 }
 
 fn find_quotas(
@@ -98,15 +98,15 @@ fn find_quotas(
         (part.kind.to_owned(), filter)
     };
     let filters = entity.iter().map(filter).collect();
-    session.wait(client.describe_quotas(&filters)).map_err(plain)
+    session.wait(client.describe_quotas(&filters)).map_err(plain_error)
 }
 
 /// A number as Java prints it: with a fraction, always.
-fn shown(value: f64) -> String {
+fn java_number(value: f64) -> String {
     format!("{value:?}")
 }
 
-fn describe(
+fn describe_quotas(
     session: &mut ToolSession<'_>,
     client: &Client,
     entity: &[EntityPart],
@@ -120,7 +120,7 @@ fn describe(
         };
         let parts: Vec<String> = KINDS.iter().filter_map(part).collect();
         let values: Vec<String> =
-            values.iter().map(|(key, value)| format!("{key}={}", shown(*value))).collect();
+            values.iter().map(|(key, value)| format!("{key}={}", java_number(*value))).collect();
         let (parts, values) = (parts.join(", "), values.join(", "));
         writeln!(session.out, "Quota configs for {parts} are {values}")?;
     }
@@ -129,7 +129,7 @@ fn describe(
         return Ok(());
     }
     let listed = session.wait(client.describe_scram_credentials(name.as_deref()));
-    for listing in listed.map_err(plain)? {
+    for listing in listed.map_err(plain_error)? {
         let credentials = match listing.credentials {
             Err(why) if why.code == ErrorCode::RESOURCE_NOT_FOUND => continue,
             credentials => credentials.map_err(plain_refusal)?,
@@ -148,25 +148,25 @@ fn describe(
     Ok(())
 }
 
-fn mechanism(name: &str) -> Option<ScramMechanism> {
+fn scram_mechanism(name: &str) -> Option<ScramMechanism> {
     ScramMechanism::ALL.into_iter().find(|known| known.name() == name)
 }
 
-fn alter(
+fn alter_quotas(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    let (set, gone) = changes(args)?;
+    let (set, gone) = config_changes(args)?;
     let (passwords, limits): (Vec<_>, Vec<_>) =
-        set.into_iter().partition(|(name, _)| mechanism(name).is_some());
+        set.into_iter().partition(|(name, _)| scram_mechanism(name).is_some());
     let (lost, removed): (Vec<&str>, Vec<&str>) =
-        gone.into_iter().partition(|name| mechanism(name).is_some());
+        gone.into_iter().partition(|name| scram_mechanism(name).is_some());
     let mut ops = Vec::new();
     for (key, value) in limits {
         let value = value.trim().parse().map_err(|_| {
-            failed(format!("Cannot parse quota configuration value for {key}: {value}"))
+            tool_failed(format!("Cannot parse quota configuration value for {key}: {value}"))
         })?;
         ops.push((key, Some(value)));
     }
@@ -175,25 +175,25 @@ fn alter(
         let is_set = |key: &str| now.iter().any(|it| it.values.contains_key(key));
         let absent: Vec<&str> = removed.iter().copied().filter(|key| !is_set(key)).collect();
         if !absent.is_empty() {
-            return Err(failed(format!("Invalid config(s): {}", absent.join(","))));
+            return Err(tool_failed(format!("Invalid config(s): {}", absent.join(","))));
         }
         ops.extend(removed.into_iter().map(|key| (key.to_owned(), None)));
     }
     if !ops.is_empty() {
-        session.wait(client.alter_quotas(&owner_of(entity), &ops)).map_err(plain)?;
+        session.wait(client.alter_quotas(&owner_of(entity), &ops)).map_err(plain_error)?;
     }
     let head = entity.first();
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
     if !passwords.is_empty() || !lost.is_empty() {
         if entity.len() != 1 || head.is_none_or(|it| it.kind != "user") || name.is_empty() {
-            return Err(failed("Only a single user can have a password"));
+            return Err(tool_failed("Only a single user can have a password"));
         }
         let mut changes = Vec::new();
         for (kind, text) in &passwords {
-            changes.push(password(kind, text)?);
+            changes.push(scram_change(kind, text)?);
         }
-        changes.extend(lost.into_iter().filter_map(mechanism).map(ScramChange::Delete));
-        session.wait(client.alter_scram_credentials(&name, changes)).map_err(plain)?;
+        changes.extend(lost.into_iter().filter_map(scram_mechanism).map(ScramChange::Delete));
+        session.wait(client.alter_scram_credentials(&name, changes)).map_err(plain_error)?;
     }
     let kind = head.and_then(|it| KINDS.iter().find(|(_, _, kind, _)| *kind == it.kind));
     let (plural, short) = kind.map_or(("", ""), |(plural, short, ..)| (*plural, *short));
@@ -215,17 +215,17 @@ fn owner_of(entity: &[EntityPart]) -> QuotaEntity {
 }
 
 /// `iterations=N,password=TEXT` as what is stored: the password never leaves this process.
-fn password(kind: &str, text: &str) -> Result<ScramChange, ToolError> {
-    let given: BTreeMap<String, String> = settings(text)?.into_iter().collect();
+fn scram_change(kind: &str, text: &str) -> Result<ScramChange, ToolError> {
+    let given: BTreeMap<String, String> = parse_settings(text)?.into_iter().collect();
     let password = given.get("password");
-    let password =
-        password.ok_or_else(|| failed(format!("{kind} takes [iterations=N,password=TEXT]")))?;
+    let password = password
+        .ok_or_else(|| tool_failed(format!("{kind} takes [iterations=N,password=TEXT]")))?;
     let iterations = given.get("iterations").map_or(Ok(ITERATIONS), |it| it.trim().parse());
     let iterations =
-        iterations.map_err(|_| failed(format!("{kind}: iterations takes a number")))?;
+        iterations.map_err(|_| tool_failed(format!("{kind}: iterations takes a number")))?;
     let clock = Clock::real();
     let salt = [clock.random_bytes(), clock.random_bytes()].concat();
-    let mechanism = mechanism(kind).unwrap_or(ScramMechanism::Sha512);
+    let mechanism = scram_mechanism(kind).unwrap_or(ScramMechanism::Sha512);
     let salted: Vec<u8> = if mechanism == ScramMechanism::Sha256 {
         let found: [u8; 32] =
             pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(password.as_bytes(), &salt, iterations);

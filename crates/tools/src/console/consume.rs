@@ -8,29 +8,28 @@ use ottla_client::{Consumer, ConsumerOptions, Start, TopicPartition};
 use ottla_clock::Clock;
 
 use super::formatter::Formatter;
-use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, settings};
+use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, console_settings};
 use crate::options::Parsed;
-use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop, failed, key_values};
-use crate::tell;
+use crate::print_to_stderr;
+use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop, key_values, tool_failed};
 
-pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_console_consumer(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let wanted = ConsumeOptions::new(args)?;
-    let options = options(args, session, wanted.partition)?;
+    let options = consumer_options(args, session, wanted.partition)?;
     let settings = formatter_settings(args)?;
     let formatter = Formatter::of_class(args.one("formatter"), &settings)?;
-    let limits = ReadLimits::new(args)?;
+    let mut reading = ConsoleReading::new(args)?;
     let start = options.start;
     let client = session.connect()?;
     // From here on it may be a member of a group, which it has to leave however it ends.
     let mut stop = ToolStop::new(session)?;
     let mut consumer = Consumer::new(client, options);
-    let mut count = 0;
     let done = session
-        .wait(begin(&mut consumer, wanted, start, &mut stop))
-        .and_then(|()| read(session, &mut consumer, &formatter, (&limits, &mut stop, &mut count)));
-    // Who was reading the output has gone: then that is no failure, but there is nothing to flush.
+        .wait(begin_reading(&mut consumer, wanted, start, &mut stop))
+        .and_then(|()| print_records(session, &mut consumer, &formatter, &mut reading, &mut stop));
+    // The reader of the output has closed it: that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
-    tell(&format!("Processed a total of {count} messages"));
+    print_to_stderr(&format!("Processed a total of {} messages", reading.count));
     let closed = session.wait(stop.or(consumer.close_within(GOODBYE)));
     if args.has("enable-systest-events") {
         writeln!(session.out, "shutdown_complete")?;
@@ -41,7 +40,7 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
 }
 
 /// Starts reading: one partition from a place in it, or topics, as a member of a group.
-async fn begin(
+async fn begin_reading(
     consumer: &mut Consumer,
     wanted: ConsumeOptions<'_>,
     start: Start,
@@ -101,11 +100,11 @@ impl<'a> ConsumeOptions<'a> {
         if has_offset && args.has("from-beginning") {
             return usage("Options from-beginning and offset cannot be specified together.");
         }
-        Ok(Self { topic, pattern, partition, offset: offset(args)? })
+        Ok(Self { topic, pattern, partition, offset: start_offset(args)? })
     }
 }
 
-fn offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
+fn start_offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
     let Some(text) = args.one("offset") else { return Ok(None) };
     let offset = match text.to_lowercase().as_str() {
         "earliest" => StartOffset::Known(Start::Beginning),
@@ -123,7 +122,7 @@ fn offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
 }
 
 /// The consumer's options, of the file and of the command line, which must not contradict.
-fn options(
+fn consumer_options(
     args: &Parsed,
     session: &ToolSession<'_>,
     partition: Option<i32>,
@@ -152,7 +151,7 @@ fn options(
     }
     if args.has("from-beginning") {
         if let Some(other) = said("auto.offset.reset").last().filter(|it| *it != "earliest") {
-            return Err(failed(format!(
+            return Err(tool_failed(format!(
                 "--from-beginning and auto.offset.reset={other} contradict each other; leave one of them out"
             )));
         }
@@ -172,7 +171,7 @@ fn options(
 fn formatter_settings(
     args: &Parsed,
 ) -> Result<std::collections::BTreeMap<String, String>, ToolError> {
-    let mut all = settings(args, "formatter-config", &FORMATTER_PROPERTY)?;
+    let mut all = console_settings(args, "formatter-config", &FORMATTER_PROPERTY)?;
     let words = key_values(FORMATTER_PROPERTY.words(args)?);
     for (option, name) in
         [("key-deserializer", "key.deserializer"), ("value-deserializer", "value.deserializer")]
@@ -187,14 +186,15 @@ fn formatter_settings(
     Ok(all)
 }
 
-/// When reading ends.
-struct ReadLimits {
+/// When reading ends, and how many messages it has come to.
+struct ConsoleReading {
     messages: u64,
     silence: Option<Duration>,
     skips_errors: bool,
+    count: u64,
 }
 
-impl ReadLimits {
+impl ConsoleReading {
     fn new(args: &Parsed) -> Result<Self, ToolError> {
         let messages: Option<i32> = args.number("max-messages").map_err(ToolError::Usage)?;
         let messages = match messages {
@@ -203,26 +203,30 @@ impl ReadLimits {
         };
         let silence: Option<i64> = args.number("timeout-ms").map_err(ToolError::Usage)?;
         let silence = silence.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        Ok(Self { messages, silence, skips_errors: args.has("skip-message-on-error") })
+        let skips_errors = args.has("skip-message-on-error");
+        Ok(Self { messages, silence, skips_errors, count: 0 })
     }
 }
 
-fn read(
+fn print_records(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
-    (limits, stop, count): (&ReadLimits, &mut ToolStop, &mut u64),
+    reading: &mut ConsoleReading,
+    stop: &mut ToolStop,
 ) -> Result<(), ToolError> {
     let clock = Clock::real();
     let mut last = clock.monotonic();
-    while *count < limits.messages {
+    while reading.count < reading.messages {
         let polled = session.wait(stop.or(consumer.poll()))?;
         match polled {
             Some(record) => {
-                *count += 1;
+                reading.count += 1;
                 match formatter.print(&record, session.out) {
-                    Err(error) if error.kind() == ErrorKind::InvalidData && limits.skips_errors => {
-                        tell(&format!("{}@{}: {error}", record.place, record.offset));
+                    Err(error)
+                        if error.kind() == ErrorKind::InvalidData && reading.skips_errors =>
+                    {
+                        print_to_stderr(&format!("{}@{}: {error}", record.place, record.offset));
                     }
                     printed => printed?,
                 }
@@ -231,7 +235,7 @@ fn read(
             None => {
                 session.out.flush()?;
                 let silent = clock.monotonic().saturating_sub(last);
-                if limits.silence.is_some_and(|most| silent >= most) {
+                if reading.silence.is_some_and(|most| silent >= most) {
                     return Ok(());
                 }
             }

@@ -8,7 +8,7 @@ use ottla_client::Received;
 
 use super::stored::InternalFormatter;
 use super::{is_on, java};
-use crate::session::{ToolError, failed};
+use crate::session::{ToolError, tool_failed};
 
 /// What the bytes of a key, a value or a header are, by the names of Kafka's deserializers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl Deserializer {
             "Boolean" => Self::Boolean,
             "UUID" => Self::Uuid,
             _ => {
-                return Err(failed(format!(
-                    "there is no deserializer {class} here; those for String, ByteArray, Bytes, Short, Integer, Long, Float, Double, Boolean and UUID are known"
+                return Err(tool_failed(format!(
+                    "deserializer {class} is not supported; those for String, ByteArray, Bytes, Short, Integer, Long, Float, Double, Boolean and UUID are"
                 )));
             }
         })
@@ -53,13 +53,17 @@ impl Deserializer {
 
     /// Bytes of this kind, for reading; others are an error, as to Kafka's tool.
     fn shown(self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        let wrong =
-            || Error::new(ErrorKind::InvalidData, format!("{} bytes are no {self:?}", bytes.len()));
+        let wrong = || {
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("{} bytes are not a valid {self:?}", bytes.len()),
+            )
+        };
         let size = |_| wrong();
         let text = match self {
             Self::Plain => return Ok(bytes.to_vec()),
             Self::Text => java::text(bytes).into_owned(),
-            Self::Bytes => escaped(bytes),
+            Self::Bytes => escape_bytes(bytes),
             Self::Short => i16::from_be_bytes(bytes.try_into().map_err(size)?).to_string(),
             Self::Integer => i32::from_be_bytes(bytes.try_into().map_err(size)?).to_string(),
             Self::Long => i64::from_be_bytes(bytes.try_into().map_err(size)?).to_string(),
@@ -74,14 +78,14 @@ impl Deserializer {
                 [1] => "true".to_owned(),
                 _ => return Err(wrong()),
             },
-            Self::Uuid => uuid(bytes).ok_or_else(wrong)?,
+            Self::Uuid => uuid_text(bytes).ok_or_else(wrong)?,
         };
         Ok(text.into_bytes())
     }
 }
 
 /// Bytes with `\xNN` for each that is no printable letter of ASCII.
-fn escaped(bytes: &[u8]) -> String {
+fn escape_bytes(bytes: &[u8]) -> String {
     let one = |byte: &u8| match byte {
         b' '..=b'~' if *byte != b'\\' => char::from(*byte).to_string(),
         byte => format!("\\x{byte:02X}"),
@@ -90,7 +94,7 @@ fn escaped(bytes: &[u8]) -> String {
 }
 
 /// A UUID of five groups of hexadecimal digits, each filled up to its length.
-fn uuid(bytes: &[u8]) -> Option<String> {
+fn uuid_text(bytes: &[u8]) -> Option<String> {
     const LENGTHS: [usize; 5] = [8, 4, 4, 4, 12];
     let text = std::str::from_utf8(bytes).ok()?;
     let groups: Vec<&str> = text.split('-').collect();
@@ -145,7 +149,7 @@ impl Formatter {
         if let Some((name, value)) = settings.iter().find(|(name, value)| {
             name.ends_with("deserializer.encoding") && !value.trim().eq_ignore_ascii_case("UTF-8")
         }) {
-            return Err(failed(format!("{name}={value}: only UTF-8 is known here")));
+            return Err(tool_failed(format!("{name}={value}: only UTF-8 is supported")));
         }
         Ok(Self {
             silent: false,
@@ -183,7 +187,7 @@ impl Formatter {
             Some("NoOpMessageFormatter") => formatter.silent = true,
             Some(class) => {
                 formatter.stored = Some(InternalFormatter::named(class).ok_or_else(|| {
-                    failed(format!("--formatter {class}: only {FORMATTERS} are known"))
+                    tool_failed(format!("--formatter {class}: only {FORMATTERS} are supported"))
                 })?);
             }
         }
@@ -194,13 +198,13 @@ impl Formatter {
     ///
     /// # Errors
     /// It cannot be written; or (`InvalidData`) it is not what the settings say it is, and then
-    /// nothing of it has been written.
+    /// no part of it has been written.
     pub fn print(&self, record: &Received, out: &mut dyn Write) -> std::io::Result<()> {
         if let Some(stored) = self.stored {
             return stored.print(record, out);
         }
         let parts = if self.silent { Vec::new() } else { self.parts(record)? };
-        // Who asks for nothing gets nothing, and no empty lines either.
+        // With all print options off nothing is printed, and no empty lines either.
         if parts.is_empty() {
             return Ok(());
         }

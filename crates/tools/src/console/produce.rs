@@ -8,11 +8,9 @@ use ottla_clock::Clock;
 
 use super::input::{LineInput, NextLine};
 use super::reader::LineReader;
-use super::{
-    COMMAND_CONFIG_OF_PRODUCER, PRODUCER_PROPERTY, READER_PROPERTY, settings as console_settings,
-};
+use super::{COMMAND_CONFIG_OF_PRODUCER, PRODUCER_PROPERTY, READER_PROPERTY, console_settings};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, ToolStop, failed};
+use crate::session::{ToolError, ToolSession, ToolStop, tool_failed};
 
 /// Kafka's defaults, as far as this tool has its own.
 const DEFAULTS: [(&str, &str); 3] =
@@ -28,15 +26,17 @@ const AS_SETTINGS: [(&str, &str); 6] = [
     ("max-block-ms", "max.block.ms"),
 ];
 
-pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_console_producer(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     COMMAND_CONFIG_OF_PRODUCER.check(args)?;
-    let options = options(args, session)?;
+    let options = producer_options(args, session)?;
     if let Some(class) = args.one("line-reader").filter(|it| !it.ends_with("LineMessageReader")) {
-        return Err(failed(format!("--line-reader {class}: only LineMessageReader is known")));
+        return Err(tool_failed(format!(
+            "--line-reader {class}: only LineMessageReader is supported"
+        )));
     }
     let settings = console_settings(args, "reader-config", &READER_PROPERTY)?;
-    let reader = LineReader::new(&settings).map_err(failed)?;
+    let reader = LineReader::new(&settings).map_err(tool_failed)?;
     let client = session.connect()?;
     let (clock, stop) = (Clock::real(), ToolStop::new(session)?);
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -56,7 +56,10 @@ pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     done.and(flushed)
 }
 
-fn options(args: &Parsed, session: &ToolSession<'_>) -> Result<ProducerOptions, ToolError> {
+fn producer_options(
+    args: &Parsed,
+    session: &ToolSession<'_>,
+) -> Result<ProducerOptions, ToolError> {
     let words = PRODUCER_PROPERTY.words(args)?;
     let mut options = session.producer_options(&DEFAULTS, words)?;
     if args.has("compression-codec") {
@@ -116,7 +119,7 @@ impl Console<'_> {
         line: &[u8],
         number: usize,
     ) -> Result<(), ToolError> {
-        let message = self.reader.read(line, number).map_err(failed)?;
+        let message = self.reader.read(line, number).map_err(tool_failed)?;
         session.wait(self.producer.send(self.topic, message))?;
         self.report();
         let now = self.clock.monotonic();

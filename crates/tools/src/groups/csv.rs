@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ottla_client::{PartitionOffsets, TopicPartition};
 
-use crate::session::{ToolError, failed};
+use crate::session::{ToolError, tool_failed};
 
 /// The offsets of each group.
 pub type OffsetPlan = BTreeMap<String, PartitionOffsets>;
@@ -25,7 +25,7 @@ pub fn plan(text: &str, only: Option<&str>) -> Result<OffsetPlan, ToolError> {
         if only.is_some() { "topic,partition,offset" } else { "group,topic,partition,offset" };
     let mut plan = OffsetPlan::new();
     for (line, number) in lines.into_iter().zip(1..) {
-        let wrong = || failed(format!("line {number}: {line:?} is not of the form {form}"));
+        let wrong = || tool_failed(format!("line {number}: {line:?} is not of the form {form}"));
         let fields = fields(line);
         let (group, rest) = match (only, fields.as_slice()) {
             (Some(group), rest @ [_, _, _]) => (group, rest),

@@ -6,19 +6,19 @@ use ottla_client::{
     Client, GroupDescription, IsolationLevel, MemberDescription, OffsetAt, TopicPartition,
 };
 
-use super::named;
+use super::named_groups;
 use crate::options::Parsed;
 use crate::session::{ToolError, ToolSession};
 use crate::table::columns;
 
 type AssignedPartitions = BTreeSet<TopicPartition>;
 
-pub fn describe(
+pub fn describe_groups(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
 ) -> Result<(), ToolError> {
-    for id in named(args, session, client)? {
+    for id in named_groups(args, session, client)? {
         let group = session.wait(client.describe_group(&id))?;
         if group.members.is_empty() {
             let what =
@@ -26,9 +26,9 @@ pub fn describe(
             tell!("\nConsumer group '{id}' {what}.");
         }
         let text = match (args.has("state"), args.has("members")) {
-            (true, _) => state(client, &id, &group),
-            (_, true) => members(args, &id, &group),
-            _ => offsets(args, session, client, (&id, &group))?,
+            (true, _) => state_table(client, &id, &group),
+            (_, true) => members_table(args, &id, &group),
+            _ => offsets_table(args, session, client, &id, &group)?,
         };
         session.out.flush()?;
         write!(session.out, "\n{text}")?;
@@ -36,7 +36,7 @@ pub fn describe(
     Ok(())
 }
 
-fn texts(all: &[&str]) -> Vec<String> {
+fn owned_texts(all: &[&str]) -> Vec<String> {
     all.iter().map(|it| (*it).to_owned()).collect()
 }
 
@@ -44,29 +44,30 @@ fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
-fn state(client: &Client, id: &str, group: &GroupDescription) -> String {
+fn state_table(client: &Client, id: &str, group: &GroupDescription) -> String {
     let node = group.coordinator;
     let coordinator =
         format!("{}  ({node})", client.address(node).unwrap_or_else(|| "?".to_owned()));
-    let head = texts(&["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS"]);
+    let head =
+        owned_texts(&["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS"]);
     let count = group.members.len().to_string();
     let row =
         vec![id.to_owned(), coordinator, or_dash(&group.assignor), group.state.clone(), count];
     columns(&[head, row], &[15, 25, 20, 20])
 }
 
-fn members(args: &Parsed, id: &str, group: &GroupDescription) -> String {
+fn members_table(args: &Parsed, id: &str, group: &GroupDescription) -> String {
     let is_static = group.members.iter().any(|it| it.instance.is_some());
-    let mut head = texts(&["GROUP", "CONSUMER-ID"]);
+    let mut head = owned_texts(&["GROUP", "CONSUMER-ID"]);
     let mut widths = vec![15, 15];
     if is_static {
         head.push("GROUP-INSTANCE-ID".to_owned());
         widths.push(17);
     }
-    head.extend(texts(&["HOST", "CLIENT-ID", "#PARTITIONS"]));
+    head.extend(owned_texts(&["HOST", "CLIENT-ID", "#PARTITIONS"]));
     widths.extend([15, 15, 15]);
     if args.has("verbose") {
-        head.extend(texts(&[
+        head.extend(owned_texts(&[
             "CURRENT-EPOCH",
             "CURRENT-ASSIGNMENT",
             "TARGET-EPOCH",
@@ -83,15 +84,15 @@ fn members(args: &Parsed, id: &str, group: &GroupDescription) -> String {
         row.extend([it.host.clone(), it.client.clone(), it.places.len().to_string()]);
         if args.has("verbose") {
             let number = |it: Option<i32>| it.map_or_else(|| "-".to_owned(), |it| it.to_string());
-            row.extend([number(it.epoch), shown(&it.places)]);
-            row.extend([number(group.target_epoch), shown(&it.target)]);
+            row.extend([number(it.epoch), assignment_text(&it.places)]);
+            row.extend([number(group.target_epoch), assignment_text(&it.target)]);
         }
         rows.push(row);
     }
     columns(&rows, &widths)
 }
 
-fn shown(places: &AssignedPartitions) -> String {
+fn assignment_text(places: &AssignedPartitions) -> String {
     let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for place in places {
         topics.entry(&place.topic).or_default().push(place.partition.to_string());
@@ -100,24 +101,25 @@ fn shown(places: &AssignedPartitions) -> String {
     or_dash(&topics.into_iter().map(one).collect::<Vec<_>>().join(";"))
 }
 
-fn offsets(
+fn offsets_table(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
-    (id, group): (&str, &GroupDescription),
+    id: &str,
+    group: &GroupDescription,
 ) -> Result<String, ToolError> {
     let committed = session.wait(client.group_offsets(id))?;
     let mut owners: BTreeMap<&TopicPartition, &MemberDescription> = BTreeMap::new();
     for member in &group.members {
         owners.extend(member.places.iter().map(|place| (place, member)));
     }
-    let mut head = texts(&["GROUP", "TOPIC", "PARTITION"]);
+    let mut head = owned_texts(&["GROUP", "TOPIC", "PARTITION"]);
     let mut widths = vec![15, 15, 10];
     if args.has("verbose") {
         head.push("LEADER-EPOCH".to_owned());
         widths.push(15);
     }
-    head.extend(texts(&[
+    head.extend(owned_texts(&[
         "CURRENT-OFFSET",
         "LOG-END-OFFSET",
         "LAG",

@@ -10,9 +10,9 @@ use ottla_types::Offset;
 
 use super::csv::{self, OffsetPlan};
 use super::times::{date_time, duration_ms};
-use super::{all_groups, check_places, named, places};
+use super::{all_groups, check_places, chosen_partitions, named_groups};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, read};
+use crate::session::{ToolError, ToolSession, read_file, tool_failed};
 use crate::table::columns;
 
 /// The options that say where to; one of them is given.
@@ -57,8 +57,8 @@ impl ResetTarget {
             Some(_) => {
                 let (file, groups) = (text("from-file")?, args.all("group").collect::<Vec<_>>());
                 let only = groups.first().copied().filter(|_| groups.len() == 1);
-                let wrong = |error| failed(format!("{file}: {error}"));
-                Self::OffsetPlan(csv::plan(&read(file)?, only).map_err(wrong)?)
+                let wrong = |error| tool_failed(format!("{file}: {error}"));
+                Self::OffsetPlan(csv::plan(&read_file(file)?, only).map_err(wrong)?)
             }
             None => {
                 let all = TARGETS.map(|it| format!("[{it}]")).join(", ");
@@ -70,7 +70,7 @@ impl ResetTarget {
     }
 }
 
-pub fn reset(
+pub fn reset_offsets(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
@@ -89,7 +89,7 @@ pub fn reset(
         .map(|it| (it.id, it.state))
         .collect();
     let mut rows = Vec::new();
-    let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
+    let groups: BTreeSet<String> = named_groups(args, session, client)?.into_iter().collect();
     for group in groups {
         if let Some((_, state)) = busy.iter().find(|(id, _)| *id == group) {
             writeln!(
@@ -101,18 +101,18 @@ pub fn reset(
         let known = session.wait(client.group_offsets(&group))?;
         let known: PartitionOffsets =
             known.into_iter().map(|(place, next)| (place, next.offset)).collect();
-        let wanted = places(args, session, client, &known)?;
+        let wanted = chosen_partitions(args, session, client, &known)?;
         let mut partitions = ResetPartitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
-            commit(session, &group, &wanted)?;
+            commit_offsets(session, &group, &wanted)?;
         }
         rows.extend(wanted.into_iter().map(|(place, offset)| (group.clone(), place, offset)));
     }
-    print(args, session, rows)
+    print_offsets(args, session, rows)
 }
 
-fn print(
+fn print_offsets(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     rows: Vec<(String, TopicPartition, Offset)>,
@@ -135,7 +135,7 @@ fn print(
     Ok(())
 }
 
-fn commit(
+fn commit_offsets(
     session: &ToolSession<'_>,
     group: &str,
     offsets: &PartitionOffsets,
@@ -215,7 +215,7 @@ impl ResetPartitions<'_, '_> {
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
-                // Once more by itself: then it is there, or there is an error to be told.
+                // Once more by itself: the answer is the offset, or an error to report.
                 let offset = self.session.wait(self.client.offset_at(place, at, isolation))?;
                 found.insert(place.clone(), offset);
             }
@@ -243,7 +243,7 @@ impl ResetPartitions<'_, '_> {
         Ok(found)
     }
 
-    /// Offsets within what their partitions have; what is beyond is told.
+    /// Offsets, limited to the range that their partitions have, with a warning for each change.
     fn bounded(&mut self, offsets: PartitionOffsets) -> Result<PartitionOffsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
         let first = self.at(places.iter().copied(), OffsetAt::Earliest)?;

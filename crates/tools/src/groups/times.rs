@@ -1,16 +1,16 @@
 //! Times and periods as `--to-datetime` and `--by-duration` take them.
 
-use crate::session::{ToolError, failed};
+use crate::session::{ToolError, tool_failed};
 
 /// Milliseconds since 1970 of `2026-11-21T10:00:00.000`, with `Z`, `+01` or `+01:00` behind it;
-/// without a zone it is UTC. What stands behind the zone does not count, as in Kafka's tool, and
+/// without a zone it is UTC. What comes after the zone does not count, as in Kafka's tool, and
 /// the digits behind the dot are a number of milliseconds.
 ///
 /// # Errors
 /// It is not of that form, or there is no such time.
 pub fn date_time(text: &str) -> Result<i64, ToolError> {
     read_date_time(text).ok_or_else(|| {
-        failed(format!(
+        tool_failed(format!(
             "{text:?} is not a time of the form YYYY-MM-DDThh:mm:ss.sss, with Z, +hh or +hh:mm behind it"
         ))
     })
@@ -18,13 +18,13 @@ pub fn date_time(text: &str) -> Result<i64, ToolError> {
 
 fn read_date_time(text: &str) -> Option<i64> {
     let mut rest = text;
-    let year = number(&mut rest, "-")?;
-    let month = number(&mut rest, "-")?;
-    let day = number(&mut rest, "T")?;
-    let hour = number(&mut rest, ":")?;
-    let minute = number(&mut rest, ":")?;
-    let second = number(&mut rest, ".")?;
-    let millis = number(&mut rest, "")?;
+    let year = take_number(&mut rest, "-")?;
+    let month = take_number(&mut rest, "-")?;
+    let day = take_number(&mut rest, "T")?;
+    let hour = take_number(&mut rest, ":")?;
+    let minute = take_number(&mut rest, ":")?;
+    let second = take_number(&mut rest, ".")?;
+    let millis = take_number(&mut rest, "")?;
     let zone_minutes = if rest.is_empty() { 0 } else { zone_minutes(rest)? };
     let in_range = (1..=9999).contains(&year)
         && (1..=12).contains(&month)
@@ -34,11 +34,11 @@ fn read_date_time(text: &str) -> Option<i64> {
         && (0..60).contains(&second)
         && (0..1000).contains(&millis);
     let seconds = hour * 3600 + (minute - zone_minutes) * 60 + second;
-    in_range.then(|| (days(year, month, day) * 86_400 + seconds) * 1000 + millis)
+    in_range.then(|| (days_since_epoch(year, month, day) * 86_400 + seconds) * 1000 + millis)
 }
 
 /// The number that a text begins with, and behind it the mark, which are taken off.
-fn number(text: &mut &str, mark: &str) -> Option<i64> {
+fn take_number(text: &mut &str, mark: &str) -> Option<i64> {
     let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     *text = rest.strip_prefix(mark)?;
@@ -74,7 +74,7 @@ const fn length_of_month(year: i64, month: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar.
-const fn days(year: i64, month: i64, day: i64) -> i64 {
+const fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March here, so that the odd day is the last.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -90,7 +90,7 @@ const fn days(year: i64, month: i64, day: i64) -> i64 {
 /// It is not of that form, or too long.
 pub fn duration_ms(text: &str) -> Result<i64, ToolError> {
     read_duration(&text.to_ascii_uppercase())
-        .ok_or_else(|| failed(format!("{text:?} is not a period of the form PnDTnHnMnS")))
+        .ok_or_else(|| tool_failed(format!("{text:?} is not a period of the form PnDTnHnMnS")))
 }
 
 fn read_duration(text: &str) -> Option<i64> {
@@ -108,9 +108,9 @@ fn read_duration(text: &str) -> Option<i64> {
         return None;
     }
     let (mut date, mut time) = (date, time);
-    let mut millis = part(&mut date, 'D')?.unwrap_or(0).checked_mul(86_400_000)?;
+    let mut millis = take_part(&mut date, 'D')?.unwrap_or(0).checked_mul(86_400_000)?;
     for (unit, length) in [('H', 3_600_000), ('M', 60_000)] {
-        let count = part(&mut time, unit)?.unwrap_or(0);
+        let count = take_part(&mut time, unit)?.unwrap_or(0);
         millis = millis.checked_add(count.checked_mul(length)?)?;
     }
     if let Some(seconds) = time.strip_suffix('S') {
@@ -121,7 +121,7 @@ fn read_duration(text: &str) -> Option<i64> {
 }
 
 /// The number before a unit, if the text begins with one; both are taken off.
-fn part(text: &mut &str, unit: char) -> Option<Option<i64>> {
+fn take_part(text: &mut &str, unit: char) -> Option<Option<i64>> {
     let Some((digits, rest)) = text.split_once(unit) else { return Some(None) };
     *text = rest;
     digits.parse().ok().map(Some)

@@ -37,7 +37,7 @@ const DATE: &str = "yyyy-MM-dd HH:mm:ss:SSS";
 const MORE: &str = ", rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec";
 
 /// A time as Java's SimpleDateFormat writes it, of which the letters of [`DATE`] are known.
-fn dated(ms: i64, format: &str) -> String {
+fn format_date(ms: i64, format: &str) -> String {
     let Ok(at) = jiff::Timestamp::from_millisecond(ms) else { return ms.to_string() };
     let at = at.to_zoned(TimeZone::system());
     let mut text = String::new();
@@ -81,7 +81,7 @@ struct ConsumePerf<'a> {
     joined_ms: Option<i64>,
 }
 
-pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_consumer_perf(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let count = args.number("num-records").map_err(usage)?;
     let most: Option<u64> = count.or(args.number("messages").map_err(usage)?);
@@ -133,12 +133,12 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
         }
     };
     let read =
-        subscribed.and_then(|()| read(session, &mut consumer, &mut run, (&clock, &mut stop)));
+        subscribed.and_then(|()| read_records(session, &mut consumer, &mut run, &clock, &mut stop));
     let closed = session.wait(consumer.close_within(GOODBYE));
     let end = read?;
     closed?;
     if !is_detailed {
-        summary(session, &run, end)?;
+        print_summary(session, &run, end)?;
     }
     if args.has("print-metrics") {
         writeln!(session.out, "\n{:<92} Value", "Metric Name")?;
@@ -148,11 +148,12 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     Ok(())
 }
 
-fn read(
+fn read_records(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     run: &mut ConsumePerf<'_>,
-    (clock, stop): (&Clock, &mut ToolStop),
+    clock: &Clock,
+    stop: &mut ToolStop,
 ) -> Result<Count, ToolError> {
     let (mut now, mut told) = (run.start, run.start);
     let mut last = clock.monotonic();
@@ -174,7 +175,7 @@ fn read(
         }
         if now.at_ms - told.at_ms >= run.interval_ms {
             if run.is_detailed {
-                progress(session, run, told, now)?;
+                print_progress(session, run, told, now)?;
             }
             told = now;
         }
@@ -189,11 +190,11 @@ fn read(
     Ok(now)
 }
 
-fn seconds(ms: i64) -> f64 {
+fn to_seconds(ms: i64) -> f64 {
     float(u64::try_from(ms).unwrap_or(0)) / 1000.0
 }
 
-fn progress(
+fn print_progress(
     session: &mut ToolSession<'_>,
     run: &mut ConsumePerf<'_>,
     before: Count,
@@ -202,16 +203,16 @@ fn progress(
     let elapsed = now.at_ms - before.at_ms;
     // The time to join counts in the interval in which it was.
     let joined = run.joined_ms.filter(|ms| run.start.at_ms + ms > before.at_ms).unwrap_or(0);
-    let fetched = seconds(elapsed - joined);
+    let fetched = to_seconds(elapsed - joined);
     let megabytes = float(now.bytes - before.bytes) / MEGABYTE;
     let records = float(now.records - before.records);
-    let (at, total) = (dated(now.at_ms, run.format), float(now.bytes) / MEGABYTE);
+    let (at, total) = (format_date(now.at_ms, run.format), float(now.bytes) / MEGABYTE);
     writeln!(
         session.out,
         "{at}, 0, {total:.4}, {:.4}, {}, {:.4}, {joined}, {}, {:.4}, {:.4}",
-        per(megabytes, seconds(elapsed)),
+        per(megabytes, to_seconds(elapsed)),
         now.records,
-        per(records, seconds(elapsed)),
+        per(records, to_seconds(elapsed)),
         elapsed - joined,
         per(megabytes, fetched),
         per(records, fetched)
@@ -219,23 +220,23 @@ fn progress(
     Ok(())
 }
 
-fn summary(
+fn print_summary(
     session: &mut ToolSession<'_>,
     run: &ConsumePerf<'_>,
     end: Count,
 ) -> Result<(), ToolError> {
     let elapsed = end.at_ms - run.start.at_ms;
     let joined = run.joined_ms.unwrap_or(0);
-    let fetched = seconds(elapsed - joined);
+    let fetched = to_seconds(elapsed - joined);
     let (megabytes, records) = (float(end.bytes) / MEGABYTE, float(end.records));
     writeln!(
         session.out,
         "{}, {}, {megabytes:.4}, {:.4}, {}, {:.4}, {joined}, {}, {:.4}, {:.4}",
-        dated(run.start.at_ms, run.format),
-        dated(end.at_ms, run.format),
-        per(megabytes, seconds(elapsed)),
+        format_date(run.start.at_ms, run.format),
+        format_date(end.at_ms, run.format),
+        per(megabytes, to_seconds(elapsed)),
         end.records,
-        per(records, seconds(elapsed)),
+        per(records, to_seconds(elapsed)),
         elapsed - joined,
         per(megabytes, fetched),
         per(records, fetched)
@@ -252,6 +253,6 @@ mod tests {
         let at = 1_795_271_001_533;
         let zone = TimeZone::system();
         let hour = jiff::Timestamp::from_millisecond(at).unwrap().to_zoned(zone).hour();
-        assert_eq!(dated(at, "yy/HH|SSS'"), format!("2026/{hour:02}|533'"));
+        assert_eq!(format_date(at, "yy/HH|SSS'"), format!("2026/{hour:02}|533'"));
     }
 }

@@ -11,7 +11,7 @@ use ottla_types::ErrorCode;
 
 use super::{Letters, float, per, percentile};
 use crate::options::{Opt, Parsed, value};
-use crate::session::{ToolError, ToolSession, failed, properties};
+use crate::session::{ToolError, ToolSession, read_properties, tool_failed};
 
 pub const OPTIONS: &[Opt] = &[
     value("topic", "NAME", "The topic; created if it does not exist."),
@@ -35,7 +35,7 @@ struct LatencyArgs {
     size: usize,
 }
 
-fn asked(args: &Parsed, session: &mut ToolSession<'_>) -> Result<LatencyArgs, ToolError> {
+fn latency_args(args: &Parsed, session: &mut ToolSession<'_>) -> Result<LatencyArgs, ToolError> {
     let usage = ToolError::Usage;
     let by_place = match &args.rest[..] {
         [] => None,
@@ -45,7 +45,7 @@ fn asked(args: &Parsed, session: &mut ToolSession<'_>) -> Result<LatencyArgs, To
             );
             session.bootstrap = Some(bootstrap.clone());
             if let Some(file) = rest.get(4) {
-                session.settings.extend(properties(file)?);
+                session.settings.extend(read_properties(file)?);
             }
             Some(rest)
         }
@@ -81,8 +81,8 @@ fn asked(args: &Parsed, session: &mut ToolSession<'_>) -> Result<LatencyArgs, To
     })
 }
 
-pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let LatencyArgs { topic, count, acks, size } = asked(args, session)?;
+pub fn run_latency(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let LatencyArgs { topic, count, acks, size } = latency_args(args, session)?;
     let number = |name: &str| args.number::<i64>(name).map_err(ToolError::Usage);
     let key_size = number("record-key-size")?.unwrap_or(0);
     let headers = number("num-headers")?.unwrap_or(0);
@@ -96,7 +96,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     let mut consuming = session.consumer_options(std::iter::empty())?;
     (consuming.start, consuming.auto_commit, consuming.fetch_wait_ms) = (Start::End, false, 0);
     consuming.group = None;
-    let places = places(session, &topic)?;
+    let places = topic_partitions(session, &topic)?;
     let mut producer = Producer::new(session.connect()?, options);
     let mut consumer = Consumer::new(session.connect()?, consuming);
     session.wait(consumer.assign(places.iter().cloned().collect()))?;
@@ -116,7 +116,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
         let began = clock.monotonic();
         session.wait(producer.send(&topic, message))?;
         session.wait(producer.flush())?;
-        let took = await_record(session, &mut consumer, &clock, (began, sent))?;
+        let took = await_record(session, &mut consumer, &clock, began, sent)?;
         let ms = took.as_secs_f64() * 1000.0;
         if at % 1000 == 0 {
             writeln!(session.out, "{at}\t{ms}")?;
@@ -139,7 +139,10 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
 }
 
 /// All partitions of the topic, which is created if it does not exist.
-fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartition>, ToolError> {
+fn topic_partitions(
+    session: &mut ToolSession<'_>,
+    topic: &str,
+) -> Result<Vec<TopicPartition>, ToolError> {
     let client = session.connect()?;
     let found = session.wait(client.describe_topic(topic))?;
     if found.error != ErrorCode::NONE {
@@ -159,7 +162,8 @@ fn await_record(
     session: &ToolSession<'_>,
     consumer: &mut Consumer,
     clock: &Clock,
-    (began, sent): (Duration, Option<Bytes>),
+    began: Duration,
+    sent: Option<Bytes>,
 ) -> Result<Duration, ToolError> {
     loop {
         let found = session.wait(consumer.poll())?;
@@ -167,13 +171,13 @@ fn await_record(
         match found {
             Some(record) if record.value == sent => return Ok(took),
             Some(_) => {
-                return Err(failed(
+                return Err(tool_failed(
                     "The message value read does not match the message value sent; does another producer write to this topic?",
                 ));
             }
             None if took > TIMEOUT => {
                 let ms = TIMEOUT.as_millis();
-                return Err(failed(format!(
+                return Err(tool_failed(format!(
                     "poll() timed out before finding a result (timeout: {ms} ms)"
                 )));
             }

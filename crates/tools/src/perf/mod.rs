@@ -12,21 +12,21 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-producer-perf-test",
-        about: "Write records at a given rate, and print how long they took.",
+        about: "Write records at a given rate, and print throughput and latency.",
         options: produce::OPTIONS,
-        run: produce::run,
+        run: produce::run_producer_perf,
     },
     &Tool {
         name: "kafka-consumer-perf-test",
-        about: "Read records, and print how fast that went.",
+        about: "Read records, and print the throughput.",
         options: consume::OPTIONS,
-        run: consume::run,
+        run: consume::run_consumer_perf,
     },
     &Tool {
         name: "kafka-e2e-latency",
-        about: "Write records one by one, and print how long it takes until each can be read.",
+        about: "Write records one by one, and print the time until each can be read.",
         options: latency::OPTIONS,
-        run: latency::run,
+        run: latency::run_latency,
     },
 ];
 

@@ -9,27 +9,27 @@ use ottla_clock::Clock;
 
 use super::{Letters, MEGABYTE, float, per, percentile};
 use crate::options::{Opt, Parsed, flag, last, many};
-use crate::session::{ToolError, ToolSession, failed, read};
+use crate::session::{ToolError, ToolSession, read_file, tool_failed};
 
 pub const OPTIONS: &[Opt] = &[
-    last("topic", "NAME", "Where to."),
-    last("num-records", "COUNT", "How many."),
-    last("record-size", "BYTES", "Random letters of this length."),
-    last("payload-file", "FILE", "Parts of this file, picked at random."),
-    last("payload-delimiter", "TEXT", "What divides the parts of the file (default: \\n)."),
+    last("topic", "NAME", "The topic."),
+    last("num-records", "COUNT", "The number of records."),
+    last("record-size", "BYTES", "The size of a record: random letters of this length."),
+    last("payload-file", "FILE", "Values are parts of this file, picked at random."),
+    last("payload-delimiter", "TEXT", "The text between two parts of the file (default: \\n)."),
     flag("payload-monotonic", "Values are ascending numbers."),
-    last("throughput", "RATE", "About so many records a second; -1 for as many as can be."),
+    last("throughput", "RATE", "The rate, in records a second; -1 for no limit."),
     many("producer-props", "NAME=VALUE", "The former name of --command-property."),
     many("command-property", "NAME=VALUE", "Settings of the producer."),
     last("producer.config", "FILE", "The former name of --command-config."),
     flag("print-metrics", "Print the producer's metrics."),
-    last("transactional-id", "ID", "Write in transactions, under this name."),
+    last("transactional-id", "ID", "Write in transactions with this transactional id."),
     last(
         "transaction-duration-ms",
         "MS",
         "How long each transaction lasts; 3000 if only the id is given.",
     ),
-    last("warmup-records", "COUNT", "Leave so many out of a second summary."),
+    last("warmup-records", "COUNT", "Print a second summary without this number of first records."),
     last("reporting-interval", "MS", "How often progress is printed (default: 5000)."),
 ];
 
@@ -58,12 +58,12 @@ impl Payload {
             }
             (Some(size), None, false) => Ok(Self::Letters(letters, size)),
             (None, Some(file), false) => {
-                let text = read(file)?;
+                let text = read_file(file)?;
                 let divider = args.one("payload-delimiter").unwrap_or("\\n").replace("\\n", "\n");
                 let parts = text.split(divider.as_str()).filter(|it| !it.is_empty());
                 let parts: Vec<Bytes> = parts.map(|it| Bytes::from(it.to_owned())).collect();
                 if parts.is_empty() {
-                    return Err(failed(format!(
+                    return Err(tool_failed(format!(
                         "File does not exist or empty file provided: {file}"
                     )));
                 }
@@ -75,7 +75,7 @@ impl Payload {
                     .to_owned(),
             )),
             _ => Err(ToolError::Usage(
-                "only one of --record-size, --payload-file and --payload-monotonic can be said"
+                "only one of --record-size, --payload-file and --payload-monotonic can be given"
                     .to_owned(),
             )),
         }
@@ -160,7 +160,7 @@ struct ProducePerf<'a, 'b> {
     all: LatencySummary,
     window: LatencySummary,
     steady: Option<LatencySummary>,
-    /// Was it told that the warmup is over?
+    /// Was the end of the warmup printed?
     is_told_steady: bool,
     warmup: u64,
     interval: Duration,
@@ -249,7 +249,7 @@ impl ProducePerf<'_, '_> {
 }
 
 /// The transactions' id and duration, from the options or the producer's settings.
-fn transactions(
+fn transaction_plan(
     args: &Parsed,
     named: Option<&str>,
     clock: &Clock,
@@ -299,7 +299,7 @@ impl<'a> ProducePlan<'a> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_producer_perf(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut plan = ProducePlan::of(args).map_err(ToolError::Usage)?;
     let clock = Clock::real();
     let payload = Payload::of(args, &clock)?;
@@ -317,7 +317,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     let bootstrap = words.iter().find_map(|it| it.strip_prefix("bootstrap.servers="));
     session.bootstrap = session.bootstrap.take().or_else(|| bootstrap.map(str::to_owned));
     let mut options = session.producer_options(&[], words.into_iter())?;
-    let transactions = transactions(args, options.transactional_id.as_deref(), &clock)?;
+    let transactions = transaction_plan(args, options.transactional_id.as_deref(), &clock)?;
     (options.transactional_id, plan.transaction) = transactions.unzip();
     options.reports = true;
     let mut producer = Producer::new(session.connect()?, options);

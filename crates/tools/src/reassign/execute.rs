@@ -8,49 +8,50 @@ use ottla_clock::Clock;
 use ottla_types::{ErrorCode, NodeId};
 
 use super::{
-    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, current_all, directories,
-    shown, topics_of, under_way,
+    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, WantedPlaces, broker_racks,
+    current_all, plan_json, replica_directories, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
+use crate::session::{ToolError, ToolSession, plain_error, plain_refusal, tool_failed};
 
 /// How long to wait between two tries.
 const MOMENT: Duration = Duration::from_millis(100);
 
-pub fn run(
+pub fn execute_plan(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     if !busy.is_empty() && !args.has("additional") {
-        return Err(failed(
+        return Err(tool_failed(
             "Cannot execute because there is an existing partition assignment. Use --additional to override this and create a new partition assignment in addition to the existing one. The --additional flag can also be used to change the throttle by resubmitting the current reassignment.",
         ));
     }
-    let known = brokers(session, client)?;
+    let known = broker_racks(session, client)?;
     if let Some(id) = wanted.values().flatten().find(|id| !known.contains_key(id)) {
-        return Err(failed(format!("Error: Unknown broker id {id}")));
+        return Err(tool_failed(format!("Error: Unknown broker id {id}")));
     }
     let topics = topics_of(&wanted);
     let mut now = current_all(session, client, &topics)?;
     now.retain(|place, _| wanted.contains_key(place));
     if let Some(place) = wanted.keys().find(|place| !now.contains_key(place)) {
-        return Err(failed(format!("Error: Unable to find partition: {place}")));
+        return Err(tool_failed(format!("Error: Unable to find partition: {place}")));
     }
-    let (lying, _) = directories(session, client)?;
+    let (lying, _) = replica_directories(session, client)?;
     writeln!(
         session.out,
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
-        shown(&now, &lying)
+        plan_json(&now, &lying)
     )?;
-    throttle(args, session, client, (&now, &wanted))?;
+    set_throttles(args, session, client, &now, &wanted)?;
     let factor = match args.has("disallow-replication-factor-change") {
         true => ReplicationFactor::Kept,
         false => ReplicationFactor::MayChange,
     };
-    reassign(session, client, &wanted, factor)?;
+    reassign_partitions(session, client, &wanted, factor)?;
     let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
     let s = if names.len() == 1 { "" } else { "s" };
     writeln!(
@@ -65,11 +66,12 @@ pub fn run(
     move_replicas(session, client, dirs, Duration::from_millis(timeout))
 }
 
-fn throttle(
+fn set_throttles(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (now, wanted): (&Replicas, &Replicas),
+    now: &Replicas,
+    wanted: &Replicas,
 ) -> Result<(), ToolError> {
     let between: Option<i64> = args.number("throttle").map_err(ToolError::Usage)?;
     let within: Option<i64> =
@@ -120,7 +122,7 @@ fn throttle(
     Ok(())
 }
 
-fn reassign(
+fn reassign_partitions(
     session: &ToolSession<'_>,
     client: &Client,
     wanted: &Replicas,
@@ -128,13 +130,14 @@ fn reassign(
 ) -> Result<(), ToolError> {
     let targets =
         wanted.iter().map(|(place, replicas)| (place.clone(), Some(replicas.clone()))).collect();
-    let refused = session.wait(client.alter_reassignments(&targets, factor)).map_err(plain)?;
+    let refused =
+        session.wait(client.alter_reassignments(&targets, factor)).map_err(plain_error)?;
     let wrong = refused.into_iter().map(|(place, why)| format!("{place}: {}", plain_refusal(why)));
     let wrong: Vec<String> = wrong.collect();
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(failed(format!("Error reassigning partition(s):\n{}", wrong.join("\n"))))
+    Err(tool_failed(format!("Error reassigning partition(s):\n{}", wrong.join("\n"))))
 }
 
 /// Asks each broker for the directories, until it knows of the partitions.
@@ -160,7 +163,7 @@ fn move_replicas(
                 }
                 code => {
                     let why = code.message();
-                    return Err(failed(format!(
+                    return Err(tool_failed(format!(
                         "Error: Failed to alter dir for {place}-{node}: {why}"
                     )));
                 }
@@ -172,7 +175,7 @@ fn move_replicas(
         if clock.monotonic() >= deadline {
             let names: Vec<String> =
                 left.keys().map(|(place, id)| format!("{place}-{id}")).collect();
-            return Err(failed(format!(
+            return Err(tool_failed(format!(
                 "Error: Timed out before log directory move(s) could be started: {}",
                 names.join(",")
             )));

@@ -11,14 +11,14 @@ use serde_json::json;
 
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
     about: "Move partitions to other brokers, or to other directories of theirs.",
     options: OPTIONS,
-    run,
+    run: run_reassign,
 }];
 
 const OPTIONS: &[Opt] = &[
@@ -80,7 +80,13 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 /// In which directory a broker keeps a partition, or is to.
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
-fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+/// What a file asks for.
+struct WantedPlaces {
+    replicas: Replicas,
+    directories: Directories,
+}
+
+fn run_reassign(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -97,26 +103,26 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if action == "generate" {
         args.required("broker-list").map_err(ToolError::Usage)?;
         let file = args.required("topics-to-move-json-file").map_err(ToolError::Usage)?;
-        let topics = topics(file)?;
-        return generate(args, session, &topics);
+        let topics = read_topics(file)?;
+        return generate_plan(args, session, &topics);
     }
     if action == "list" {
-        return list(session);
+        return list_reassignments(session);
     }
     let file = args.one("reassignment-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required argument \"[reassignment-json-file]\"".to_owned())
     })?;
-    let wanted = wanted(file)?;
+    let wanted = read_plan(file)?;
     let client = session.connect()?;
     match action {
-        "execute" => execute::run(args, session, &client, wanted),
-        "cancel" => verify::cancel(args, session, &client, wanted),
-        _ => verify::run(args, session, &client, wanted),
+        "execute" => execute::execute_plan(args, session, &client, wanted),
+        "cancel" => verify::cancel_plan(args, session, &client, wanted),
+        _ => verify::verify_plan(args, session, &client, wanted),
     }
 }
 
 /// The topics that a file names.
-fn topics(file: &str) -> Result<Vec<String>, ToolError> {
+fn read_topics(file: &str) -> Result<Vec<String>, ToolError> {
     let plan = PlanFile::versioned(file)?;
     let mut names = Vec::new();
     for entry in plan.list("topics")? {
@@ -127,7 +133,7 @@ fn topics(file: &str) -> Result<Vec<String>, ToolError> {
 }
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
-fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
+fn read_plan(file: &str) -> Result<WantedPlaces, ToolError> {
     let plan = PlanFile::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
     let entries = plan.list("partitions")?;
@@ -157,7 +163,7 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
     if replicas.is_empty() {
         return Err(plan.wrong("Partition reassignment list cannot be empty"));
     }
-    Ok((replicas, directories))
+    Ok(WantedPlaces { replicas, directories })
 }
 
 /// The topics that partitions belong to.
@@ -168,7 +174,7 @@ fn topics_of(wanted: &Replicas) -> Vec<String> {
 }
 
 /// Where the partitions of topics are; absent topics have none.
-fn current(
+fn current_replicas(
     session: &ToolSession<'_>,
     client: &Client,
     topics: &[String],
@@ -183,28 +189,28 @@ fn current(
     Ok(found)
 }
 
-/// As [`current`], where every topic must be there.
+/// As [`current_replicas`], where every topic must be there.
 fn current_all(
     session: &ToolSession<'_>,
     client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
-    let found = current(session, client, topics)?;
+    let found = current_replicas(session, client, topics)?;
     let has = |topic: &&String| !found.keys().any(|it| *it.topic == **topic);
     match topics.iter().find(has) {
-        Some(topic) => Err(failed(format!("Error: Topic {topic} not found."))),
+        Some(topic) => Err(tool_failed(format!("Error: Topic {topic} not found."))),
         None => Ok(found),
     }
 }
 
 /// In which directory each broker keeps each of its partitions; the second is where it is going.
-fn directories(
+fn replica_directories(
     session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
     for node in session.wait(client.all_brokers())? {
-        for dir in session.wait(client.describe_log_dirs(node)).map_err(plain)? {
+        for dir in session.wait(client.describe_log_dirs(node)).map_err(plain_error)? {
             for replica in dir.replicas {
                 let all = if replica.is_future { &mut future } else { &mut now };
                 all.insert((replica.place, node), dir.path.clone());
@@ -214,7 +220,7 @@ fn directories(
     Ok((now, future))
 }
 
-fn shown(replicas: &Replicas, directories: &Directories) -> String {
+fn plan_json(replicas: &Replicas, directories: &Directories) -> String {
     let one = |(place, ids): (&TopicPartition, &Vec<NodeId>)| {
         let dir = |id: &NodeId| {
             directories.get(&(place.clone(), *id)).map_or(ANY, String::as_str).to_owned()
@@ -233,15 +239,15 @@ fn shown(replicas: &Replicas, directories: &Directories) -> String {
 }
 
 /// The brokers there are, with their racks.
-fn brokers(
+fn broker_racks(
     session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
-    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain_error)?;
     Ok(cluster.brokers.into_iter().map(|it| (it.id, it.rack)).collect())
 }
 
-fn generate(
+fn generate_plan(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     topics: &[String],
@@ -252,15 +258,15 @@ fn generate(
     let ids =
         ids.map_err(|_| ToolError::Usage(format!("--broker-list {list}: not a list of ids")))?;
     if let Some(id) = ids.iter().find(|id| ids.iter().filter(|it| it == id).count() > 1) {
-        return Err(failed(format!("Broker list contains duplicate entries: [{id}]")));
+        return Err(tool_failed(format!("Broker list contains duplicate entries: [{id}]")));
     }
     let now = current_all(session, &client, topics)?;
-    let known = brokers(session, &client)?;
+    let known = broker_racks(session, &client)?;
     let chosen: Vec<(NodeId, Option<String>)> =
         known.into_iter().filter(|(id, _)| ids.contains(id)).collect();
     let rackless = chosen.iter().filter(|(_, rack)| rack.is_none()).count();
     if rackless != 0 && rackless != chosen.len() && !args.has("disable-rack-aware") {
-        return Err(failed(
+        return Err(tool_failed(
             "Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information.",
         ));
     }
@@ -269,18 +275,18 @@ fn generate(
         let of: Vec<(&TopicPartition, &Vec<NodeId>)> =
             now.iter().filter(|(it, _)| *it.topic == **topic).collect();
         let factor = of.first().map_or(0, |(_, ids)| ids.len());
-        let places = spread(&chosen, of.len(), factor, args.has("disable-rack-aware"))?;
+        let places = spread_partitions(&chosen, of.len(), factor, args.has("disable-rack-aware"))?;
         proposed.extend(of.into_iter().map(|(place, _)| place.clone()).zip(places));
     }
-    let (dirs, _) = directories(session, &client)?;
-    writeln!(session.out, "Current partition replica assignment\n{}\n", shown(&now, &dirs))?;
-    let plan = shown(&proposed, &Directories::new());
+    let (dirs, _) = replica_directories(session, &client)?;
+    writeln!(session.out, "Current partition replica assignment\n{}\n", plan_json(&now, &dirs))?;
+    let plan = plan_json(&proposed, &Directories::new());
     writeln!(session.out, "Proposed partition reassignment configuration\n{plan}")?;
     Ok(())
 }
 
 /// Spreads partitions over brokers: leaders in turn, followers shifted, racks alternating.
-fn spread(
+fn spread_partitions(
     brokers: &[(NodeId, Option<String>)],
     partitions: usize,
     factor: usize,
@@ -288,7 +294,7 @@ fn spread(
 ) -> Result<Vec<Vec<NodeId>>, ToolError> {
     if factor > brokers.len() || brokers.is_empty() {
         let found = brokers.len();
-        return Err(failed(format!(
+        return Err(tool_failed(format!(
             "Replication factor: {factor} larger than available brokers: {found}."
         )));
     }
@@ -318,14 +324,14 @@ fn under_way(
     session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<BTreeMap<TopicPartition, Reassignment>, ToolError> {
-    session.wait(client.list_reassignments()).map_err(plain)
+    session.wait(client.list_reassignments()).map_err(plain_error)
 }
 
-fn commas(ids: &[NodeId]) -> String {
+fn join_ids(ids: &[NodeId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+fn list_reassignments(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let all = under_way(session, &client)?;
     if all.is_empty() {
@@ -335,10 +341,10 @@ fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "Current partition reassignments:")?;
     for (place, Reassignment { replicas, adding, removing }) in all {
         let more = |what: &str, ids: &[NodeId]| {
-            if ids.is_empty() { String::new() } else { format!(" {what}: {}.", commas(ids)) }
+            if ids.is_empty() { String::new() } else { format!(" {what}: {}.", join_ids(ids)) }
         };
         let (adding, removing) = (more("adding", &adding), more("removing", &removing));
-        writeln!(session.out, "{place}: replicas: {}.{adding}{removing}", commas(&replicas))?;
+        writeln!(session.out, "{place}: replicas: {}.{adding}{removing}", join_ids(&replicas))?;
     }
     Ok(())
 }
@@ -349,7 +355,7 @@ fn clear_throttles(
     client: &Client,
     wanted: &Replicas,
 ) -> Result<(), ToolError> {
-    let mut ids: Vec<NodeId> = brokers(session, client)?.into_keys().collect();
+    let mut ids: Vec<NodeId> = broker_racks(session, client)?.into_keys().collect();
     ids.extend(wanted.values().flatten());
     ids.sort_unstable();
     ids.dedup();
@@ -359,7 +365,7 @@ fn clear_throttles(
         session.out,
         "Clearing broker-level throttles on broker{} {}",
         s(ids.len()),
-        commas(&ids)
+        join_ids(&ids)
     )?;
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
@@ -391,13 +397,13 @@ mod tests {
     fn replicas_are_spread_over_brokers_and_racks() {
         let rack = |id, name: &str| (id, Some(name.to_owned()));
         let plain: Vec<(NodeId, Option<String>)> = (1..=3).map(|id| (id, None)).collect();
-        let found = spread(&plain, 6, 2, false).unwrap();
+        let found = spread_partitions(&plain, 6, 2, false).unwrap();
         assert_eq!(found, [[1, 2], [2, 3], [3, 1], [1, 3], [2, 1], [3, 2]]);
         let racks = [rack(1, "a"), rack(2, "a"), rack(3, "b"), rack(4, "b")];
-        for replicas in spread(&racks, 4, 2, false).unwrap() {
+        for replicas in spread_partitions(&racks, 4, 2, false).unwrap() {
             let is_low = replicas.iter().filter(|id| **id <= 2).count();
             assert_eq!(is_low, 1, "{replicas:?} lie in one rack");
         }
-        assert!(spread(&plain, 1, 4, false).is_err());
+        assert!(spread_partitions(&plain, 1, 4, false).is_err());
     }
 }

@@ -3,20 +3,22 @@
 use ottla_client::{Client, ReplicationFactor};
 
 use super::{
-    Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
+    WantedPlaces, clear_throttles, current_replicas, join_ids, replica_directories, topics_of,
+    under_way,
 };
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, plain, plain_refusal};
+use crate::session::{ToolError, ToolSession, plain_error, plain_refusal};
 
-pub fn run(
+pub fn verify_plan(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     let topics = topics_of(&wanted);
-    let now = current(session, client, &topics)?;
+    let now = current_replicas(session, client, &topics)?;
     writeln!(session.out, "Status of partition reassignment:")?;
     for (place, target) in &wanted {
         let found = now.get(place).map(Vec::as_slice).unwrap_or_default();
@@ -25,7 +27,7 @@ pub fn run(
         } else if found == target {
             writeln!(session.out, "Reassignment of partition {place} is completed.")?;
         } else {
-            let (found, target) = (commas(found), commas(target));
+            let (found, target) = (join_ids(found), join_ids(target));
             writeln!(
                 session.out,
                 "There is no active reassignment of partition {place}, but replica set is {found} rather than {target}."
@@ -36,7 +38,7 @@ pub fn run(
     if dirs.is_empty() {
         writeln!(session.out)?;
     } else {
-        let (lying, future) = directories(session, client)?;
+        let (lying, future) = replica_directories(session, client)?;
         for (key, target) in &dirs {
             let (place, node) = key;
             let line = match (lying.get(key), future.get(key)) {
@@ -71,12 +73,13 @@ pub fn run(
     Ok(())
 }
 
-pub fn cancel(
+pub fn cancel_plan(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     let active: Vec<_> = wanted.keys().filter(|it| busy.contains_key(it)).collect();
     if active.is_empty() {
@@ -84,7 +87,7 @@ pub fn cancel(
     } else {
         let off = active.iter().map(|place| ((*place).clone(), None)).collect();
         let talk = client.alter_reassignments(&off, ReplicationFactor::MayChange);
-        let refused = session.wait(talk).map_err(plain)?;
+        let refused = session.wait(talk).map_err(plain_error)?;
         if let Some(why) = refused.into_values().next() {
             return Err(plain_refusal(why));
         }
@@ -95,7 +98,7 @@ pub fn cancel(
             names.join(",")
         )?;
     }
-    let (_, future) = directories(session, client)?;
+    let (_, future) = replica_directories(session, client)?;
     if dirs.keys().any(|key| future.contains_key(key)) {
         writeln!(
             session.out,

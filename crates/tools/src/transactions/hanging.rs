@@ -8,13 +8,13 @@ use ottla_client::{
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, NodeId, ProducerId};
 
-use super::{print, row};
+use super::{owned_row, print_rows};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 
 const MINUTE_MS: i64 = 60_000;
 
-pub fn abort(
+pub fn abort_hanging(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
@@ -31,16 +31,17 @@ pub fn abort(
     ];
     let (id, epoch, coordinator) = match (start, named) {
         (Some(start), [None, None, None]) => {
-            let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
+            let found =
+                session.wait(client.describe_producers(&place, node)).map_err(plain_error)?;
             let found = found.into_iter().find(|it| it.transaction_start == start);
             let found = found.ok_or_else(|| {
-                failed(format!("Could not find any open transactions starting at offset {start} on partition {place}"))
+                tool_failed(format!("Could not find any open transactions starting at offset {start} on partition {place}"))
             })?;
             (found.id, i64::from(found.epoch), i64::from(found.coordinator_epoch))
         }
         (None, [Some(id), Some(epoch), Some(coordinator)]) => (id, epoch, coordinator),
         _ => {
-            return Err(failed(
+            return Err(tool_failed(
                 "The transaction to abort must be identified either with --start-offset (for brokers on 3.0 or above) or with --producer-id, --producer-epoch, and --coordinator-epoch (for older brokers)",
             ));
         }
@@ -53,7 +54,7 @@ pub fn abort(
         // A transaction that never reached its coordinator has none.
         coordinator_epoch: i32::try_from(coordinator).unwrap_or(0).max(0),
     };
-    session.wait(client.abort_hanging_transaction(&hanging)).map_err(plain)
+    session.wait(client.abort_hanging_transaction(&hanging)).map_err(plain_error)
 }
 
 /// A transaction that is open in a partition for suspiciously long.
@@ -62,7 +63,7 @@ struct Suspect {
     producer: ProducerDescription,
 }
 
-pub fn find(
+pub fn find_hanging(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
@@ -71,10 +72,10 @@ pub fn find(
     let broker: Option<NodeId> = args.number("broker-id").map_err(usage)?;
     let (topic, partition) = (args.one("topic"), args.number::<i32>("partition").map_err(usage)?);
     if topic.is_none() && partition.is_some() {
-        return Err(failed("The --partition argument requires --topic to be provided"));
+        return Err(tool_failed("The --partition argument requires --topic to be provided"));
     }
     if topic.is_none() && broker.is_none() {
-        return Err(failed(
+        return Err(tool_failed(
             "The `find-hanging` command requires either --topic or --broker-id to limit the scope of the search",
         ));
     }
@@ -84,7 +85,7 @@ pub fn find(
     let mut suspects = Vec::new();
     for known in session.wait(client.describe_topics(names.as_deref()))? {
         if known.error != ErrorCode::NONE {
-            return Err(failed(known.error.message()));
+            return Err(tool_failed(known.error.message()));
         }
         let name = known.name;
         for it in known.partitions {
@@ -95,21 +96,22 @@ pub fn find(
             }
             let place = TopicPartition::new(name.as_str(), it.partition);
             let node = broker.unwrap_or(it.leader);
-            let open = |it: &ProducerDescription| {
-                it.transaction_start >= 0
-                    && now - it.last_timestamp > minutes.saturating_mul(MINUTE_MS)
+            let open = |producer: &ProducerDescription| {
+                producer.transaction_start >= 0
+                    && now - producer.last_timestamp > minutes.saturating_mul(MINUTE_MS)
             };
-            let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
+            let found =
+                session.wait(client.describe_producers(&place, node)).map_err(plain_error)?;
             let found = found.into_iter().filter(open);
             suspects.extend(found.map(|producer| Suspect { place: place.clone(), producer }));
         }
     }
-    let known = known(session, client, &suspects)?;
-    suspects.retain(|it| {
-        let places = known.get(&it.producer.id);
-        !places.is_some_and(|places| places.contains(&it.place))
+    let known = known_partitions(session, client, &suspects)?;
+    suspects.retain(|suspect| {
+        let places = known.get(&suspect.producer.id);
+        !places.is_some_and(|places| places.contains(&suspect.place))
     });
-    let mut rows = vec![row(&[
+    let mut rows = vec![owned_row(&[
         "Topic",
         "Partition",
         "ProducerId",
@@ -131,11 +133,11 @@ pub fn find(
             ((now - it.last_timestamp) / MINUTE_MS).to_string(),
         ]);
     }
-    print(session, &rows)
+    print_rows(session, &rows)
 }
 
 /// The partitions that coordinators say the open transactions of these producers touch.
-fn known(
+fn known_partitions(
     session: &ToolSession<'_>,
     client: &Client,
     suspects: &[Suspect],
@@ -148,7 +150,7 @@ fn known(
         producer_ids: suspects.iter().map(|it| it.producer.id).collect(),
         ..Default::default()
     };
-    for listed in session.wait(client.list_transactions(&filter)).map_err(plain)? {
+    for listed in session.wait(client.list_transactions(&filter)).map_err(plain_error)? {
         let found = session.wait(client.describe_transaction(&listed.id));
         let of_producer = places.entry(listed.producer_id).or_default();
         match found {

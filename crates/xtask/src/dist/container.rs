@@ -92,7 +92,7 @@ mod tests {
     fn our_containerfile_breaks_no_rule_and_broken_ones_are_found() {
         let text = include_str!("../../../../packaging/Containerfile");
         assert_eq!(breaches(text, &|_| true), Vec::<String>::new());
-        // What is replaced, by what, and what is said.
+        // What is replaced, by what, and the error.
         let cases = [
             ("FROM scratch", "FROM debian:latest", "pinned"),
             ("USER 10001:10001", "USER root", "USER"),

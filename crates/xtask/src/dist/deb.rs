@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{DistResult, DistStage, done, install_file};
+use super::{DistResult, DistStage, install_file, run_command};
 
 /// Makes the package; returns its file.
 pub fn package(stage: &DistStage, binary: &Path) -> DistResult<PathBuf> {
@@ -30,7 +30,7 @@ pub fn package(stage: &DistStage, binary: &Path) -> DistResult<PathBuf> {
     // Every Debian of today reads xz.
     command.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree).arg(&file);
     command.env("SOURCE_DATE_EPOCH", &stage.epoch).stdout(std::process::Stdio::null());
-    done(&mut command)?;
+    run_command(&mut command)?;
     fs::remove_dir_all(&tree)?;
     Ok(file)
 }
@@ -43,9 +43,9 @@ fn pages(stage: &DistStage, tree: &Path) -> DistResult<()> {
         let page = entry?.path();
         let to = share.join("man/man1").join(page.file_name().ok_or("no name")?);
         install_file(&page, &to, 0o644)?;
-        done(Command::new("gzip").args(["-9n"]).arg(&to))?;
+        run_command(Command::new("gzip").args(["-9n"]).arg(&to))?;
     }
-    done(Command::new("gzip").args(["-9n"]).arg(share.join("doc/ottla/changelog")))?;
+    run_command(Command::new("gzip").args(["-9n"]).arg(share.join("doc/ottla/changelog")))?;
     let completions = stage.root.join("docs/completions");
     for (from, to) in [
         ("ottla.bash", "bash-completion/completions/ottla"),

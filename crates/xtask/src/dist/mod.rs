@@ -43,14 +43,15 @@ pub struct DistStage {
 ///
 /// # Errors
 /// A tool fails, a file cannot be written, or a check finds something.
-pub fn run(dist: &Dist) -> DistResult<()> {
+pub fn make_distribution(dist: &Dist) -> DistResult<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let binary = match &dist.binary {
         Some(binary) => binary.canonicalize()?,
-        None => build(&root)?,
+        None => build_static_binary(&root)?,
     };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let epoch = said(Command::new("git").current_dir(&root).args(["log", "-1", "--format=%ct"]))?;
+    let epoch =
+        command_output(Command::new("git").current_dir(&root).args(["log", "-1", "--format=%ct"]))?;
     let out = root.join("target/dist");
     if out.exists() {
         fs::remove_dir_all(&out)?;
@@ -59,28 +60,28 @@ pub fn run(dist: &Dist) -> DistResult<()> {
     let stage = DistStage { root, out, tree, version, epoch: epoch.trim().to_owned() };
     lay_out(&stage, &binary)?;
     let tarball = stage.out.join(format!("ottla-{}-linux-x86_64.tar.gz", stage.version));
-    pack(&stage, &tarball)?;
+    pack_tarball(&stage, &tarball)?;
     let package = deb::package(&stage, &binary)?;
     let context = container::context(&stage, &binary)?;
     let bill = sbom::write(&stage)?;
     container::lint(&context)?;
-    checksums(&stage, &[&tarball, &package, &bill])?;
+    write_checksums(&stage, &[&tarball, &package, &bill])?;
     println!("{}", stage.out.display());
     if dist.check {
-        check(&stage, &tarball, &package, &context)?;
+        check_distribution(&stage, &tarball, &package, &context)?;
     }
     Ok(())
 }
 
 /// A program that needs no library of the system: it runs on any Linux, and in an empty container.
-fn build(root: &Path) -> DistResult<PathBuf> {
+fn build_static_binary(root: &Path) -> DistResult<PathBuf> {
     let target = root.join("target/static");
     let mut command = Command::new("cargo");
     command.args(["build", "--profile", "packaged", "--locked"]);
     command.args(["--package", "ottla-app", "--target", TARGET]);
     command.current_dir(root).env("CARGO_TARGET_DIR", &target);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    done(&mut command)?;
+    run_command(&mut command)?;
     Ok(target.join(TARGET).join("packaged/ottla"))
 }
 
@@ -89,8 +90,8 @@ fn lay_out(stage: &DistStage, binary: &Path) -> DistResult<()> {
     let bin = stage.tree.join("bin");
     fs::create_dir_all(&bin)?;
     install_file(binary, &bin.join("ottla"), 0o755)?;
-    done(Command::new(bin.join("ottla")).arg("install-tools").arg(&stage.tree))?;
-    relocate(&bin)?;
+    run_command(Command::new(bin.join("ottla")).arg("install-tools").arg(&stage.tree))?;
+    make_relocatable(&bin)?;
     for name in ["LICENSE", "README.md", "CHANGELOG.md"] {
         install_file(&stage.root.join(name), &stage.tree.join(name), 0o644)?;
     }
@@ -99,7 +100,7 @@ fn lay_out(stage: &DistStage, binary: &Path) -> DistResult<()> {
 }
 
 /// Makes links and scripts find the program beside them, wherever the folder is moved to.
-pub fn relocate(bin: &Path) -> DistResult<()> {
+pub fn make_relocatable(bin: &Path) -> DistResult<()> {
     let own = bin.join("ottla");
     let absolute = own.to_string_lossy().into_owned();
     for entry in fs::read_dir(bin)? {
@@ -117,28 +118,33 @@ pub fn relocate(bin: &Path) -> DistResult<()> {
     Ok(())
 }
 
-fn pack(stage: &DistStage, tarball: &Path) -> DistResult<()> {
+fn pack_tarball(stage: &DistStage, tarball: &Path) -> DistResult<()> {
     let name = stage.tree.file_name().ok_or("no name")?;
     let mut command = Command::new("tar");
     command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
     command.arg(format!("--mtime=@{}", stage.epoch)).arg("--use-compress-program=gzip -n");
     command.arg("-cf").arg(tarball).arg("-C").arg(&stage.out).arg(name);
-    done(&mut command)
+    run_command(&mut command)
 }
 
-fn checksums(stage: &DistStage, files: &[&Path]) -> DistResult<()> {
+fn write_checksums(stage: &DistStage, files: &[&Path]) -> DistResult<()> {
     let names = files.iter().filter_map(|path| path.file_name());
-    let text = said(Command::new("sha256sum").current_dir(&stage.out).args(names))?;
+    let text = command_output(Command::new("sha256sum").current_dir(&stage.out).args(names))?;
     Ok(fs::write(stage.out.join("SHA256SUMS"), text)?)
 }
 
 /// Tries all of it: unpacked, installed, in an empty root.
-fn check(stage: &DistStage, tarball: &Path, package: &Path, context: &Path) -> DistResult<()> {
+fn check_distribution(
+    stage: &DistStage,
+    tarball: &Path,
+    package: &Path,
+    context: &Path,
+) -> DistResult<()> {
     let sums = ["--check", "--quiet", "SHA256SUMS"];
-    done(Command::new("sha256sum").current_dir(&stage.out).args(sums))?;
+    run_command(Command::new("sha256sum").current_dir(&stage.out).args(sums))?;
     let moved = stage.out.join("check/moved");
     fs::create_dir_all(&moved)?;
-    done(Command::new("tar").arg("-xzf").arg(tarball).arg("-C").arg(&moved))?;
+    run_command(Command::new("tar").arg("-xzf").arg(tarball).arg("-C").arg(&moved))?;
     let bin = moved.join(stage.tree.file_name().ok_or("no name")?).join("bin");
     fs::rename(&stage.tree, stage.out.join("check/away"))?;
     let tried = try_names(&bin);
@@ -146,8 +152,8 @@ fn check(stage: &DistStage, tarball: &Path, package: &Path, context: &Path) -> D
     println!("tarball: {} names work where it was unpacked", tried?);
     let packaging = stage.root.join("packaging");
     let script = packaging.join("check-package");
-    done(Command::new("unshare").arg("--mount").arg(script).arg(package))?;
-    done(Command::new(packaging.join("check-container")).arg(context))?;
+    run_command(Command::new("unshare").arg("--mount").arg(script).arg(package))?;
+    run_command(Command::new(packaging.join("check-container")).arg(context))?;
     Ok(fs::remove_dir_all(stage.out.join("check"))?)
 }
 
@@ -182,13 +188,13 @@ pub fn install_file(from: &Path, to: &Path, mode: u32) -> DistResult<()> {
 }
 
 /// Runs a command that must go well.
-pub fn done(command: &mut Command) -> DistResult<()> {
+pub fn run_command(command: &mut Command) -> DistResult<()> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
 /// What a command says, which must go well.
-pub fn said(command: &mut Command) -> DistResult<String> {
+pub fn command_output(command: &mut Command) -> DistResult<String> {
     let out = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if !out.status.success() {
         let why = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -7,16 +7,16 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{DistResult, DistStage, said};
+use super::{DistResult, DistStage, command_output};
 
 /// Writes the bill; returns its file.
 pub fn write(stage: &DistStage) -> DistResult<PathBuf> {
     let mut command = Command::new("cargo");
     command.current_dir(&stage.root).args(["metadata", "--locked", "--format-version", "1"]);
     command.args(["--filter-platform", super::TARGET]);
-    let metadata: Value = serde_json::from_str(&said(&mut command)?)?;
+    let metadata: Value = serde_json::from_str(&command_output(&mut command)?)?;
     let lock = fs::read_to_string(stage.root.join("Cargo.lock"))?;
-    let time = said(
+    let time = command_output(
         Command::new("date").args(["-u", "-d"]).arg(format!("@{}", stage.epoch)).arg("+%FT%TZ"),
     )?;
     let bill = bill(&metadata, &checksums(&lock), time.trim());

@@ -28,7 +28,7 @@ fn is_allowed(licence: &str) -> bool {
 fn every_dependency_has_a_licence_that_we_may_pass_on() {
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--locked", "--format-version", "1"]);
-    command.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(tree::root());
+    command.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(tree::tree_root());
     let answer = command.output().expect("cargo metadata runs");
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let metadata: Value = serde_json::from_slice(&answer.stdout).expect("JSON");

@@ -8,7 +8,7 @@ use std::fs;
 use ottla_xtask::{chance, counts, doors, law, names, paths, reexports, sizes, tree};
 
 fn architecture() -> String {
-    fs::read_to_string(tree::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
+    fs::read_to_string(tree::tree_root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
 }
 
 fn none(wrong: &[String]) {
@@ -25,7 +25,7 @@ fn every_crate_uses_exactly_what_the_law_table_says() {
     let rooms = law::table(&architecture()).expect("a table");
     let mut wrong = Vec::new();
     let mut found = BTreeSet::new();
-    for entry in fs::read_dir(tree::root().join("crates")).expect("crates") {
+    for entry in fs::read_dir(tree::tree_root().join("crates")).expect("crates") {
         let folder = entry.expect("an entry").path();
         let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
@@ -57,7 +57,7 @@ fn cores_cannot_name_a_file_a_socket_or_a_clock() {
     let wrong: Vec<String> = cores
         .iter()
         .filter(|name| {
-            let lib = tree::root().join("crates").join(name).join("src/lib.rs");
+            let lib = tree::tree_root().join("crates").join(name).join("src/lib.rs");
             !fs::read_to_string(lib).expect("a lib.rs").contains("#![no_std]")
         })
         .map(|name| format!("{name} is a core without #![no_std]"))
@@ -72,7 +72,7 @@ fn nothing_is_too_long() {
 
 #[test]
 fn files_and_sockets_are_opened_behind_their_doors() {
-    let rows = fs::read_to_string(tree::root().join("crates/xtask/doors.txt"));
+    let rows = fs::read_to_string(tree::tree_root().join("crates/xtask/doors.txt"));
     let rows = doors::read_rows(&rows.expect("doors.txt")).expect("rows");
     none(&doors::unlisted_doors(&tree::rust_sources().expect("sources"), &rows));
 }
@@ -86,9 +86,9 @@ fn nothing_is_reached_by_two_paths() {
 
 #[test]
 fn no_crate_allows_itself_unsafe_code() {
-    let manifest = fs::read_to_string(tree::root().join("Cargo.toml")).expect("Cargo.toml");
+    let manifest = fs::read_to_string(tree::tree_root().join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("unsafe_code = \"forbid\""));
-    let folders = fs::read_dir(tree::root().join("crates")).expect("crates");
+    let folders = fs::read_dir(tree::tree_root().join("crates")).expect("crates");
     let manifests = folders.map(|entry| entry.expect("an entry").path().join("Cargo.toml"));
     let wrong = manifests.filter(|path| {
         let text = fs::read_to_string(path).expect("a manifest");
@@ -99,7 +99,7 @@ fn no_crate_allows_itself_unsafe_code() {
 
 #[test]
 fn no_counted_habit_grows() {
-    let agreed = fs::read_to_string(tree::root().join("crates/xtask/counts.txt"));
+    let agreed = fs::read_to_string(tree::tree_root().join("crates/xtask/counts.txt"));
     let agreed = counts::read_agreed(&agreed.expect("counts.txt")).expect("a table");
     none(&counts::risen_counts(
         &counts::count_habits(&tree::rust_sources().expect("sources")),
@@ -109,12 +109,12 @@ fn no_counted_habit_grows() {
 
 #[test]
 fn names_say_what_a_thing_is_for() {
-    none(&names::breaches(&tree::rust_sources().expect("sources")));
+    none(&names::name_breaches(&tree::rust_sources().expect("sources")));
 }
 
 #[test]
 fn nothing_happens_by_chance_that_no_seed_reaches() {
-    none(&chance::breaches(&tree::rust_sources().expect("sources")));
+    none(&chance::chance_breaches(&tree::rust_sources().expect("sources")));
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn no_handler_names_another_handler() {
 
 #[test]
 fn every_path_that_is_named_is_there() {
-    let root = tree::root();
+    let root = tree::tree_root();
     let folders: Vec<String> = fs::read_dir(&root)
         .expect("the root")
         .map(|entry| entry.expect("an entry"))
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let mut sources = tree::documents().expect("documents");
+    let mut sources = tree::markdown_documents().expect("documents");
     sources.extend(tree::rust_sources().expect("sources"));
     let dead: Vec<_> =
         sources.iter().flat_map(|source| paths::dead(&root, &folders, source)).collect();
@@ -156,7 +156,7 @@ fn every_path_that_is_named_is_there() {
 #[test]
 fn the_documents_keep_their_measure() {
     for (file, lines_max) in [("ARCHITECTURE.md", 300), ("STYLE.md", 200)] {
-        let text = fs::read_to_string(tree::root().join(file)).expect(file);
+        let text = fs::read_to_string(tree::tree_root().join(file)).expect(file);
         assert!(text.lines().count() <= lines_max, "{file} is longer than {lines_max} lines");
     }
 }

@@ -55,7 +55,7 @@ pub(in crate::group) fn sync_time_over(scene: &mut GroupScene<'_>, group: &str) 
     let silent = live.members.iter().filter(|(_, member)| member.syncing.is_none());
     let silent: Vec<String> = silent.map(|(id, _)| id.clone()).collect();
     for id in silent {
-        let reason = format!("member {id} did not ask for its assignment in time");
+        let reason = format!("member {id} sent no SyncGroup in time");
         remove_member(scene, group, &id, reason);
     }
 }

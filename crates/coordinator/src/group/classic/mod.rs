@@ -43,7 +43,7 @@ pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     }
 }
 
-/// A request of the member has come: its session timeout starts again.
+/// The member has sent a request: its session timeout starts again.
 pub(super) fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str) {
     let found = known_group(scene.live, group).members.get(member);
     let delay = i64::from(found.expect("the caller knows the member").session_timeout_ms);

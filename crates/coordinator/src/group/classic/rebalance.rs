@@ -151,10 +151,10 @@ fn answer_join(scene: &mut GroupScene<'_>, group: &str, id: &str) {
 /// The answer to a JoinGroup of a member of the current generation; the leader's lists all members.
 pub(super) fn join_response(live: &ClassicGroup, id: &str, version: i16) -> JoinGroupResponse {
     let protocol = live.protocol.clone().unwrap_or_default();
-    let member = |(id, it): (&String, &ClassicMember)| JoinGroupResponseMember {
+    let member = |(id, member): (&String, &ClassicMember)| JoinGroupResponseMember {
         member_id: id.clone(),
-        group_instance_id: it.instance.clone(),
-        metadata: it.metadata(&protocol),
+        group_instance_id: member.instance.clone(),
+        metadata: member.metadata(&protocol),
         ..Default::default()
     };
     let members =

@@ -1,4 +1,4 @@
-//! SyncGroup, versions 0 to 5: the leader brings the assignment, and each member gets its part.
+//! SyncGroup, versions 0 to 5: the leader sends the assignment, and each member gets its part.
 //! From version 5 on the request names the protocol, which must be the group's (KIP-559).
 
 use alloc::collections::BTreeMap;

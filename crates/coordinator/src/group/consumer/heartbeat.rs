@@ -374,8 +374,8 @@ pub(super) fn update_member(
     {
         resolve_pattern(scene, draft, regex)?;
     }
-    let same = |it: &ConsumerMember| {
-        (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
+    let same = |other: &ConsumerMember| {
+        (&other.topics, &other.regex, &other.assignor) == (&now.topics, &now.regex, &now.assignor)
     };
     let before = draft.group.members.get(member);
     let is_change = before.map_or_else(|| !same(&ConsumerMember::default()), |it| !same(it));
@@ -396,7 +396,7 @@ pub(super) fn update_member(
     draft.group.epoch = draft.group.epoch.max(1);
     if is_change || hash != draft.group.metadata_hash {
         let reason = match (is_change, is_known) {
-            (true, true) => format!("member {member} changed what it reads"),
+            (true, true) => format!("member {member} changed its subscription"),
             (true, false) => format!("member {member} joined"),
             (false, _) => String::from("topics or their partitions changed"),
         };

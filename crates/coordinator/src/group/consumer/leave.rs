@@ -1,5 +1,5 @@
 //! Members of a consumer group that leave (epoch -1, or -2 for a static member that will be back),
-//! whose session ends, or that do not give up partitions in time (KIP-848).
+//! whose session ends, or that do not revoke partitions in time (KIP-848).
 
 use alloc::format;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -89,14 +89,14 @@ pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, me
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
-        remove_members(scene, id, &[member], "was not heard of in time");
+        remove_members(scene, id, &[member], "sent no heartbeat in time");
     }
 }
 
-/// A member has not given up partitions within its rebalance timeout.
+/// A member has not revoked partitions within its rebalance timeout.
 pub(in crate::group) fn rebalance_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
-        remove_members(scene, id, &[member], "did not give up its partitions in time");
+        remove_members(scene, id, &[member], "did not revoke its partitions in time");
     }
 }

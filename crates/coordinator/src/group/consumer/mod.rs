@@ -118,14 +118,14 @@ pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
         let revoking = group.current.iter().filter(|(_, it)| it.state == MemberState::Unrevoked);
         for (member, _) in revoking {
             let Some(said) = group.members.get(member) else { continue };
-            // A classic member gives up by joining again.
+            // A classic member revokes partitions by joining again.
             let timer = if said.classic.is_some() { join_timer } else { rebalance_timer };
             scene.turn.set_timer(timer(id, member), i64::from(said.rebalance_timeout_ms));
         }
     }
 }
 
-/// A request of the member has come: its session timeout starts again. A member that uses the
+/// The member has sent a request: its session timeout starts again. A member that uses the
 /// classic protocol brings its own timeout.
 fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str, said: &ConsumerMember) {
     let usual = scene.settings.consumer_session_ms(group);

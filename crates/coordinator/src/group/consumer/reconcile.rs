@@ -1,5 +1,5 @@
 //! A member's way from its current to its target assignment (KIP-848): it gives partitions up,
-//! takes the new epoch, and gets those that other members have given up.
+//! takes the new epoch, and gets those that other members have revoked.
 
 use super::stored::{ConsumerGroup, CurrentAssignment, MemberState, TopicIdPartitions};
 
@@ -12,7 +12,7 @@ pub(super) fn reconcile_member(
 ) -> CurrentAssignment {
     let now = group.current.get(member).cloned().unwrap_or_default();
     match now.state {
-        // Nothing changes before it has given up what it must, not even the epoch (KAFKA-19974).
+        // Nothing changes before it has revoked what it must, not even the epoch (KAFKA-19974).
         MemberState::Unrevoked
             if owned.is_none_or(|owned| partitions_overlap(owned, &now.revoking)) =>
         {

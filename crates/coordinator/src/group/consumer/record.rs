@@ -122,8 +122,8 @@ impl ConsumerRecord {
             }
             TARGET => {
                 let key = TargetKey::decode(key, 0)?;
-                let places = |it: TargetValue| {
-                    let all = it.topic_partitions.into_iter();
+                let places = |target: TargetValue| {
+                    let all = target.topic_partitions.into_iter();
                     all.map(|it| (it.topic_id, it.partitions.into_iter().collect())).collect()
                 };
                 let value = decode_body::<TargetValue>(value)?.map(places);
@@ -147,7 +147,7 @@ impl ConsumerRecord {
     /// Key and value of the record.
     ///
     /// # Errors
-    /// None that texts of requests can have.
+    /// Only for texts that are longer than a request can have them.
     pub(crate) fn encode(&self, now_ms: i64) -> Result<(Bytes, Option<Bytes>), EncodeError> {
         let group_id = String::from(self.group());
         let none = Default::default;
@@ -243,6 +243,11 @@ fn classic_from_record(it: said::ClassicMemberMetadata) -> Option<ClassicMetadat
 }
 
 fn member_to_record(it: &ConsumerMember) -> MemberValue {
+    let protocol = |(name, metadata): &(String, Bytes)| said::ClassicProtocol {
+        name: name.clone(),
+        metadata: metadata.clone(),
+        ..Default::default()
+    };
     MemberValue {
         instance_id: it.instance.clone(),
         rack_id: it.rack.clone(),
@@ -253,17 +258,13 @@ fn member_to_record(it: &ConsumerMember) -> MemberValue {
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         server_assignor: it.assignor.clone(),
-        classic_member_metadata: it.classic.as_ref().map(|it| said::ClassicMemberMetadata {
-            session_timeout_ms: it.session_timeout_ms,
-            supported_protocols: it.protocols.iter().map(protocol_to_record).collect(),
+        classic_member_metadata: it.classic.as_ref().map(|classic| said::ClassicMemberMetadata {
+            session_timeout_ms: classic.session_timeout_ms,
+            supported_protocols: classic.protocols.iter().map(protocol).collect(),
             ..Default::default()
         }),
         ..Default::default()
     }
-}
-
-fn protocol_to_record((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
-    said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
 fn assignment_from_record(it: CurrentValue) -> CurrentAssignment {

@@ -57,19 +57,19 @@ fn described_group(
         let topic_partitions = places.into_iter().flatten().filter_map(one).collect();
         Assignment { topic_partitions, ..Default::default() }
     };
-    let members = group.members.iter().map(|(id, it)| Shown {
+    let members = group.members.iter().map(|(id, member)| Shown {
         member_id: id.clone(),
-        instance_id: it.instance.clone(),
-        rack_id: it.rack.clone(),
+        instance_id: member.instance.clone(),
+        rack_id: member.rack.clone(),
         member_epoch: group.current.get(id).map_or(0, |it| it.epoch),
-        client_id: it.client_id.clone(),
-        client_host: it.client_host.clone(),
-        subscribed_topic_names: it.topics.iter().cloned().collect(),
-        subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        subscribed_topic_names: member.topics.iter().cloned().collect(),
+        subscribed_topic_regex: Some(member.regex.clone().unwrap_or_default()),
         assignment: shown(group.current.get(id).map(CurrentAssignment::owned).as_ref()),
         target_assignment: shown(group.targets.get(id)),
         // 0 stands for the classic protocol.
-        member_type: i8::from(it.classic.is_none()),
+        member_type: i8::from(member.classic.is_none()),
         ..Default::default()
     });
     DescribedGroup {

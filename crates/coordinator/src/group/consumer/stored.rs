@@ -23,9 +23,9 @@ pub enum MemberState {
     /// It has its target assignment.
     #[default]
     Stable = 0,
-    /// It has not given up yet the partitions that it must.
+    /// It has not yet revoked the partitions that it must.
     Unrevoked = 1,
-    /// Other members have not given up yet partitions of its target assignment.
+    /// Other members have not yet revoked partitions of its target assignment.
     Unreleased = 2,
 }
 
@@ -54,7 +54,7 @@ pub struct ConsumerMember {
     pub topics: BTreeSet<String>,
     /// The pattern that it subscribes to.
     pub regex: Option<String>,
-    /// How long it may take to give up a partition, in milliseconds.
+    /// How long it may take to revoke a partition, in milliseconds.
     pub rebalance_timeout_ms: i32,
     /// The assignor that it prefers.
     pub assignor: Option<String>,
@@ -73,8 +73,8 @@ pub struct ClassicMetadata {
 
 /// The current assignment of a member.
 ///
-/// Example: a member at epoch 5 has t-0 and t-1, and its target at epoch 6 is t-1 and t-2. It is
-/// told to give up t-0: `Unrevoked`, epoch 5, assigned t-1, revoking t-0. It gives t-0 up: epoch 6,
+/// Example: a member at epoch 5 has t-0 and t-1, and its target at epoch 6 is t-1 and t-2. It must
+/// revoke t-0: `Unrevoked`, epoch 5, assigned t-1, revoking t-0. It has revoked t-0: epoch 6,
 /// assigned t-1, `Unreleased` while another member has t-2; then `Stable` with t-1 and t-2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentAssignment {
@@ -82,11 +82,11 @@ pub struct CurrentAssignment {
     pub epoch: i32,
     /// The epoch before. A heartbeat with it is accepted: the answer with the new one may be lost.
     pub previous: i32,
-    /// Where it stands.
+    /// The state of its reconciliation.
     pub state: MemberState,
     /// The partitions that it may read.
     pub assigned: TopicIdPartitions,
-    /// The partitions that it must give up.
+    /// The partitions that it must revoke.
     pub revoking: TopicIdPartitions,
     /// For each partition of both, the member epoch at which it got it (KIP-1251).
     pub since: Since,
@@ -109,7 +109,7 @@ impl CurrentAssignment {
         self
     }
 
-    /// All partitions that it may be reading: assigned, and not given up yet.
+    /// All partitions that it may be reading: assigned, and not yet revoked.
     pub(super) fn owned(&self) -> TopicIdPartitions {
         let mut all = self.assigned.clone();
         for (topic, partitions) in &self.revoking {
@@ -201,7 +201,7 @@ impl ConsumerGroup {
         found.map(|(member, _)| member)
     }
 
-    /// Has another member not given up yet a partition of this member's target assignment?
+    /// Has another member not yet revoked a partition of this member's target assignment?
     pub fn waits(&self, member: &str) -> bool {
         let none = CurrentAssignment::default();
         let now = self.current.get(member).unwrap_or(&none);
@@ -231,8 +231,9 @@ impl ConsumerGroup {
     /// if.
     pub fn is_settled(&self) -> bool {
         let there = self.members.keys().all(|member| {
-            self.current.get(member).is_some_and(|it| {
-                it.state == MemberState::Stable && (it.epoch == self.target_epoch || it.epoch == -2)
+            self.current.get(member).is_some_and(|assignment| {
+                assignment.state == MemberState::Stable
+                    && (assignment.epoch == self.target_epoch || assignment.epoch == -2)
             })
         });
         there && self.epoch == self.target_epoch

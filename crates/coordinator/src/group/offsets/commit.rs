@@ -15,7 +15,7 @@ use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequest;
 use ottla_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, TimestampMs};
 
 use super::super::classic;
 use super::super::command::GroupReply;
@@ -23,7 +23,7 @@ use super::super::live::{ClassicGroup, GroupState};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
 
-/// The first version of OffsetCommit that tells a member epoch from a generation.
+/// The first version of OffsetCommit that distinguishes a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
 /// The member that commits, as the request names it.
@@ -31,6 +31,15 @@ struct CommittingMember<'a> {
     group: &'a str,
     member: &'a str,
     epoch: i32,
+    /// May it commit, as far as that does not depend on the partition?
+    allowed: Result<(), ErrorCode>,
+}
+
+/// One partition of a commit.
+struct PartitionCommit<'a> {
+    topic: &'a str,
+    index: i32,
+    metadata: Option<&'a str>,
 }
 
 pub(in crate::group) fn commit_offsets(
@@ -38,12 +47,13 @@ pub(in crate::group) fn commit_offsets(
     request: &OffsetCommitRequest,
     version: i16,
 ) {
-    let allowed = check_commit(scene, request, version);
     let committer = CommittingMember {
         group: &request.group_id,
         member: &request.member_id,
         epoch: request.generation_id_or_member_epoch,
+        allowed: check_commit(scene, request, version),
     };
+    let now_ms = scene.turn.now_ms;
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic {
@@ -52,26 +62,20 @@ pub(in crate::group) fn commit_offsets(
             ..Default::default()
         };
         for partition in &topic.partitions {
-            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let index = partition.partition_index;
-            let allowed = allowed
-                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
-            let code = match allowed.and(fits) {
-                Err(code) => code,
-                Ok(()) => {
-                    let value = commit_value(scene, request, partition, version);
-                    let topic_id = topic.topic_id;
-                    scene.turn.record(GroupRecord::Offset {
-                        group: request.group_id.clone(),
-                        topic: topic.name.clone(),
-                        partition: partition.partition_index,
-                        value: Some(OffsetCommitValue { topic_id, ..value }),
-                    });
-                    ErrorCode::NONE
+            let metadata = partition.committed_metadata.as_deref();
+            let commit = PartitionCommit { topic: &topic.name, index, metadata };
+            let code = commit_partition(scene, &committer, &commit, || {
+                let value = commit_value(now_ms, request, partition, version);
+                GroupRecord::Offset {
+                    group: request.group_id.clone(),
+                    topic: topic.name.clone(),
+                    partition: index,
+                    value: Some(OffsetCommitValue { topic_id: topic.topic_id, ..value }),
                 }
-            };
+            });
             answer.partitions.push(OffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
+                partition_index: index,
                 error_code: code.0,
                 ..Default::default()
             });
@@ -86,45 +90,37 @@ pub(in crate::group) fn commit_in_transaction(
     scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
 ) {
-    let allowed = check_commit_in_transaction(scene, request);
-    let now = scene.turn.now_ms;
     let committer = CommittingMember {
         group: &request.group_id,
         member: &request.member_id,
         epoch: request.generation_id_or_member_epoch,
+        allowed: check_commit_in_transaction(scene, request),
     };
+    let now_ms = scene.turn.now_ms;
     let mut response = TxnOffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
-            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let index = partition.partition_index;
-            let allowed = allowed
-                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
-            let code = match allowed.and(fits) {
-                Err(code) => code,
-                Ok(()) => {
-                    let metadata = partition.committed_metadata.clone().unwrap_or_default();
-                    scene.turn.record(GroupRecord::Pending {
-                        producer: (request.producer_id, request.producer_epoch),
-                        group: request.group_id.clone(),
-                        topic: topic.name.clone(),
-                        partition: partition.partition_index,
-                        value: OffsetCommitValue {
-                            offset: partition.committed_offset,
-                            leader_epoch: partition.committed_leader_epoch,
-                            metadata,
-                            commit_timestamp: now,
-                            expire_timestamp: -1,
-                            ..Default::default()
-                        },
-                    });
-                    ErrorCode::NONE
-                }
-            };
+            let metadata = partition.committed_metadata.as_deref();
+            let commit = PartitionCommit { topic: &topic.name, index, metadata };
+            let code = commit_partition(scene, &committer, &commit, || GroupRecord::Pending {
+                producer: (request.producer_id, request.producer_epoch),
+                group: request.group_id.clone(),
+                topic: topic.name.clone(),
+                partition: index,
+                value: OffsetCommitValue {
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: partition.committed_metadata.clone().unwrap_or_default(),
+                    commit_timestamp: now_ms,
+                    expire_timestamp: -1,
+                    ..Default::default()
+                },
+            });
             answer.partitions.push(TxnOffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
+                partition_index: index,
                 error_code: code.0,
                 ..Default::default()
             });
@@ -134,21 +130,39 @@ pub(in crate::group) fn commit_in_transaction(
     scene.turn.reply(GroupReply::CommitInTransaction(response));
 }
 
+/// Writes `record` down, if the member may commit for the partition: what the partition is
+/// answered.
+fn commit_partition(
+    scene: &mut GroupScene<'_>,
+    committer: &CommittingMember<'_>,
+    commit: &PartitionCommit<'_>,
+    record: impl FnOnce() -> GroupRecord,
+) -> ErrorCode {
+    let fits = check_metadata_size(scene, commit.metadata);
+    let late = |code| check_late_commit(scene, committer, commit, code);
+    match committer.allowed.or_else(late).and(fits) {
+        Err(code) => code,
+        Ok(()) => {
+            scene.turn.record(record());
+            ErrorCode::NONE
+        }
+    }
+}
+
 /// A member may commit with an earlier epoch for a partition that it has had since then (KIP-1251).
 fn check_late_commit(
     scene: &GroupScene<'_>,
     committer: &CommittingMember<'_>,
-    topic: &str,
-    partition: i32,
+    commit: &PartitionCommit<'_>,
     code: ErrorCode,
 ) -> Result<(), ErrorCode> {
-    let CommittingMember { group, member, epoch } = *committer;
+    let CommittingMember { group, member, epoch, .. } = *committer;
     let is_about_epochs =
         [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::ILLEGAL_GENERATION].contains(&code);
     let known = scene.stored.consumers.get(group).filter(|_| is_about_epochs);
-    let topic = scene.settings.topics.find(topic);
+    let topic = scene.settings.topics.find(commit.topic);
     let (Some(known), Some((topic, _))) = (known, topic) else { return Err(code) };
-    if known.may_commit_late(member, epoch, topic, partition) { Ok(()) } else { Err(code) }
+    if known.may_commit_late(member, epoch, topic, commit.index) { Ok(()) } else { Err(code) }
 }
 
 /// Checks the metadata of a commit against `offset.metadata.max.bytes`.
@@ -206,20 +220,19 @@ fn check_current_member(
 }
 
 fn commit_value(
-    scene: &GroupScene<'_>,
+    now_ms: TimestampMs,
     request: &OffsetCommitRequest,
     partition: &OffsetCommitRequestPartition,
     version: i16,
 ) -> OffsetCommitValue {
-    let now = scene.turn.now_ms;
     let kept = request.retention_time_ms;
     let said = version == 1 && partition.commit_timestamp >= 0;
     OffsetCommitValue {
         offset: partition.committed_offset,
         leader_epoch: partition.committed_leader_epoch,
         metadata: partition.committed_metadata.clone().unwrap_or_default(),
-        commit_timestamp: if said { partition.commit_timestamp } else { now },
-        expire_timestamp: if kept >= 0 { now.saturating_add(kept) } else { -1 },
+        commit_timestamp: if said { partition.commit_timestamp } else { now_ms },
+        expire_timestamp: if kept >= 0 { now_ms.saturating_add(kept) } else { -1 },
         ..Default::default()
     }
 }

@@ -50,9 +50,9 @@ fn expire_group_offsets(scene: &mut GroupScene<'_>, group: &str) {
     }
     // A group that had members counts from when the last one left (KIP-211).
     let since = live.filter(|live| empty && live.protocol_type.is_some()).map(|live| live.since_ms);
-    let expired = |it: &CommittedOffset| -> bool {
-        let base: TimestampMs = since.unwrap_or(it.timestamp).max(it.timestamp);
-        it.expires.unwrap_or_else(|| base.saturating_add(retention)) <= now
+    let expired = |offset: &CommittedOffset| -> bool {
+        let base: TimestampMs = since.unwrap_or(offset.timestamp).max(offset.timestamp);
+        offset.expires.unwrap_or_else(|| base.saturating_add(retention)) <= now
     };
     let mut left = 0;
     let mut records = Vec::new();

@@ -45,8 +45,8 @@ pub(in crate::group) fn fetch_offsets(
             .into_iter()
             .map(|topic| {
                 // A fetch by topic id must not get the offset of an earlier topic of the same name.
-                let is_meant = |it: &&CommittedOffset| {
-                    let (said, asked) = (it.topic_id, topic.topic_id);
+                let is_meant = |committed: &&CommittedOffset| {
+                    let (said, asked) = (committed.topic_id, topic.topic_id);
                     said.is_zero() || asked.is_zero() || said == asked
                 };
                 let of = |index: &i32| {

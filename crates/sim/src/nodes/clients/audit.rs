@@ -1,5 +1,5 @@
-//! When the faults are over: all logs are read from their start to their end, and must be what
-//! clients were told.
+//! When the faults are over: all logs are read from their start to their end, and must be as
+//! the answers to clients said.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -38,7 +38,7 @@ impl SimClient {
     /// Fetches from one partition, and checks what every answer must be.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn fetch(
         &mut self,
         place: &Place,
@@ -124,7 +124,7 @@ impl SimClient {
         self.saw(place, data, &batches);
         let mut shown = Vec::new();
         if isolation == ConsumeIsolation::Committed {
-            shown = committed(data, &batches);
+            shown = committed_values(data, &batches);
             let checked = self.may_see(&shown).map_err(|why| format!("{place:?}: {why}"));
             self.demand(Invariant::CommittedReads, checked);
         }
@@ -218,7 +218,7 @@ fn follow_on(
 
 /// The records that a consumer shows that reads what is committed: without those of the producers
 /// that the answer names as aborted, each from an offset to its next abort.
-fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<SimValue> {
+fn committed_values(data: &PartitionData, batches: &[ReadBatch]) -> Vec<SimValue> {
     let mut aborted: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for it in data.aborted_transactions.iter().flatten() {
         aborted.entry(it.first_offset).or_default().push(it.producer_id);
@@ -241,7 +241,7 @@ fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<SimValue> {
 }
 
 /// Reads partitions, one after the other, until the faults are over.
-pub async fn follow(client: &mut SimClient) {
+pub async fn follow_partitions(client: &mut SimClient) {
     let mut positions: BTreeMap<Place, i64> = BTreeMap::new();
     while !client.is_over() {
         let place = client.some_partition();

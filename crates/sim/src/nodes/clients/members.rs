@@ -312,7 +312,7 @@ pub async fn run_consumer(client: &mut SimClient) {
                 member.places.clear();
                 beat_once(client, &mut member, &names).await;
             }
-            // As another from now on; of the former nothing is heard any more.
+            // A new member from now on; the former sends no more.
             member.joins += 1;
             (member.id, member.epoch) = (new_id(member.joins, client.number), 0);
             member.places.clear();
@@ -405,9 +405,9 @@ async fn beat_once(
     }
     member.epoch = answer.member_epoch;
     if let Some(assignment) = &answer.assignment {
-        let places = assignment.topic_partitions.iter().flat_map(|it| {
-            let name = names.get(&it.topic_id).cloned().unwrap_or_default();
-            it.partitions.iter().map(move |index| (name.clone(), *index))
+        let places = assignment.topic_partitions.iter().flat_map(|topic| {
+            let name = names.get(&topic.topic_id).cloned().unwrap_or_default();
+            topic.partitions.iter().map(move |index| (name.clone(), *index))
         });
         member.places = places.collect();
     }

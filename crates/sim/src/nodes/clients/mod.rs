@@ -1,5 +1,5 @@
-//! Clients of a node. Each does one thing after another, tells the model what it has seen, and ends
-//! what it has begun when the faults are over.
+//! Clients of a node. Each does one thing after another, reports to the model what it has seen, and
+//! ends what it has begun when the faults are over.
 
 pub mod audit;
 pub mod consume;
@@ -118,7 +118,7 @@ impl SimClient {
     /// Asks the node, in the era that it is now.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn ask<R: Asked>(
         &mut self,
         request: &R,
@@ -133,7 +133,7 @@ impl SimClient {
     /// earlier era counts as lost: what it says may have been lost, too.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn ask_in<R: Asked>(
         &mut self,
         era: u32,
@@ -153,8 +153,10 @@ impl SimClient {
         let mut trace = self.shared.trace.borrow_mut();
         trace.event(at_ms, node, &(R::NAME, version, hash));
         match &answered {
-            Ok(answer) => trace.note(at_ms, node, || brief(&request) + &brief(&answer)),
-            Err(lost) => trace.note(at_ms, node, || format!("{}\n        {lost}", brief(&request))),
+            Ok(answer) => trace.note(at_ms, node, || brief_text(&request) + &brief_text(&answer)),
+            Err(lost) => {
+                trace.note(at_ms, node, || format!("{}\n        {lost}", brief_text(&request)))
+            }
         }
         drop(trace);
         match &answered {
@@ -169,7 +171,7 @@ impl SimClient {
         answered
     }
 
-    /// Counts a check, and tells the model if it fails.
+    /// Counts a check, and reports it to the model if it fails.
     pub fn demand(&self, invariant: Invariant, checked: Result<(), String>) {
         let checked = checked.map_err(|why| format!("client {}: {why}", self.number));
         self.shared.model.borrow_mut().demand(self.now_ms(), invariant, checked);
@@ -209,7 +211,7 @@ pub fn is_passing(code: ErrorCode) -> bool {
 }
 
 /// A message without the fields that hardly any has.
-fn brief(message: &impl Debug) -> String {
+fn brief_text(message: &impl Debug) -> String {
     let text = format!("{message:?}");
     let text = text.replace(", unknown_tags: UnknownTags([])", "");
     let text = text.replace("topic_id: AAAAAAAAAAAAAAAAAAAAAA, ", "");

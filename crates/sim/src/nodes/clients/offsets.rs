@@ -27,7 +27,7 @@ pub struct Committer {
 }
 
 impl SimClient {
-    /// Asks who coordinates a key: the first time, that creates the internal topic.
+    /// Finds the coordinator of a key: the first time, that creates the internal topic.
     pub async fn find_coordinator(&mut self, kind: CoordinatorKind, key: &str) {
         let request = FindCoordinatorRequest {
             key_type: kind as i8,

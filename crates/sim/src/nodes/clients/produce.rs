@@ -91,7 +91,7 @@ impl SimClient {
 }
 
 /// Sends batches once each.
-pub async fn plain(client: &mut SimClient) {
+pub async fn produce_plainly(client: &mut SimClient) {
     let mut number = 0;
     while !client.is_over() {
         if client.connect().await.is_err() {
@@ -125,11 +125,11 @@ struct Identity {
 }
 
 /// Sends each batch until it knows where it is.
-pub async fn idempotent(client: &mut SimClient) {
+pub async fn produce_idempotently(client: &mut SimClient) {
     let (mut number, mut identity) = (0, None);
     while !client.is_over() {
         let Some(mut known) = identity.take() else {
-            identity = identify(client).await;
+            identity = init_producer(client).await;
             client.rest().await;
             continue;
         };
@@ -140,7 +140,7 @@ pub async fn idempotent(client: &mut SimClient) {
     }
 }
 
-async fn identify(client: &mut SimClient) -> Option<Identity> {
+async fn init_producer(client: &mut SimClient) -> Option<Identity> {
     client.connect().await.ok()?;
     let era = client.shared.era.get();
     let request = InitProducerIdRequest {
@@ -164,7 +164,7 @@ async fn identify(client: &mut SimClient) -> Option<Identity> {
     }
 }
 
-/// Is the producer still who it was?
+/// Has the producer still the same id and epoch?
 async fn send_until_known(client: &mut SimClient, own: &mut Identity, number: &mut u64) -> bool {
     let place = client.some_partition();
     let values = client.some_values(number, own.era, 0);

@@ -34,7 +34,7 @@ pub enum TransactionProtocol {
     Implied,
 }
 
-/// Who a transactional producer is, until it is fenced or an era ends.
+/// A transactional producer's id and epoch, until it is fenced or an era ends.
 struct TransactSession {
     id: String,
     group: String,
@@ -55,7 +55,7 @@ struct SessionOver;
 type Step<T> = Result<T, SessionOver>;
 
 /// Runs transactions.
-pub async fn transact(client: &mut SimClient, protocol: TransactionProtocol) {
+pub async fn run_transactions(client: &mut SimClient, protocol: TransactionProtocol) {
     let id = format!("transactional-{}", client.number);
     let group = format!("group-of-{}", client.number);
     client.find_coordinator(CoordinatorKind::Group, &group).await;
@@ -184,8 +184,8 @@ async fn run_one(
 ) -> Step<()> {
     for _ in 0..client.dice.between(1, 3) {
         let place = client.some_partition();
-        announce(client, session, &place).await?;
-        write(client, session, id, &place, numbers).await?;
+        add_to_transaction(client, session, &place).await?;
+        produce_batch(client, session, id, &place, numbers).await?;
     }
     let commits_offset = client.dice.chance(400);
     if commits_offset {
@@ -201,7 +201,7 @@ async fn run_one(
             model.offset(&session.group, &place).send(offset);
         }
     }
-    end(client, session, id, is_commit).await?;
+    end_transaction(client, session, id, is_commit).await?;
     let mut model = client.shared.model.borrow_mut();
     if is_commit {
         model.transactions.ends(id, KnownEnd::Committed);
@@ -212,7 +212,11 @@ async fn run_one(
     Ok(())
 }
 
-async fn announce(client: &mut SimClient, session: &TransactSession, place: &Place) -> Step<()> {
+async fn add_to_transaction(
+    client: &mut SimClient,
+    session: &TransactSession,
+    place: &Place,
+) -> Step<()> {
     if session.protocol == TransactionProtocol::Implied {
         return Ok(());
     }
@@ -234,11 +238,11 @@ async fn announce(client: &mut SimClient, session: &TransactSession, place: &Pla
         ErrorCode(partition.map_or(-1, |it| it.partition_error_code))
     };
     let (_, answer) = session.insist(client, &request, 3, code_of).await?;
-    settled(client, "AddPartitionsToTxn", code_of(&answer))
+    check_settled(client, "AddPartitionsToTxn", code_of(&answer))
 }
 
 /// A code of a request that was insisted upon.
-fn settled(client: &SimClient, what: &str, code: ErrorCode) -> Step<()> {
+fn check_settled(client: &SimClient, what: &str, code: ErrorCode) -> Step<()> {
     match code {
         ErrorCode::NONE => Ok(()),
         code if is_fenced(code) => Err(SessionOver),
@@ -249,7 +253,7 @@ fn settled(client: &SimClient, what: &str, code: ErrorCode) -> Step<()> {
     }
 }
 
-async fn write(
+async fn produce_batch(
     client: &mut SimClient,
     session: &mut TransactSession,
     id: TransactionId,
@@ -266,7 +270,7 @@ async fn write(
     let asked = session.insist(client, &request, version, |answer| outcome_of(answer).0).await;
     let (_, answer) = asked?;
     let (code, offset) = outcome_of(&answer);
-    settled(client, "a transactional Produce", code)?;
+    check_settled(client, "a transactional Produce", code)?;
     client.wrote(place, offset, &values);
     let mut model = client.shared.model.borrow_mut();
     for value in &values {
@@ -289,7 +293,7 @@ async fn commit_offset(client: &mut SimClient, session: &TransactSession, offset
         };
         let asked = session.insist(client, &request, 3, |it| ErrorCode(it.error_code)).await;
         let (_, answer) = asked?;
-        settled(client, "AddOffsetsToTxn", ErrorCode(answer.error_code))?;
+        check_settled(client, "AddOffsetsToTxn", ErrorCode(answer.error_code))?;
     }
     let partition = TxnOffsetCommitRequestPartition {
         partition_index: 0,
@@ -315,10 +319,10 @@ async fn commit_offset(client: &mut SimClient, session: &TransactSession, offset
     };
     let version = if is_implied { 5 } else { 3 };
     let (_, answer) = session.insist(client, &request, version, code_of).await?;
-    settled(client, "TxnOffsetCommit", code_of(&answer))
+    check_settled(client, "TxnOffsetCommit", code_of(&answer))
 }
 
-async fn end(
+async fn end_transaction(
     client: &mut SimClient,
     session: &mut TransactSession,
     id: TransactionId,
@@ -341,7 +345,7 @@ async fn end(
         // No other request has asked for the commit.
         client.shared.model.borrow_mut().transactions.ends(id, KnownEnd::Open);
     }
-    settled(client, "EndTxn", code)?;
+    check_settled(client, "EndTxn", code)?;
     if is_implied {
         (session.producer_id, session.epoch) = (answer.producer_id, answer.producer_epoch);
         session.sequences.clear();

@@ -98,7 +98,7 @@ impl ModelGroups {
     /// A member was given these partitions in a generation.
     ///
     /// # Errors
-    /// Its leader gave it others.
+    /// The group's leader gave the member other partitions.
     pub fn given(
         &mut self,
         group: &str,

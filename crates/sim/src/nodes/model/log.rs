@@ -59,7 +59,7 @@ impl LogModel {
     /// An offset was seen to have this value, or to be the end of a transaction.
     ///
     /// # Errors
-    /// That contradicts what was seen before.
+    /// The batch contradicts what was seen before.
     pub fn see(&mut self, offset: i64, value: Option<SimValue>) -> Result<(), String> {
         let era = value.map_or(self.era, |value| value.era);
         if let Some(entry) = self.entries.get(&offset) {

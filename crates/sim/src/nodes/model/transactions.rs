@@ -1,4 +1,4 @@
-//! What became of transactions, as far as their producers know.
+//! The outcomes of transactions, as far as their producers know.
 
 use std::collections::BTreeMap;
 

@@ -57,7 +57,7 @@ impl SimNetwork {
         SimHost { network: self.clone(), host }
     }
 
-    /// Lets what was sent arrive, for ever.
+    /// Delivers what was sent; does not return.
     pub async fn carry(&self) {
         loop {
             let next = self.with(NetworkState::deliver_due);
@@ -89,7 +89,8 @@ impl SimNetwork {
         self.with(NetworkState::mend);
     }
 
-    /// Breaks a connection, chosen by chance: both sides hear of it, or only one. Was there one?
+    /// Breaks a connection, chosen by chance: both sides get the end of it, or only one. Was there
+    /// one?
     pub fn break_some(&self) -> bool {
         self.with(NetworkState::break_some)
     }
@@ -99,7 +100,7 @@ impl SimNetwork {
         self.with(|state| state.power_off(host));
     }
 
-    /// The host is back. Who still sends to a connection of before hears that it is gone.
+    /// The host is back. Packets of former connections are answered with a reset.
     pub fn power_on(&self, host: IpAddr) {
         self.with(|state| state.power_on(host));
     }

@@ -81,9 +81,9 @@ impl SideId {
 /// Something on its way to a side.
 #[derive(Debug)]
 enum Event {
-    /// The first word of a connection reaches who is dialled.
+    /// The opening of a connection reaches the listener.
     Dialled(SideId, SocketAddr),
-    /// Who has dialled hears that the connection stands.
+    /// The side that has dialled learns that the connection is open.
     Accepted(SideId),
     Refused(SideId),
     /// The next piece of data arrives.
@@ -119,7 +119,7 @@ struct Side {
     stage: LinkStage,
     /// Does a process have it? When not, what arrives is answered by a reset.
     is_held: bool,
-    /// Has it said that it sends no more?
+    /// Has the side closed its direction?
     has_finished: bool,
     inbox: VecDeque<Bytes>,
     inbox_bytes: usize,
@@ -176,7 +176,7 @@ pub struct NetworkState {
     has_news: bool,
 }
 
-/// The port of who dials; no two connections need to be told apart by it.
+/// The client's port of every connection; the port does not identify a connection.
 const DIALLING_PORT: u16 = 40_000;
 
 impl NetworkState {
@@ -247,7 +247,7 @@ impl NetworkState {
         let is_cut = self.cuts.contains(&(other.host, side.host));
         if is_cut || self.dark.contains(&side.host) {
             self.counts.held += 1;
-            // A reset is sent once; all else is sent again until it is heard.
+            // A reset is sent once; all else is sent again until it arrives.
             if !matches!(event, Event::Reset(_)) {
                 self.held.push(event);
             }

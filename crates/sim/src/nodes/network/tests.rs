@@ -125,7 +125,7 @@ fn what_reaches_a_machine_that_has_forgotten_the_connection_is_refused() {
     let (host, said) = (scene.network.host(CLIENT), Rc::<RefCell<Vec<String>>>::default());
     let says = Rc::clone(&said);
     scene.executor.start(DIALLING, async move {
-        // It waits for the machine to come back, as the first word of TCP does.
+        // It waits for the machine to come back, as TCP's first packet does.
         let kind = host.dial(ADDRESS).await.map(|_| "connected".to_owned());
         says.borrow_mut().push(kind.unwrap_or_else(|error| error.kind().to_string()));
     });

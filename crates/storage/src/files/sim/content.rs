@@ -35,7 +35,7 @@ pub(super) struct Content {
 }
 
 /// How many sectors `len` bytes take.
-const fn sectors(len: usize) -> usize {
+const fn sector_count(len: usize) -> usize {
     len.div_ceil(SECTOR)
 }
 
@@ -46,7 +46,8 @@ impl Content {
 
     /// How many sectors a sync would have to write.
     pub(super) fn dirty_sectors(&self) -> usize {
-        self.undo.len() + sectors(self.live.len()).saturating_sub(sectors(self.durable_len))
+        self.undo.len()
+            + sector_count(self.live.len()).saturating_sub(sector_count(self.durable_len))
     }
 
     /// What the disk has, whole; for tests and for setting a file back.
@@ -62,7 +63,7 @@ impl Content {
     /// Keeps what the disk has of the bytes that are about to change.
     fn before_change(&mut self, range: Range<usize>) {
         // The sector with the durable end in it, too: it may be written or not as a whole.
-        let end = sectors(range.end).min(sectors(self.durable_len));
+        let end = sector_count(range.end).min(sector_count(self.durable_len));
         for at in range.start / SECTOR..end {
             let old = self.lost.remove(&at);
             self.undo.entry(at).or_insert_with(|| old.unwrap_or_else(|| sector_of(&self.live, at)));
@@ -88,16 +89,16 @@ impl Content {
     pub(super) fn sync(&mut self) {
         self.undo.clear();
         self.durable_len = self.live.len();
-        drop(self.lost.split_off(&sectors(self.durable_len)));
+        drop(self.lost.split_off(&sector_count(self.durable_len)));
     }
 
     /// A sync fails, as Linux does after EIO: each dirty sector is written or not, as chance has
     /// it, and all of them are clean. What was not written stays readable until the cache lets it
     /// go, and no later sync writes it.
     pub(super) fn fail_sync(&mut self, chance: &mut Chance) {
-        let behind = sectors(self.durable_len)..sectors(self.live.len());
+        let behind = sector_count(self.durable_len)..sector_count(self.live.len());
         for (at, old) in std::mem::take(&mut self.undo) {
-            if at < sectors(self.live.len()) && chance.one_in_two() {
+            if at < sector_count(self.live.len()) && chance.one_in_two() {
                 self.lost.insert(at, old);
             }
         }
@@ -125,7 +126,7 @@ impl Content {
     /// The system writes back some of what is dirty, as chance has it; the file's length on the
     /// disk may grow with that.
     pub(super) fn write_back(&mut self, chance: &mut Chance) {
-        let live = sectors(self.live.len());
+        let live = sector_count(self.live.len());
         self.undo.retain(|at, _| *at >= live || chance.one_in_two());
         if self.durable_len < self.live.len() {
             let more = chance.below(self.live.len() - self.durable_len + 1);
@@ -158,7 +159,7 @@ impl Content {
                 put_sector(&mut self.live, at, &old);
             }
         }
-        for at in sectors(durable_len)..sectors(live_len) {
+        for at in sector_count(durable_len)..sector_count(live_len) {
             if is_lost(fate) {
                 put_sector(&mut self.live, at, &[0; SECTOR]);
             }

@@ -18,7 +18,7 @@ pub(super) type SimInodeId = u64;
 
 /// The directory in which all others lie.
 const ROOT: SimInodeId = 0;
-/// How many files and directories that no name leads to are kept before they are looked for.
+/// How many files and directories without a name are kept before they are removed.
 const UNREACHABLE_MAX: usize = 64;
 
 /// The state of a disk.
@@ -56,7 +56,7 @@ enum SimInode {
 pub(super) struct FileNode {
     pub content: Content,
     pub modified_ms: TimestampMs,
-    /// What the cache was told to let go, in the order of the calls.
+    /// The ranges that the page cache was advised to drop, in the order of the calls.
     pub let_go: Vec<Range<u64>>,
     /// How many open handles there are.
     pub handles: usize,

@@ -68,8 +68,8 @@ pub struct DiskCall<'a> {
     pub bytes: usize,
 }
 
-/// Is shown each call. It may wait, which is how a disk is slow for threads, or take note, which is
-/// how a simulation knows how long the work would have taken.
+/// A hook that sees each call. It may wait, which is how a disk is slow for threads, or take note,
+/// which is how a simulation knows how long the work would have taken.
 pub type OnDiskCall = Arc<dyn Fn(&DiskCall<'_>) + Send + Sync>;
 
 /// A disk in memory. Clones are the same disk.
@@ -83,12 +83,13 @@ pub type OnDiskCall = Arc<dyn Fn(&DiskCall<'_>) + Send + Sync>;
 /// - [`SimDisk::write_back`] makes some of what is dirty durable: to be called now and then, or
 ///   nothing reaches the disk that was not synced.
 /// - [`SimDisk::set_fault`] and [`SimDisk::set_capacity`] make calls fail; [`SimDisk::rot`] and
-///   [`SimDisk::roll_back`] change what lies on the disk behind everybody's back.
+///   [`SimDisk::roll_back`] change what lies on the disk, without any call.
 /// - [`SimDisk::on_call`] makes calls slow, and [`SimDisk::set_clock`] gives files their times.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Shared>);
 
 struct Shared {
+    /// Guards all that the disk holds; held for one call, never while a hook is called.
     disk: Mutex<Disk>,
     faults: FaultPlan,
     /// Set before the disk is used, or between calls; never held while it is called.
@@ -219,8 +220,8 @@ impl SimDisk {
         self.0.hooks.lock().now_ms = Some(now_ms);
     }
 
-    /// What of the file the cache was told to let go, in the order of the calls; nothing for a file
-    /// that is not there.
+    /// The ranges that the page cache was advised to drop, in the order of the calls; none for a
+    /// file that is not there.
     #[must_use]
     pub fn let_go(&self, path: &Path) -> Vec<Range<u64>> {
         let mut disk = self.lock();

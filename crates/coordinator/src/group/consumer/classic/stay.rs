@@ -19,7 +19,7 @@ use super::super::stored::{
 use super::super::{CONSUMER, join_timer, leave as leaving, restart_session, sync_timer};
 use super::encode_assignment;
 
-/// A classic member of a group, and how far it has come.
+/// A classic member of a group, and the state of its reconciliation.
 struct KnownMember<'a> {
     said: &'a ConsumerMember,
     classic: &'a ClassicMetadata,

@@ -28,7 +28,7 @@ const NO_CONSUMER_GROUP: HeartbeatRefusal =
 pub(in crate::group::consumer) struct Upgrade(());
 
 /// A draft of the group as a consumer group: each member has its last assignment by the leader, and
-/// must give up the partitions that it claims to own beyond that. The group itself is unchanged.
+/// must revoke the partitions that it claims to own beyond that. The group itself is unchanged.
 pub(in crate::group::consumer) fn upgrade_group(
     scene: &GroupScene<'_>,
     id: &str,
