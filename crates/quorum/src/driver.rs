@@ -276,7 +276,7 @@ impl Quorum {
         }
     }
 
-    /// The batch that opens an epoch; the first of all also says who votes.
+    /// The batch that opens an epoch; the first of all also has the voters.
     fn open_epoch(
         &mut self,
         epoch: LeaderEpoch,

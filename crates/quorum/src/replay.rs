@@ -20,7 +20,7 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Replay {
     /// Records for the metadata, in order; those of a transaction that was aborted are left out.
     pub records: Vec<MetadataRecord>,
-    /// What the quorum has to know of the log.
+    /// The epochs, snapshots and voters of the log.
     pub log: QuorumLog,
     /// Where the open metadata transaction began, among the records.
     open: Option<usize>,

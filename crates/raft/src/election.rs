@@ -69,7 +69,7 @@ impl Raft {
         if is_planted(Bug::WaitDropped) {
             self.timers.role_ms = None;
         } else if !waits_for_election || self.timers.role_ms.is_none() {
-            // A stream of later epochs must not put this replica's own turn off for ever.
+            // A stream of later epochs must not delay this replica's own election without end.
             self.wait_election(moment);
         }
     }

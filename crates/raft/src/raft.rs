@@ -139,8 +139,8 @@ impl Raft {
         Standing { epoch: self.durable.epoch, leader: self.leader().filter(|_| is_open) }
     }
 
-    /// As a leader: the high watermark to tell followers of. Until something of its own epoch has
-    /// committed it tells of none, since an earlier leader may have told of a later one.
+    /// As a leader: the high watermark to send to followers. Until something of its own epoch has
+    /// committed it sends none, since an earlier leader may have sent a later one.
     #[must_use]
     pub fn committed(&self) -> Option<Offset> {
         self.role.leadership().and_then(|it| it.committed)

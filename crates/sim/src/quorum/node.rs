@@ -18,6 +18,9 @@ use crate::log::{SimRecord, offset};
 pub(crate) struct QuorumNode {
     pub key: ReplicaKey,
     pub candidacy: Candidacy,
+    /// Was its disk replaced? Then its settings name no voters any more, as Kafka's guide to
+    /// dynamic quorums demands: else it would begin another quorum.
+    pub is_wiped: bool,
     /// Does it know pre-votes (KIP-996)?
     pub knows_pre_votes: bool,
     /// How often it has started.
@@ -90,6 +93,7 @@ impl QuorumNode {
         Self {
             key: ReplicaKey { id, directory },
             candidacy: Candidacy::ByOperator,
+            is_wiped: false,
             knows_pre_votes: true,
             life: 0,
             disk: DiskAtRestart::default(),
@@ -112,12 +116,18 @@ impl QuorumNode {
         let id = u64::from(self.key.id.unsigned_abs());
         self.key.directory = Uuid::of(1_000_000 * wiped + 1000 + id);
         self.disk = DiskAtRestart::default();
+        self.is_wiped = true;
+    }
+
+    /// The voters that its settings name.
+    pub fn static_voters(&self, first: &FirstQuorum) -> VoterSet {
+        if self.is_wiped { VoterSet::default() } else { first.static_voters.clone() }
     }
 
     /// What its disk says of the quorum.
     pub fn log_on_disk(&self, first: &FirstQuorum, table: &ControlTable) -> QuorumLog {
         let disk = &self.disk.log;
-        let mut log = QuorumLog::new(first.static_voters.clone());
+        let mut log = QuorumLog::new(self.static_voters(first));
         if self.disk.is_formatted {
             log.replaced(SnapshotId::default(), first.format.clone());
         }

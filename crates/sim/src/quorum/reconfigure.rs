@@ -103,6 +103,9 @@ impl QuorumWorld {
                 self.step(to, Input::VersionsAnswered { voter, versions: Ok(versions) })
             }
             QuorumMessage::AskChange { change, life } => {
+                // A voter that says where it listens is alive.
+                let epoch = self.standing(to).epoch;
+                self.note_contact(to, from, epoch);
                 self.next_request += 1;
                 let (request, answered) = (self.next_request, ChangeAnswered::WhenAppended);
                 if let Some(live) = &mut self.nodes[to].live {

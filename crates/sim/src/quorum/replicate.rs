@@ -155,7 +155,7 @@ impl QuorumWorld {
     }
 
     /// When a voter was last heard of, as the invariant counts it.
-    fn note_contact(&mut self, at: usize, from: usize, epoch: i32) {
+    pub(super) fn note_contact(&mut self, at: usize, from: usize, epoch: i32) {
         let (now_ms, key) = (self.schedule.now_ms(), self.nodes[from].key);
         if let Some(live) = &mut self.nodes[at].live
             && epoch == live.raft.epoch()

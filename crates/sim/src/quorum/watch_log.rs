@@ -219,9 +219,10 @@ impl QuorumWorld {
                 voters = Some(set);
             }
         }
-        let expected = voters.unwrap_or(&self.first.static_voters);
-        let holds = live.raft.voters() == expected;
-        let (own, expected) = (live.raft.voters().clone(), expected.clone());
+        let settings = || self.nodes[at].static_voters(&self.first);
+        let expected = voters.cloned().unwrap_or_else(settings);
+        let own = live.raft.voters().clone();
+        let holds = own == expected;
         self.demand(Invariant::VotersOfLog, holds, |_| {
             format!("node {id} goes by the voters {own:?}; its log says {expected:?}")
         })
