@@ -263,15 +263,15 @@ kafka-configs --client app --describe
 kafka-features upgrade --feature metadata.version=30
 kafka-features upgrade --feature group.version=9 ?
 kafka-features upgrade --feature nonsense=1 ?
-kafka-features upgrade --feature share.version=1 --dry-run
+kafka-features upgrade --feature group.version=1 --dry-run
 kafka-features upgrade --release-version 4.2-IV1 ?
-kafka-features upgrade --release-version 4.3
+kafka-features upgrade --release-version 4.3 --feature metadata.version=30 ?
 kafka-features upgrade --feature share.version=1 --release-version 4.3 ?
 kafka-features downgrade --feature eligible.leader.replicas.version=0
 kafka-features downgrade --feature metadata.version=29
 kafka-features downgrade --feature metadata.version=24 --unsafe --dry-run
 kafka-features downgrade --metadata 3.3-IV0 ?
-kafka-features disable --feature share.version
+kafka-features disable --feature eligible.leader.replicas.version
 kafka-features upgrade --feature eligible.leader.replicas.version=1
 kafka-features upgrade --feature kraft.version=1
 kafka-features version-mapping
