@@ -30,7 +30,7 @@ use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, leave_cluster, registration};
+use crate::register::{join_cluster, leave_cluster, registration_request};
 use crate::rules::{controller_settings, keeper_settings};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
@@ -169,7 +169,7 @@ pub async fn assemble(
         Some(news) => told.take(news),
         None => told.open_offline_partitions(),
     });
-    let request = registration(&node, &listeners, found.directories, &cluster)?;
+    let request = registration_request(&node, &listeners, found.directories, &cluster)?;
     let epoch = join_cluster(&node, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));

@@ -19,7 +19,7 @@ use crate::start_error::StartError;
 ///
 /// # Errors
 /// An advertised listener is no `NAME://host:port`.
-pub fn registration(
+pub fn registration_request(
     node: &Node,
     bound: &[BoundListener],
     directories: DirectoryFacts,

@@ -198,8 +198,8 @@ pub(crate) fn non_empty_text(value: &str) -> Option<String> {
 
 const USED: &[Named<ConsumerOptions>] = &[
     ("allow.auto.create.topics", |it, value| put_value(&mut it.create_topics, parse_flag(value))),
-    ("auto.commit.interval.ms", |it, value| {
-        put_value(&mut it.auto_commit_interval, parse_millis(value))
+    ("auto.commit.interval.ms", |options, value| {
+        put_value(&mut options.auto_commit_interval, parse_millis(value))
     }),
     ("auto.offset.reset", |options, value| {
         let all =
@@ -217,11 +217,11 @@ const USED: &[Named<ConsumerOptions>] = &[
         let all = [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
         put_value(&mut options.protocol, one_of(value, &all))
     }),
-    ("group.remote.assignor", |it, value| {
-        put_value(&mut it.remote_assignor, Ok(non_empty_text(value)))
+    ("group.remote.assignor", |options, value| {
+        put_value(&mut options.remote_assignor, Ok(non_empty_text(value)))
     }),
-    ("heartbeat.interval.ms", |it, value| {
-        put_value(&mut it.heartbeat_interval, parse_millis(value))
+    ("heartbeat.interval.ms", |options, value| {
+        put_value(&mut options.heartbeat_interval, parse_millis(value))
     }),
     ("isolation.level", |options, value| {
         let all = [
@@ -230,11 +230,11 @@ const USED: &[Named<ConsumerOptions>] = &[
         ];
         put_value(&mut options.isolation, one_of(value, &all))
     }),
-    ("max.partition.fetch.bytes", |it, value| {
-        put_value(&mut it.partition_bytes_max, parse_number(value))
+    ("max.partition.fetch.bytes", |options, value| {
+        put_value(&mut options.partition_bytes_max, parse_number(value))
     }),
-    ("max.poll.interval.ms", |it, value| {
-        put_value(&mut it.rebalance_timeout_ms, parse_number(value))
+    ("max.poll.interval.ms", |options, value| {
+        put_value(&mut options.rebalance_timeout_ms, parse_number(value))
     }),
     ("metadata.max.age.ms", |it, value| put_value(&mut it.metadata_age, parse_millis(value))),
     ("partition.assignment.strategy", |options, value| {

@@ -78,11 +78,11 @@ fn broker_record(broker: &BrokerRegistration) -> RegisterBrokerRecord {
         end_points: broker
             .listeners
             .iter()
-            .map(|it| BrokerEndpoint {
-                name: it.name.clone(),
-                host: it.host.clone(),
-                port: it.port,
-                security_protocol: it.security,
+            .map(|listener| BrokerEndpoint {
+                name: listener.name.clone(),
+                host: listener.host.clone(),
+                port: listener.port,
+                security_protocol: listener.security,
                 ..Default::default()
             })
             .collect(),

@@ -42,6 +42,7 @@ pub enum Invariant {
     EpochsGrow,
     ChangesCounted,
     StaleBrokerEpochNeverInIsr,
+    ProposalIsCurrent,
     SessionsEnd,
     ServesWithMetadata,
     StopsUnneeded,
@@ -70,7 +71,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -104,6 +105,7 @@ impl Invariant {
         Self::EpochsGrow,
         Self::ChangesCounted,
         Self::StaleBrokerEpochNeverInIsr,
+        Self::ProposalIsCurrent,
         Self::SessionsEnd,
         Self::ServesWithMetadata,
         Self::StopsUnneeded,
@@ -220,6 +222,7 @@ impl Invariant {
             Self::StaleBrokerEpochNeverInIsr => {
                 "a replica joins the in-sync set in the epoch in which its leader has seen it"
             }
+            Self::ProposalIsCurrent => "an in-sync set rests on the one that its leader knew",
             Self::SessionsEnd => "a broker that is silent for the length of its session is fenced",
             Self::ServesWithMetadata => "a broker that serves has applied its registration",
             Self::StopsUnneeded => {

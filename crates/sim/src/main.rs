@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 
 fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if arguments.invariants {
-        print!("{}", report::invariants());
+        print!("{}", report::list_invariants());
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.bugs {
@@ -100,13 +100,13 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let clock = Clock::real();
     let summary = runner::run_plan(&plan, ledger, &clock)?;
     match ring {
-        SimRing::Cores => print!("{}", report::coverage(&summary.coverage)),
+        SimRing::Cores => print!("{}", report::coverage_table(&summary.coverage)),
         SimRing::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
     }
     println!("\n{} seeds skipped, being in the ledger", summary.known);
     println!("{:.1} s of real time", clock.monotonic().as_secs_f64());
     for (seed, violation) in &summary.failures {
-        println!("{}", report::failure(ring, *seed, violation));
+        println!("{}", report::failure_text(ring, *seed, violation));
     }
     if let Some((seed, _)) = summary.failures.first() {
         repeat_seed(ring, *seed, &arguments.traces)?;
@@ -141,7 +141,7 @@ fn repeat_seed(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitC
             ExitCode::SUCCESS
         }
         Some(violation) => {
-            println!("{}", report::failure(ring, seed, violation));
+            println!("{}", report::failure_text(ring, seed, violation));
             text.push_str(&format!("{violation}\n"));
             ExitCode::FAILURE
         }

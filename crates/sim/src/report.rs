@@ -10,7 +10,7 @@ use crate::seed::SimRing;
 
 /// The one line that repeats a failing seed.
 #[must_use]
-pub fn failure(ring: SimRing, seed: u64, violation: &Violation) -> String {
+pub fn failure_text(ring: SimRing, seed: u64, violation: &Violation) -> String {
     let option = match ring {
         SimRing::Cores => "",
         SimRing::Nodes => " --ring 2",
@@ -20,7 +20,7 @@ pub fn failure(ring: SimRing, seed: u64, violation: &Violation) -> String {
 
 /// The invariants that are checked today.
 #[must_use]
-pub fn invariants() -> String {
+pub fn list_invariants() -> String {
     let line = |it: &Invariant| format!("{:<4}{:<28}{}\n", it.code(), format!("{it:?}"), it.text());
     Invariant::ALL.iter().map(line).collect()
 }
@@ -52,10 +52,6 @@ pub fn node_coverage(coverage: &Coverage) -> String {
     for (name, count) in &nodes.requests {
         let _ = writeln!(text, "{count:>14}  {}", name.trim_end_matches("Request"));
     }
-    text.push_str("\nbrokers: what a heartbeat made of them\n");
-    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
-        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
-    }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in &nodes.checks {
         let _ = writeln!(text, "{count:>14}  {invariant}");
@@ -65,7 +61,7 @@ pub fn node_coverage(coverage: &Coverage) -> String {
 
 /// What ring 1 has covered.
 #[must_use]
-pub fn coverage(coverage: &Coverage) -> String {
+pub fn coverage_table(coverage: &Coverage) -> String {
     let mut text = String::new();
     let counts = [
         ("seeds", coverage.seeds),
@@ -98,6 +94,10 @@ pub fn coverage(coverage: &Coverage) -> String {
     text.push_str("\nraft: moves between roles\n");
     for (row, count) in ROWS.iter().zip(coverage.rows) {
         let _ = writeln!(text, "{count:>14}  {row}");
+    }
+    text.push_str("\nbrokers: what a heartbeat made of them\n");
+    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
+        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
     }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in Invariant::ALL.iter().zip(coverage.checks) {

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
 use ottla_records::{Batch, HEADER_BYTES, batches_in, crc32c_of_parts};
-use ottla_types::{Bug, ErrorCode, LeaderEpoch, Offset, TimestampMs, is_planted};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{StorageError, is_shortage};
 use crate::index::AbortedTransaction;
@@ -234,7 +234,7 @@ impl Log {
             // the next append may find some; otherwise recovery cuts it off.
             let is_whole = segment.file.truncate(position).is_ok();
             let is_harmless = is_whole && is_shortage(&error);
-            self.failed = !(is_harmless || is_planted(Bug::FailedWriteForgotten));
+            self.failed = !is_harmless;
             return Err(segment.io()(error));
         }
         let (mut at, mut end) = (position, self.log_end());

@@ -93,7 +93,6 @@ bugs! {
     ChecksumsBelieved "checksums-believed" "recovery believes batches whose checksum is wrong";
     HalfBatchStays "half-batch-stays" "recovery leaves half a batch in the file";
     ProducersForgotten "producers-forgotten" "recovery forgets what producers have written";
-    FailedWriteForgotten "failed-write-forgotten" "records are appended behind a write that failed";
     WatermarkFalls "watermark-falls" "a start shows less than was acknowledged";
     AbortedUnsynced "aborted-unsynced" "the list of aborted transactions is not made durable";
     ReadsUndurable "reads-undurable" "records are read that a power cut may take";

@@ -67,10 +67,10 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
     });
     ApiVersionsResponse {
         supported_features: readable
-            .map(|it| SupportedFeatureKey {
-                name: it.name.to_owned(),
-                min_version: it.lowest,
-                max_version: it.highest,
+            .map(|feature| SupportedFeatureKey {
+                name: feature.name.to_owned(),
+                min_version: feature.lowest,
+                max_version: feature.highest,
                 ..Default::default()
             })
             .collect(),

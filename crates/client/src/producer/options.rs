@@ -160,11 +160,11 @@ const USED: &[Named<ProducerOptions>] = &[
         }
         put_value(&mut options.idempotent, Ok(wanted))
     }),
-    ("linger.ms", |it, value| {
-        put_value(&mut it.linger, parse_number(value).map(Duration::from_millis))
+    ("linger.ms", |options, value| {
+        put_value(&mut options.linger, parse_number(value).map(Duration::from_millis))
     }),
-    ("max.block.ms", |it, value| {
-        put_value(&mut it.max_block, parse_number(value).map(Duration::from_millis))
+    ("max.block.ms", |options, value| {
+        put_value(&mut options.max_block, parse_number(value).map(Duration::from_millis))
     }),
     ("max.in.flight.requests.per.connection", |options, value| {
         put_value(
@@ -174,11 +174,11 @@ const USED: &[Named<ProducerOptions>] = &[
     }),
     ("max.request.size", |it, value| put_value(&mut it.request_bytes_max, parse_number(value))),
     ("request.timeout.ms", |it, value| put_value(&mut it.timeout_ms, parse_number(value))),
-    ("transaction.timeout.ms", |it, value| {
-        put_value(&mut it.transaction_timeout_ms, parse_number(value))
+    ("transaction.timeout.ms", |options, value| {
+        put_value(&mut options.transaction_timeout_ms, parse_number(value))
     }),
-    ("transactional.id", |it, value| {
-        put_value(&mut it.transactional_id, Ok(non_empty_text(value)))
+    ("transactional.id", |options, value| {
+        put_value(&mut options.transactional_id, Ok(non_empty_text(value)))
     }),
 ];
 

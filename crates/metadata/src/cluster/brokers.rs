@@ -84,11 +84,11 @@ impl BrokerTable {
     }
 
     pub fn register(&mut self, record: &RegisterBrokerRecord) {
-        let listeners = record.end_points.iter().map(|it| BrokerEndpoint {
-            name: it.name.clone(),
-            host: it.host.clone(),
-            port: it.port,
-            security: it.security_protocol,
+        let listeners = record.end_points.iter().map(|endpoint| BrokerEndpoint {
+            name: endpoint.name.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            security: endpoint.security_protocol,
         });
         let broker = BrokerRegistration {
             id: record.broker_id,

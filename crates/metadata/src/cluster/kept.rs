@@ -25,7 +25,7 @@ impl Kept {
 
     /// The quotas of clients, those of one entity one after the other.
     pub fn quotas(&self) -> impl Iterator<Item = (QuotaEntity, &ClientQuotaRecord)> {
-        self.all().filter_map(|it| match it {
+        self.all().filter_map(|record| match record {
             MetadataRecord::ClientQuota(quota) => Some((quota_entity(quota), quota)),
             _ => None,
         })
@@ -33,7 +33,7 @@ impl Kept {
 
     /// The credentials of users, by mechanism and name.
     pub fn credentials(&self) -> impl Iterator<Item = &UserScramCredentialRecord> {
-        self.all().filter_map(|it| match it {
+        self.all().filter_map(|record| match record {
             MetadataRecord::UserScramCredential(credential) => Some(credential),
             _ => None,
         })

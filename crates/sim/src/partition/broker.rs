@@ -47,6 +47,8 @@ pub(crate) struct BrokerMemory {
     pub high_watermark: Offset,
     pub fetch: Option<ReplicaFetchUnderWay>,
     pub fetches: u64,
+    /// The epoch in which the controller has registered it, as far as it was answered.
+    pub registered: Option<i64>,
     /// Does it stop as soon as the controller lets it?
     pub is_stopping: bool,
 }
@@ -120,6 +122,7 @@ impl SimBroker {
             part: BrokerRole::Idle,
             fetch: None,
             fetches: 0,
+            registered: None,
             is_stopping: false,
         });
     }

@@ -61,7 +61,7 @@ impl PartitionWorld {
     pub(super) fn may_stop(&mut self, at: usize) {
         let broker = &self.brokers[at];
         if let Some(live) = broker.live.as_ref().filter(|live| live.is_stopping)
-            && let Some(epoch) = live.broker_epoch(broker.id, broker.life)
+            && let Some(epoch) = live.broker_epoch(broker.id, broker.life).or(live.registered)
         {
             self.coverage.orderly_stops += 1;
             self.end(at, BrokerEnd::Clean { epoch });

@@ -56,13 +56,14 @@ fn lifecycle_row(
 }
 
 impl PartitionWorld {
-    /// A broker registers if the metadata does not know its present life; it sends a heartbeat if
-    /// it does.
+    /// A broker registers until it knows its epoch, by the answer or from the metadata; then it
+    /// sends heartbeats.
     pub(super) fn say_alive(&mut self, at: usize) {
         let term = self.journal.term;
         let broker = &self.brokers[at];
         let known = broker.live.as_ref().and_then(|live| {
-            let broker_epoch = live.broker_epoch(broker.id, broker.life)?;
+            let known = live.broker_epoch(broker.id, broker.life);
+            let broker_epoch = known.or(live.registered)?;
             let (applied, wants_stop) = (live.applied, live.is_stopping);
             Some(SimHeartbeat { broker_epoch, applied, wants_stop, term })
         });
@@ -94,12 +95,25 @@ impl PartitionWorld {
             world.journal.controller.cluster().broker(id).map_or(-1, |broker| broker.epoch)
         };
         let before = epoch(self);
-        self.command(ControllerCommand::RegisterBroker(request))?;
+        let reply = self.command(ControllerCommand::RegisterBroker(request))?;
+        if let Some(ControllerReply::Registered(Ok(broker_epoch))) = reply {
+            let life = asked.life;
+            self.send(self.controller(), at, PartitionMessage::Registered { life, broker_epoch });
+        }
         // A process that registers again changes nothing; it may have ended meanwhile.
         if epoch(self) != before && self.is_life(at, asked.life) {
             self.brokers[at].has_lost = false;
         }
         Ok(())
+    }
+
+    /// A registration, or a heartbeat of an earlier epoch, was answered.
+    pub(super) fn learn_epoch(&mut self, at: usize, stale: Option<i64>, new: Option<i64>) {
+        if let Some(live) = &mut self.brokers[at].live
+            && (stale.is_none() || live.registered == stale)
+        {
+            live.registered = new;
+        }
     }
 
     fn registration(&self, at: usize, life: u32) -> BrokerRegistrationRequest {
@@ -156,6 +170,8 @@ impl PartitionWorld {
         let reply = self.command(ControllerCommand::Heartbeat(request))?;
         let Some(ControllerReply::Heartbeat(answer)) = reply else { return Ok(()) };
         let Some(before) = before.filter(|it| it.epoch == told.broker_epoch) else {
+            let (life, broker_epoch) = (self.brokers[at].life, told.broker_epoch);
+            self.send(self.controller(), at, PartitionMessage::StaleEpoch { life, broker_epoch });
             return Ok(());
         };
         let after = self.journal.controller.cluster().broker(id);
@@ -305,10 +321,15 @@ impl PartitionWorld {
             ..Default::default()
         };
         let before = self.journal.records.len();
+        let known = self.journal.partition().map(|it| it.partition_epoch);
         self.command(ControllerCommand::AlterPartition { request, version: 3 })?;
         if self.journal.records.len() == before {
             return Ok(());
         }
+        let is_current = known == Some(alter.partition_epoch);
+        self.demand(Invariant::ProposalIsCurrent, is_current, |_| {
+            format!("an in-sync set for epoch {} was taken in {known:?}", alter.partition_epoch)
+        })?;
         self.coverage.in_sync_changes += 1;
         let cluster = self.journal.controller.cluster();
         // A leader that has not seen a member yet leaves its epoch open.

@@ -12,6 +12,16 @@ pub(crate) enum PartitionMessage {
     Register(SimRegistration),
     /// To the controller: a broker lives.
     Heartbeat(SimHeartbeat),
+    /// To a broker: its process is registered, in this epoch.
+    Registered {
+        life: u32,
+        broker_epoch: i64,
+    },
+    /// To a broker: the epoch of its heartbeat is over.
+    StaleEpoch {
+        life: u32,
+        broker_epoch: i64,
+    },
     /// To a broker: it may stop.
     MayStop {
         life: u32,

@@ -112,6 +112,14 @@ impl PartitionWorld {
         match message {
             PartitionMessage::Register(asked) => self.register(from, asked),
             PartitionMessage::Heartbeat(told) => self.heartbeat(from, told),
+            PartitionMessage::Registered { life, broker_epoch } if self.is_life(to, life) => {
+                self.learn_epoch(to, None, Some(broker_epoch));
+                Ok(())
+            }
+            PartitionMessage::StaleEpoch { life, broker_epoch } if self.is_life(to, life) => {
+                self.learn_epoch(to, Some(broker_epoch), None);
+                Ok(())
+            }
             PartitionMessage::MayStop { life } if self.is_life(to, life) => {
                 self.may_stop(to);
                 Ok(())
@@ -127,6 +135,8 @@ impl PartitionWorld {
                 self.answered(to, from, answer, number)
             }
             PartitionMessage::Metadata { .. }
+            | PartitionMessage::Registered { .. }
+            | PartitionMessage::StaleEpoch { .. }
             | PartitionMessage::MayStop { .. }
             | PartitionMessage::Fetch { .. }
             | PartitionMessage::Fetched { .. } => Ok(()),

@@ -7,7 +7,7 @@ use super::message::{QuorumEvent, QuorumMessage};
 use super::node::batch_of;
 use super::rows::{RoleName, Stand};
 use super::watch::StepBefore;
-use super::world::{QuorumWorld, place};
+use super::world::{QuorumWorld, node_index};
 use crate::invariant::{Invariant, InvariantCheck, Judge as _, Violation};
 use crate::log::{SimRecord, count};
 
@@ -88,7 +88,7 @@ impl QuorumWorld {
                 let life = self.nodes[at].life;
                 for voter in voters {
                     let message = QuorumMessage::AskVote { asked, voter, life };
-                    self.send(at, place(voter.id), message);
+                    self.send(at, node_index(voter.id), message);
                 }
             }
             Effect::AnswerVote { candidate, answer } => self.answer_vote(at, candidate.id, answer),
@@ -96,27 +96,27 @@ impl QuorumWorld {
                 for voter in voters {
                     let leader = self.id(at);
                     let asked = BeginAsked { leader, epoch, voter: Some(voter) };
-                    self.send(at, place(voter.id), QuorumMessage::BeginEpoch { asked });
+                    self.send(at, node_index(voter.id), QuorumMessage::BeginEpoch { asked });
                 }
             }
             Effect::EndEpoch { epoch, voters } => {
                 for voter in &voters {
                     let (leader, preferred) = (self.id(at), voters.clone());
                     let asked = EndAsked { leader, epoch, preferred };
-                    self.send(at, place(voter.id), QuorumMessage::EndEpoch { asked });
+                    self.send(at, node_index(voter.id), QuorumMessage::EndEpoch { asked });
                 }
             }
             Effect::AnswerBegin { leader, error } | Effect::AnswerEnd { leader, error } => {
                 let standing = self.standing(at);
                 let message = QuorumMessage::EpochAnswer { standing, error };
-                self.send(at, place(leader), message);
+                self.send(at, node_index(leader), message);
             }
             Effect::AskVersions(voter) => {
-                self.send(at, place(voter.key.id), QuorumMessage::AskVersions);
+                self.send(at, node_index(voter.key.id), QuorumMessage::AskVersions);
             }
             Effect::AskChange { leader, change } => {
                 let life = self.nodes[at].life;
-                self.send(at, place(leader), QuorumMessage::AskChange { change, life });
+                self.send(at, node_index(leader), QuorumMessage::AskChange { change, life });
             }
             _ => {}
         }
@@ -124,7 +124,7 @@ impl QuorumWorld {
 
     fn answer_vote(&mut self, at: usize, candidate: NodeId, answer: VoteAnswer) {
         let Some(live) = &self.nodes[at].live else { return };
-        let to = place(candidate);
+        let to = node_index(candidate);
         // An answer that waited for the disk may be of an epoch that has passed.
         let standing = live.raft.standing();
         let is_current = answer.epoch == standing.epoch;

@@ -9,7 +9,7 @@ use ottla_types::ErrorCode;
 
 use super::message::{FetchReply, QuorumEvent, QuorumMessage};
 use super::node::{ParkedFetch, QuorumFetchUnderWay, batch_of};
-use super::world::{QuorumWorld, place};
+use super::world::{QuorumWorld, node_index};
 use crate::invariant::InvariantCheck;
 use crate::log::{SimRecord, count};
 
@@ -121,11 +121,11 @@ impl QuorumWorld {
         let (to, message) = match request {
             FollowerRequest::Fetch { leader, fetch } => {
                 // Any node knows more, perhaps.
-                let to = leader.map_or(any, place);
+                let to = leader.map_or(any, node_index);
                 (to, QuorumMessage::Fetch { fetch, number, life })
             }
             FollowerRequest::FetchSnapshot { leader, fetch } => {
-                (place(leader), QuorumMessage::FetchSnapshot { fetch, number, life })
+                (node_index(leader), QuorumMessage::FetchSnapshot { fetch, number, life })
             }
         };
         if to != at {

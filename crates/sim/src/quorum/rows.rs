@@ -105,7 +105,11 @@ pub(crate) const ROWS: [&str; 27] = [
 ];
 
 /// The row that a step was, if it was a move; an error if no row allows it.
-pub(crate) fn row(before: Stand, event: RowEvent, after: Stand) -> Result<Option<usize>, String> {
+pub(crate) fn matching_row(
+    before: Stand,
+    event: RowEvent,
+    after: Stand,
+) -> Result<Option<usize>, String> {
     use RoleName::{Candidate, Follower, Leader, Prospective, Resigned, Unattached};
     let known = before.leader.is_some();
     if let RowEvent::Started(leader) = event {

@@ -2,7 +2,7 @@
 
 use ottla_raft::{Candidacy, Role};
 
-use super::world::{QuorumWorld, place};
+use super::world::{QuorumWorld, node_index};
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::log::offset;
 use crate::network::Weather;
@@ -84,8 +84,9 @@ impl QuorumWorld {
         let newest = newest.max_by_key(|at| live(at).map(|it| it.raft.epoch()))?;
         let raft = &live(&newest)?.raft;
         let follows = |at: &usize| {
-            live(at).is_some_and(|it| {
-                it.raft.epoch() == raft.epoch() && it.raft.leader().map(place) == Some(newest)
+            live(at).is_some_and(|node| {
+                node.raft.epoch() == raft.epoch()
+                    && node.raft.leader().map(node_index) == Some(newest)
             })
         };
         let voters = raft.voters().iter().filter_map(|voter| self.place_of_voter(voter.key));

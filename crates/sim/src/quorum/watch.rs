@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ottla_raft::{Ballot, Effect, Input, Raft, ReplicaKey, Role};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use super::rows::{RoleName, RowEvent, Stand, row};
+use super::rows::{RoleName, RowEvent, Stand, matching_row};
 use super::world::QuorumWorld;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, InvariantCheck, Judge};
@@ -91,7 +91,7 @@ impl QuorumWorld {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let (after, id) = (Stand::of(&live.raft), self.id(at));
         let is_unchanged = before.unchanged.as_ref().is_none_or(|raft| **raft == live.raft);
-        let found = row(before.stand, before.event, after);
+        let found = matching_row(before.stand, before.event, after);
         if let Ok(Some(row)) = found {
             self.coverage.rows[row] += 1;
         }
@@ -222,7 +222,7 @@ impl QuorumWorld {
         }
         let voters = live.raft.voters();
         let is_near = |voter: ReplicaKey| {
-            let place = super::world::place(voter.id);
+            let place = super::world::node_index(voter.id);
             place == at || live.contacts[place] + CONTACT_MAX_MS >= now_ms
         };
         let near = voters.iter().filter(|voter| is_near(voter.key)).count();

@@ -6,7 +6,7 @@ use ottla_raft::{QuorumControl, ReplicaKey, Role, VoterSet};
 use ottla_types::{LeaderEpoch, Offset};
 
 use super::log::SimSnapshot;
-use super::world::{QuorumWorld, place};
+use super::world::{QuorumWorld, node_index};
 use crate::invariant::{Invariant, InvariantCheck, Judge as _};
 use crate::log::{SimRecord, count, offset};
 
@@ -57,7 +57,7 @@ impl QuorumWorld {
 
     /// What a voter has, or had when its disk was replaced, on its disk at an offset.
     fn durable_record(&self, voter: ReplicaKey, at: usize) -> Option<SimRecord> {
-        let node = self.nodes.get(place(voter.id))?;
+        let node = self.nodes.get(node_index(voter.id))?;
         if voter.directory.is_zero() || node.key == voter {
             return node.disk.log.record(at);
         }

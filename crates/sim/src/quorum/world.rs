@@ -179,7 +179,7 @@ impl QuorumWorld {
 
     /// Where the node of a voter stands, if the node has the disk still that votes.
     pub(super) fn place_of_voter(&self, voter: ReplicaKey) -> Option<usize> {
-        let at = place(voter.id);
+        let at = node_index(voter.id);
         let is_there = voter.directory.is_zero() || self.nodes.get(at)?.key == voter;
         is_there.then_some(at)
     }
@@ -219,6 +219,6 @@ const fn place_of(event: &QuorumEvent) -> Option<(usize, Option<u32>)> {
 }
 
 /// Where a node stands in the list of nodes.
-pub(super) fn place(id: NodeId) -> usize {
+pub(super) fn node_index(id: NodeId) -> usize {
     usize::try_from(id - 1).expect("ids start at 1")
 }

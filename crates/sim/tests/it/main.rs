@@ -7,7 +7,7 @@ use ottla_sim::seed::SimRing;
 /// Runs a seed twice; panics with the line that repeats it.
 fn clean_in(ring: SimRing, seed: u64) {
     if let Some(violation) = run_seed(ring, seed, Runs::Twice).violation {
-        panic!("{}", report::failure(ring, seed, &violation));
+        panic!("{}", report::failure_text(ring, seed, &violation));
     }
 }
 
