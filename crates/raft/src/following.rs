@@ -242,8 +242,8 @@ impl Raft {
         if !is_current || !self.follows(from) {
             return;
         }
-        let is_expected = |it: &mut SnapshotDownload| {
-            (it.id, it.position) == (asked.id, asked.position) && !it.is_whole()
+        let is_expected = |known: &mut SnapshotDownload| {
+            (known.id, known.position) == (asked.id, asked.position) && !known.is_whole()
         };
         if let Role::Follower(following) = &mut self.role
             && let Some(mut download) = following.download.take_if(is_expected)

@@ -95,12 +95,6 @@ impl Raft {
         &self.role
     }
 
-    /// Is this the node of the replica?
-    #[must_use]
-    pub const fn is_own_id(&self, id: NodeId) -> bool {
-        self.own.id == id
-    }
-
     /// The epoch it is in.
     #[must_use]
     pub const fn epoch(&self) -> LeaderEpoch {

@@ -18,8 +18,9 @@ impl QuorumWorld {
     /// One step of the replica at a place, checked, and all that follows from it.
     pub(super) fn step(&mut self, at: usize, input: Input) -> InvariantCheck {
         let moment = Moment { now_ms: self.schedule.now_ms(), draw: self.dice.draw() };
+        let id = self.id(at);
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        let before = StepBefore::of(&live.raft, &input);
+        let before = StepBefore::of(id, &live.raft, &input);
         let mut effects = Vec::new();
         live.raft.step(moment, input, &mut effects);
         let leads = matches!(live.raft.role(), Role::Leader(_));

@@ -84,8 +84,9 @@ impl QuorumWorld {
         let newest = newest.max_by_key(|at| live(at).map(|it| it.raft.epoch()))?;
         let raft = &live(&newest)?.raft;
         let follows = |at: &usize| {
-            live(at).is_some_and(|it| {
-                it.raft.epoch() == raft.epoch() && it.raft.leader().map(node_index) == Some(newest)
+            live(at).is_some_and(|node| {
+                node.raft.epoch() == raft.epoch()
+                    && node.raft.leader().map(node_index) == Some(newest)
             })
         };
         let voters = raft.voters().iter().filter_map(|voter| self.place_of_voter(voter.key));

@@ -43,7 +43,7 @@ pub(super) struct StepBefore {
 }
 
 impl StepBefore {
-    pub fn of(raft: &Raft, input: &Input) -> Self {
+    pub fn of(id: NodeId, raft: &Raft, input: &Input) -> Self {
         let own = raft.epoch();
         let (asks, heard) = match input {
             Input::Asked { asked, .. } => (None, asked.epoch),
@@ -65,7 +65,7 @@ impl StepBefore {
             _ => None,
         };
         let unchanged = asks.is_some_and(|epoch| epoch < own).then(|| Box::new(raft.clone()));
-        let is_own = leader.is_some_and(|leader| raft.is_own_id(leader));
+        let is_own = leader == Some(id);
         Self {
             stand: Stand::of(raft),
             event: RowEvent::of(input),
