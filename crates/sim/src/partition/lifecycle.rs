@@ -182,8 +182,11 @@ impl PartitionWorld {
         let now_ms = self.schedule.now_ms();
         let heard = &mut self.journal.heard[at];
         (heard.at_ms, heard.applied) = (now_ms, told.applied);
-        if before.fenced && !answer.is_fenced {
+        if before.fenced {
+            // Its session had ended: a broker that is fenced may stop at once.
             heard.stop_end = None;
+        }
+        if before.fenced && !answer.is_fenced {
             self.check_serves(id, told.applied)?;
         }
         let known = self.journal.controller.cluster().broker(id);
