@@ -47,18 +47,14 @@ pub(super) fn alter_reassignments(
         let known = scene.cluster.topic(&topic.name);
         let mut answer =
             ReassignableTopicResponse { name: topic.name.clone(), ..Default::default() };
-        // A partition that a request has twice would change twice from one state.
-        let mut seen = BTreeSet::new();
+        // A partition that changed twice in a request would change twice from one state.
+        let mut changed = BTreeSet::new();
         for asked in &topic.partitions {
-            let found = known.and_then(|it| Some((it, it.partitions.get(&asked.partition_index)?)));
+            let index = asked.partition_index;
+            let found = known.and_then(|it| Some((it, it.partitions.get(&index)?)));
             let decided = match found {
-                _ if !seen.insert(asked.partition_index) => {
-                    let why = format!("Partition {} is named twice.", asked.partition_index);
-                    Err((ErrorCode::INVALID_REQUEST, Some(why)))
-                }
                 Some((topic, state)) => {
                     let rules = ElectionRules::of_topic(scene, topic);
-                    let index = asked.partition_index;
                     let wanted = PartitionMove { scene, rules: &rules, topic, index, state };
                     wanted.decide(asked, factor)
                 }
@@ -66,6 +62,13 @@ pub(super) fn alter_reassignments(
                     let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
                     Err((code, Some(String::from(code.message()))))
                 }
+            };
+            let decided = match decided {
+                Ok(Some(_)) if !changed.insert(index) => {
+                    let why = format!("Partition {index} is named twice.");
+                    Err((ErrorCode::INVALID_REQUEST, Some(why)))
+                }
+                decided => decided,
             };
             let mut row = ReassignablePartitionResponse {
                 partition_index: asked.partition_index,

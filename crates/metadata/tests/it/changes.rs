@@ -224,14 +224,23 @@ fn reassign(
     replicas: Option<&[NodeId]>,
     allow_replication_factor_change: bool,
 ) -> ErrorCode {
-    let partition = ReassignablePartition {
+    reassign_together(bench, &[replicas], allow_replication_factor_change)[0]
+}
+
+/// The same partition several times in one request.
+fn reassign_together(
+    bench: &mut MachineBench<Controller>,
+    wanted: &[Option<&[NodeId]>],
+    allow_replication_factor_change: bool,
+) -> Vec<ErrorCode> {
+    let partition = |replicas: &Option<&[NodeId]>| ReassignablePartition {
         partition_index: 0,
         replicas: replicas.map(<[_]>::to_vec),
         ..Default::default()
     };
     let topic = ReassignableTopic {
         name: "t".to_owned(),
-        partitions: vec![partition],
+        partitions: wanted.iter().map(partition).collect(),
         ..Default::default()
     };
     let request = AlterPartitionReassignmentsRequest {
@@ -241,10 +250,25 @@ fn reassign(
     };
     match reply(bench, ControllerCommand::AlterPartitionReassignments(request)) {
         ControllerReply::AlterPartitionReassignments(told) => {
-            ErrorCode(told.responses[0].partitions[0].error_code)
+            told.responses[0].partitions.iter().map(|it| ErrorCode(it.error_code)).collect()
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_partition_that_a_request_names_twice_moves_once() {
+    let mut bench = scene(&[1, 2]);
+    let before = state(&bench);
+    let stay = Some(&[1, 2][..]);
+    let codes = [ErrorCode::NONE, ErrorCode::NONE, ErrorCode::NO_REASSIGNMENT_IN_PROGRESS];
+    assert_eq!(reassign_together(&mut bench, &[stay, stay, None], true), codes);
+    assert_eq!(state(&bench), before, "it is asked to stay where it is");
+    let codes = [ErrorCode::NONE, ErrorCode::INVALID_REQUEST];
+    let moves = [Some(&[3, 2][..]), Some(&[1, 3][..])];
+    assert_eq!(reassign_together(&mut bench, &moves, true), codes);
+    assert_eq!(state(&bench).adding, [3]);
+    assert_eq!(state(&bench).partition_epoch, before.partition_epoch + 1);
 }
 
 #[test]
