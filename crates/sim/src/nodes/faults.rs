@@ -12,6 +12,9 @@ use crate::invariant::InvariantCheck;
 /// After how many changes the power goes at most, if it goes in the middle of writing.
 const CHANGES_MAX: u64 = 60;
 
+/// How long after it a failure of the disk may be met, in milliseconds: longer than any disk takes.
+const LATE_MS_MAX: u64 = 1_000;
+
 impl NodeWorld {
     /// All faults of the plan.
     pub(super) fn hurt(&mut self) -> InvariantCheck {
@@ -158,6 +161,12 @@ impl NodeWorld {
         self.network.mend();
         self.network.power_on(NODE);
         self.network.set_weather(StreamWeather::FAIR);
+        self.mend_node()?;
+        // A write that has met the failing disk may take the node down only now.
+        let end = self.now_ms() + LATE_MS_MAX;
+        while self.machine.failure().is_none() && self.now_ms() < end {
+            self.pass(Duration::from_millis(50))?;
+        }
         self.mend_node()?;
         self.until_up()
     }
