@@ -12,11 +12,9 @@ use ottla_protocol::messages::alter_partition_response::{
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{Bug, ErrorCode, NodeId, is_planted};
 
-use super::partition_change::{
-    ElectionRules, LEADER_STAYS, PartitionChange, PartitionTarget, RECOVERING, ServingBrokers,
-};
+use super::partition_change::{ChangedTopic, LEADER_STAYS, PartitionChange, RECOVERING};
 use super::{Controller, ControllerReply, ControllerScene};
-use crate::cluster::{PartitionState, Topic};
+use crate::cluster::PartitionState;
 
 /// The version of the request from which on it names the members' broker epochs (KIP-903).
 const WITH_EPOCHS: i16 = 3;
@@ -35,23 +33,18 @@ pub(super) fn alter_partition(
     }
     for asked in &request.topics {
         let topic = scene.cluster.topic_by_id(asked.topic_id);
-        let rules = topic.map(|topic| ElectionRules::of_topic(scene, topic));
+        let topic = topic.map(|topic| ChangedTopic::new(scene, topic));
         let mut answer = TopicData { topic_id: asked.topic_id, ..Default::default() };
         for partition in &asked.partitions {
-            let altered = match (topic, &rules) {
-                (Some(topic), Some(rules)) => {
-                    let alteration = Alteration {
-                        scene,
-                        rules,
-                        topic,
-                        leader: request.broker_id,
-                        isr: asked_members(partition, version),
-                        asked: partition,
-                    };
-                    alteration.decide(turn)
-                }
-                _ => Err(ErrorCode::UNKNOWN_TOPIC_ID),
-            };
+            let altered = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID).and_then(|topic| {
+                let alteration = Alteration {
+                    topic,
+                    leader: request.broker_id,
+                    isr: asked_members(partition, version),
+                    asked: partition,
+                };
+                alteration.decide(turn)
+            });
             answer.partitions.push(altered.unwrap_or_else(|code| PartitionData {
                 partition_index: partition.partition_index,
                 error_code: code.0,
@@ -74,9 +67,7 @@ fn asked_members(asked: &AskedPartition, version: i16) -> Vec<BrokerState> {
 
 /// One partition's in-sync set, as its leader wants it.
 struct Alteration<'a> {
-    scene: &'a ControllerScene<'a>,
-    rules: &'a ElectionRules,
-    topic: &'a Topic,
+    topic: ChangedTopic<'a>,
     leader: NodeId,
     isr: Vec<BrokerState>,
     asked: &'a AskedPartition,
@@ -85,24 +76,13 @@ struct Alteration<'a> {
 impl Alteration<'_> {
     fn decide(&self, turn: &mut Turn<Controller>) -> Result<PartitionData, ErrorCode> {
         let index = self.asked.partition_index;
-        let known = self.topic.partitions.get(&index);
+        let known = self.topic.topic.partitions.get(&index);
         let state = known.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         self.check(state)?;
-        let target = PartitionTarget {
-            isr: self.isr.iter().map(|it| it.broker_id).collect(),
-            recovery: self.asked.leader_recovery_state,
-            ..PartitionTarget::of(state)
-        };
-        let change = PartitionChange {
-            scene: self.scene,
-            rules: self.rules,
-            topic_id: self.topic.id,
-            index,
-            state,
-            serving: ServingBrokers::default(),
-            election: self.rules.default_election(),
-            target,
-        };
+        let election = self.topic.rules.default_election();
+        let mut change = PartitionChange { election, ..self.topic.change(index, state) };
+        change.target.isr = self.isr.iter().map(|it| it.broker_id).collect();
+        change.target.recovery = self.asked.leader_recovery_state;
         let Some(record) = change.build() else { return Ok(altered_partition(index, state)) };
         let mut after = state.clone();
         after.take_change(&record);
@@ -157,7 +137,7 @@ impl Alteration<'_> {
     /// (KIP-841, KIP-903).
     fn is_eligible(&self, member: &BrokerState) -> bool {
         let is_epoch = |epoch: i64| member.broker_epoch == -1 || member.broker_epoch == epoch;
-        let broker = self.scene.cluster.broker(member.broker_id);
+        let broker = self.topic.scene.cluster.broker(member.broker_id);
         broker.is_some_and(|it| it.is_active() && is_epoch(it.epoch))
     }
 }

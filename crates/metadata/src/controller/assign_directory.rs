@@ -7,9 +7,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::command::AssignedDirectory;
-use super::partition_change::{
-    ElectionChoice, ElectionRules, PartitionChange, PartitionTarget, ServingBrokers,
-};
+use super::partition_change::ChangedTopic;
 use super::{Controller, ControllerReply, ControllerScene};
 
 pub(super) fn assign_directory(
@@ -19,7 +17,7 @@ pub(super) fn assign_directory(
     turn: &mut Turn<Controller>,
 ) {
     let mut reply = Ok(());
-    let mut rules: BTreeMap<Uuid, ElectionRules> = BTreeMap::new();
+    let mut topics: BTreeMap<Uuid, ChangedTopic<'_>> = BTreeMap::new();
     for it in assigned {
         let topic = scene.cluster.topic_by_id(it.topic_id);
         let known = topic.and_then(|topic| Some((topic, topic.partitions.get(&it.index)?)));
@@ -27,22 +25,9 @@ pub(super) fn assign_directory(
             reply = Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             continue;
         };
-        let rules =
-            rules.entry(it.topic_id).or_insert_with(|| ElectionRules::of_topic(scene, topic));
-        let target = PartitionTarget {
-            directory: Some((broker, it.directory)),
-            ..PartitionTarget::of(state)
-        };
-        let change = PartitionChange {
-            scene,
-            rules,
-            topic_id: it.topic_id,
-            index: it.index,
-            state,
-            serving: ServingBrokers::default(),
-            election: ElectionChoice::Online,
-            target,
-        };
+        let topic = topics.entry(it.topic_id).or_insert_with(|| ChangedTopic::new(scene, topic));
+        let mut change = topic.change(it.index, state);
+        change.target.directory = Some((broker, it.directory));
         turn.records.extend(change.build().map(MetadataRecord::from));
     }
     turn.reply(ControllerReply::Assigned(reply));

@@ -6,9 +6,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{NodeId, Uuid};
 
 use super::ControllerScene;
-use super::partition_change::{
-    ElectionRules, NO_LEADER, PartitionChange, PartitionTarget, ServingBrokers,
-};
+use super::partition_change::{ChangedTopic, NO_LEADER, PartitionChange, ServingBrokers};
 use crate::cluster::PartitionState;
 
 /// What has become of a broker.
@@ -69,24 +67,18 @@ pub(super) fn partition_changes(
         if concerned.peek().is_none() {
             continue;
         }
-        let rules = ElectionRules::of_topic(scene, topic);
+        let topic = ChangedTopic::new(scene, topic);
         for (index, state) in concerned {
-            let mut target = PartitionTarget::of(state);
-            target.isr.retain(|id| change.lost() != Some(*id));
-            if let BrokerChange::StoppedUncleanly(broker) = change {
-                target.unclean = Some(broker);
-            }
-            let built = PartitionChange {
-                scene,
-                rules: &rules,
-                topic_id: topic.id,
-                index: *index,
-                state,
+            let mut changed = PartitionChange {
                 serving: change.serving(),
-                election: rules.default_election(),
-                target,
+                election: topic.rules.default_election(),
+                ..topic.change(*index, state)
             };
-            records.extend(built.build().map(MetadataRecord::from));
+            changed.target.isr.retain(|id| change.lost() != Some(*id));
+            if let BrokerChange::StoppedUncleanly(broker) = change {
+                changed.target.unclean = Some(broker);
+            }
+            records.extend(changed.build().map(MetadataRecord::from));
         }
     }
     records

@@ -12,11 +12,9 @@ use ottla_protocol::messages::elect_leaders_response::{
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, PartitionIndex};
 
-use super::partition_change::{
-    ElectionChoice, ElectionRules, NO_LEADER, PartitionChange, PartitionTarget, ServingBrokers,
-};
+use super::partition_change::{ChangedTopic, ElectionChoice, NO_LEADER, PartitionChange};
 use super::{Controller, ControllerReply, ControllerScene};
-use crate::cluster::{PartitionState, Topic};
+use crate::cluster::PartitionState;
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
@@ -35,10 +33,11 @@ pub(super) fn elect_leaders(
     };
     let mut response = ElectLeadersResponse::default();
     for topic in request.topic_partitions.iter().flatten() {
-        let known = scene.cluster.topic(&topic.topic);
+        let known = scene.cluster.topic(&topic.topic).map(|it| ChangedTopic::new(scene, it));
         let one = |index: &PartitionIndex| {
-            let elected = match known.and_then(|it| Some((it, it.partitions.get(index)?))) {
-                Some((topic, state)) => elect_partition(scene, topic, *index, state, election),
+            let found = known.and_then(|it| Some((it, it.topic.partitions.get(index)?)));
+            let elected = match found {
+                Some((topic, state)) => elect_partition(topic, *index, state, election),
                 None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             };
             partition_result(*index, elected, turn)
@@ -51,8 +50,9 @@ pub(super) fn elect_leaders(
     if request.topic_partitions.is_none() {
         for topic in scene.cluster.topics() {
             let mut rows = Vec::new();
+            let changed = ChangedTopic::new(scene, topic);
             for (index, state) in &topic.partitions {
-                let elected = elect_partition(scene, topic, *index, state, election);
+                let elected = elect_partition(changed, *index, state, election);
                 // Of all partitions, only those that need an election are named.
                 if elected != Err(ErrorCode::ELECTION_NOT_NEEDED) {
                     rows.push(partition_result(*index, elected, turn));
@@ -106,8 +106,7 @@ fn unknown_type(request: &ElectLeadersRequest, kind: i8) -> ElectLeadersResponse
 }
 
 fn elect_partition(
-    scene: &ControllerScene<'_>,
-    topic: &Topic,
+    topic: ChangedTopic<'_>,
     index: PartitionIndex,
     state: &PartitionState,
     election: ElectionChoice,
@@ -119,17 +118,7 @@ fn elect_partition(
     if !is_needed {
         return Err(ErrorCode::ELECTION_NOT_NEEDED);
     }
-    let rules = ElectionRules::of_topic(scene, topic);
-    let change = PartitionChange {
-        scene,
-        rules: &rules,
-        topic_id: topic.id,
-        index,
-        state,
-        serving: ServingBrokers::default(),
-        election,
-        target: PartitionTarget::of(state),
-    };
+    let change = PartitionChange { election, ..topic.change(index, state) };
     change.build().map(MetadataRecord::from).ok_or(match election {
         ElectionChoice::Preferred => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
         ElectionChoice::Unclean | ElectionChoice::Online => {
@@ -161,13 +150,15 @@ fn elect_all(
     for topic in scene.cluster.topics() {
         let needs_setting = election == ElectionChoice::Unclean;
         let has_leaders = topic.partitions.values().all(|it| it.leader != NO_LEADER);
-        if needs_setting
-            && (has_leaders || !ElectionRules::of_topic(scene, topic).is_unclean_allowed)
-        {
+        if needs_setting && has_leaders {
+            continue;
+        }
+        let changed = ChangedTopic::new(scene, topic);
+        if needs_setting && !changed.rules.is_unclean_allowed {
             continue;
         }
         for (index, state) in &topic.partitions {
-            let elected = elect_partition(scene, topic, *index, state, election);
+            let elected = elect_partition(changed, *index, state, election);
             turn.records.extend(elected);
             if turn.records.len() >= ELECTIONS_MAX {
                 return true;

@@ -33,7 +33,7 @@ pub(super) struct ElectionRules {
 }
 
 impl ElectionRules {
-    pub fn of_topic(scene: &ControllerScene<'_>, topic: &Topic) -> Self {
+    fn of_topic(scene: &ControllerScene<'_>, topic: &Topic) -> Self {
         let kind = ResourceKind::Topic;
         let own = scene.cluster.config(kind, &topic.name);
         let setting = |name: &str| {
@@ -119,11 +119,35 @@ impl PartitionTarget {
     }
 }
 
-/// The change of one partition, to be built.
-pub(super) struct PartitionChange<'a> {
+/// A topic whose partitions change: its rules are read once for all of them.
+#[derive(Clone, Copy)]
+pub(super) struct ChangedTopic<'a> {
     pub scene: &'a ControllerScene<'a>,
-    pub rules: &'a ElectionRules,
-    pub topic_id: Uuid,
+    pub topic: &'a Topic,
+    pub rules: ElectionRules,
+}
+
+impl<'a> ChangedTopic<'a> {
+    pub fn new(scene: &'a ControllerScene<'a>, topic: &'a Topic) -> Self {
+        Self { scene, topic, rules: ElectionRules::of_topic(scene, topic) }
+    }
+
+    /// A change of one partition that asks for nothing yet: the leader stays if it may.
+    pub fn change(self, index: PartitionIndex, state: &'a PartitionState) -> PartitionChange<'a> {
+        PartitionChange {
+            topic: self,
+            index,
+            state,
+            serving: ServingBrokers::default(),
+            election: ElectionChoice::Online,
+            target: PartitionTarget::of(state),
+        }
+    }
+}
+
+/// The change of one partition, to be built; [`ChangedTopic::change`] begins one.
+pub(super) struct PartitionChange<'a> {
+    pub topic: ChangedTopic<'a>,
     pub index: PartitionIndex,
     /// The partition as it is.
     pub state: &'a PartitionState,
@@ -167,7 +191,7 @@ impl PartitionChange<'_> {
         self.bump_epoch_for_removed_replica(&mut record);
         self.set_in_sync(&mut record, elr);
         self.bump_epoch_for_shrunk_isr(&mut record);
-        if self.rules.keeps_eligible {
+        if self.topic.rules.keeps_eligible {
             record.last_known_elr = self.last_known(record.leader);
         }
         self.set_assignment(&mut record);
@@ -175,7 +199,7 @@ impl PartitionChange<'_> {
             record.leader_recovery_state = self.target.recovery;
         }
         (record != PartitionChangeRecord::default()).then(|| PartitionChangeRecord {
-            topic_id: self.topic_id,
+            topic_id: self.topic.topic.id,
             partition_id: self.index,
             ..record
         })
@@ -195,10 +219,10 @@ impl PartitionChange<'_> {
     /// are in sync there are none: those that are then have everything.
     fn target_eligible(&self) -> Vec<NodeId> {
         let (state, isr) = (self.state, &self.target.isr);
-        if !self.rules.keeps_eligible {
+        if !self.topic.rules.keeps_eligible {
             return state.elr.clone();
         }
-        if isr.len() >= self.rules.in_sync_min.min(self.target.replicas.len()) {
+        if isr.len() >= self.topic.rules.in_sync_min.min(self.target.replicas.len()) {
             return Vec::new();
         }
         let all: BTreeSet<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();
@@ -229,7 +253,7 @@ impl PartitionChange<'_> {
         }
         let is_lost = target.isr.is_empty() && elr.is_empty();
         let last_known = match &state.last_known_elr[..] {
-            [only] if self.rules.keeps_eligible && is_lost && can_lead(only) => Some(*only),
+            [only] if self.topic.rules.keeps_eligible && is_lost && can_lead(only) => Some(*only),
             _ => None,
         };
         // A partition's only replica: there is nothing else to wait for.
@@ -251,7 +275,7 @@ impl PartitionChange<'_> {
             Some((broker, directory)) if broker == id => directory,
             _ => self.state.directory(id),
         };
-        self.serving.can_lead(self.scene, id, directory)
+        self.serving.can_lead(self.topic.scene, id, directory)
     }
 
     /// A replica that leaves the partition must not be taken for a follower any more.
@@ -267,7 +291,7 @@ impl PartitionChange<'_> {
     fn bump_epoch_for_shrunk_isr(&self, record: &mut PartitionChangeRecord) {
         let stays = |id: &NodeId| record.isr.as_ref().is_none_or(|isr| isr.contains(id));
         let is_shrunk = !self.state.isr.iter().all(stays);
-        let is_old = self.scene.cluster.metadata_version() < EPOCH_BUMP_ON_SHRINK_BEFORE;
+        let is_old = self.topic.scene.cluster.metadata_version() < EPOCH_BUMP_ON_SHRINK_BEFORE;
         let has_leader = self.state.leader != NO_LEADER;
         if record.leader == LEADER_STAYS && has_leader && is_old && is_shrunk {
             record.leader = self.state.leader;
@@ -276,7 +300,7 @@ impl PartitionChange<'_> {
 
     fn set_in_sync(&mut self, record: &mut PartitionChangeRecord, mut elr: Vec<NodeId>) {
         let state = self.state;
-        if !self.rules.keeps_eligible {
+        if !self.topic.rules.keeps_eligible {
             elr.clear();
             // The last member stays, as there is no other list to remember it in.
             if self.target.isr.is_empty() {
@@ -300,12 +324,15 @@ impl PartitionChange<'_> {
 
     fn set_assignment(&self, record: &mut PartitionChangeRecord) {
         let (state, target) = (self.state, &self.target);
-        if self.scene.cluster.metadata_version() >= DIRECTORIES_SINCE {
+        if self.topic.scene.cluster.metadata_version() >= DIRECTORIES_SINCE {
             let mut known: BTreeMap<NodeId, Uuid> =
                 state.replicas.iter().map(|id| (*id, state.directory(*id))).collect();
             known.extend(target.directory);
             let directory = |id: &NodeId| {
-                known.get(id).copied().unwrap_or_else(|| place::new_directory(self.scene, *id))
+                known
+                    .get(id)
+                    .copied()
+                    .unwrap_or_else(|| place::new_directory(self.topic.scene, *id))
             };
             let directories: Vec<Uuid> = target.replicas.iter().map(directory).collect();
             let is_same = directories.iter().copied().eq(state.replica_directories());

@@ -20,10 +20,10 @@ use ottla_types::{ErrorCode, NodeId, PartitionIndex};
 
 use super::create_topics::check_assignment;
 use super::partition_change::{
-    ElectionChoice, ElectionRules, PartitionChange, PartitionTarget, RECOVERING, ServingBrokers,
+    ChangedTopic, ElectionChoice, PartitionChange, PartitionTarget, RECOVERING,
 };
 use super::{Controller, ControllerReply, ControllerScene};
-use crate::cluster::{BrokerRegistration, PartitionState, Topic};
+use crate::cluster::{BrokerRegistration, PartitionState};
 
 /// Why a partition is not moved: Kafka's code, and a text where the code alone does not say enough.
 type ReassignmentRefusal = (ErrorCode, Option<String>);
@@ -44,20 +44,16 @@ pub(super) fn alter_reassignments(
         FactorRule::Stays
     };
     for topic in &request.topics {
-        let known = scene.cluster.topic(&topic.name);
+        let known = scene.cluster.topic(&topic.name).map(|it| ChangedTopic::new(scene, it));
         let mut answer =
             ReassignableTopicResponse { name: topic.name.clone(), ..Default::default() };
         // A partition that changed twice in a request would change twice from one state.
         let mut changed = BTreeSet::new();
         for asked in &topic.partitions {
             let index = asked.partition_index;
-            let found = known.and_then(|it| Some((it, it.partitions.get(&index)?)));
+            let found = known.and_then(|it| Some((it, it.topic.partitions.get(&index)?)));
             let decided = match found {
-                Some((topic, state)) => {
-                    let rules = ElectionRules::of_topic(scene, topic);
-                    let wanted = PartitionMove { scene, rules: &rules, topic, index, state };
-                    wanted.decide(asked, factor)
-                }
+                Some((topic, state)) => PartitionMove { topic, index, state }.decide(asked, factor),
                 None => {
                     let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
                     Err((code, Some(String::from(code.message()))))
@@ -95,9 +91,7 @@ enum FactorRule {
 
 /// A partition that is to move.
 struct PartitionMove<'a> {
-    scene: &'a ControllerScene<'a>,
-    rules: &'a ElectionRules,
-    topic: &'a Topic,
+    topic: ChangedTopic<'a>,
     index: PartitionIndex,
     state: &'a PartitionState,
 }
@@ -110,7 +104,7 @@ impl PartitionMove<'_> {
     ) -> Result<Option<MetadataRecord>, ReassignmentRefusal> {
         let Some(wanted) = &asked.replicas else { return self.cancel() };
         let texted = |(code, why)| (code, Some(why));
-        check_assignment(self.scene, wanted, None).map_err(texted)?;
+        check_assignment(self.topic.scene, wanted, None).map_err(texted)?;
         let before = self.factor();
         if factor == FactorRule::Stays && before != wanted.len() {
             let after = wanted.len();
@@ -153,25 +147,25 @@ impl PartitionMove<'_> {
             return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(String::from(why))));
         }
         let loses_all = target.isr.is_empty() && !state.isr.is_empty();
-        if loses_all && !self.rules.is_unclean_allowed {
+        if loses_all && !self.topic.rules.is_unclean_allowed {
             let why = format!(
                 "Unable to revert partition assignment for {}:{} because it would require an \
                  unclean leader election.",
-                self.topic.name, self.index
+                self.topic.topic.name, self.index
             );
             return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(why)));
         }
-        if loses_all && !self.scene.cluster.keeps_eligible() {
+        if loses_all && !self.topic.scene.cluster.keeps_eligible() {
             // The in-sync set cannot be empty then.
             let serves = |id: &&NodeId| {
-                self.scene.cluster.broker(**id).is_some_and(BrokerRegistration::is_active)
+                self.topic.scene.cluster.broker(**id).is_some_and(BrokerRegistration::is_active)
             };
             let serving = target.replicas.iter().find(serves);
             let leader = serving.or(target.replicas.first()).copied();
             target.isr = leader.into_iter().collect();
             target.recovery = RECOVERING;
         }
-        Ok(self.build(target, self.rules.default_election()))
+        Ok(self.build(target, self.topic.rules.default_election()))
     }
 
     /// How many replicas the partition is to have, a move that is under way done.
@@ -181,17 +175,8 @@ impl PartitionMove<'_> {
     }
 
     fn build(&self, target: PartitionTarget, election: ElectionChoice) -> Option<MetadataRecord> {
-        let change = PartitionChange {
-            scene: self.scene,
-            rules: self.rules,
-            topic_id: self.topic.id,
-            index: self.index,
-            state: self.state,
-            serving: ServingBrokers::default(),
-            election,
-            target,
-        };
-        change.build().map(MetadataRecord::from)
+        let begun = self.topic.change(self.index, self.state);
+        PartitionChange { election, target, ..begun }.build().map(MetadataRecord::from)
     }
 }
 
