@@ -1,64 +1,13 @@
 //! What AlterConfigs and IncrementalAlterConfigs share: who may, what is answered for each
 //! resource, and the events that say what has changed.
 
-use ottla_protocol::messages::{
-    alter_configs_request, alter_configs_response, incremental_alter_configs_request,
-    incremental_alter_configs_response,
-};
+use ottla_metadata::AlteredResource;
 use ottla_types::ErrorCode;
 
 use crate::audit;
 use crate::guard::Operation;
 use crate::node::Node;
 use crate::request::{Call, take_denied};
-
-/// A resource whose settings a request changes.
-pub trait AlteredResource {
-    /// What is answered for it.
-    type Answer;
-
-    /// The number of its kind, and its name.
-    fn resource(&self) -> (i8, &str);
-
-    /// What is answered for the resource of this kind and name.
-    fn answer(
-        resource_type: i8,
-        resource_name: String,
-        code: ErrorCode,
-        message: Option<String>,
-    ) -> Self::Answer;
-}
-
-/// The two APIs have types of their own, with the same fields.
-macro_rules! altered_resource {
-    ($request:ident => $response:ident) => {
-        impl AlteredResource for $request::AlterConfigsResource {
-            type Answer = $response::AlterConfigsResourceResponse;
-
-            fn resource(&self) -> (i8, &str) {
-                (self.resource_type, &self.resource_name)
-            }
-
-            fn answer(
-                resource_type: i8,
-                resource_name: String,
-                code: ErrorCode,
-                message: Option<String>,
-            ) -> Self::Answer {
-                $response::AlterConfigsResourceResponse {
-                    error_code: code.0,
-                    error_message: message,
-                    resource_type,
-                    resource_name,
-                    ..Default::default()
-                }
-            }
-        }
-    };
-}
-
-altered_resource!(alter_configs_request => alter_configs_response);
-altered_resource!(incremental_alter_configs_request => incremental_alter_configs_response);
 
 /// Changes the settings of those of the resources that the client may change, with `alter`, and
 /// writes down what has changed.

@@ -16,8 +16,9 @@ pub use cluster::{
     BrokerEndpoint, BrokerRegistration, Cluster, PartitionState, QuotaEntity, ResourceKind, Topic,
 };
 pub use controller::{
-    AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerMemory,
-    ControllerReply, ControllerSettings, ControllerTimer, RegistrationRefusal, bootstrap_records,
+    AlteredResource, AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand,
+    ControllerMemory, ControllerReply, ControllerSettings, ControllerTimer, RegistrationRefusal,
+    bootstrap_records,
 };
 pub use versions::{
     FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,

@@ -4,7 +4,7 @@
 //!
 //! Gap: no `alter.config.policy.class.name`.
 
-use ottla_metadata::{ControllerCommand, ResourceKind};
+use ottla_metadata::{AlteredResource, ControllerCommand, ResourceKind};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, IncrementalAlterConfigsRequest,
@@ -14,7 +14,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::alter_settings::{AlteredResource, alter_settings, named_resources, refuse_resources};
+use crate::alter_settings::{alter_settings, named_resources, refuse_resources};
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};

@@ -39,6 +39,7 @@ pub use command::{
 };
 pub use register::RegistrationRefusal;
 use sessions::BrokerSessions;
+pub use set_config::AlteredResource;
 pub use settings::ControllerSettings;
 
 /// Why a change is refused: Kafka's error code, and the message for the client.
@@ -143,10 +144,10 @@ impl Machine for Controller {
                 create_partitions::create_partitions(scene, request, turn)
             }
             ControllerCommand::AlterConfigs(request) => {
-                set_config::replace_configs(scene, request, turn)
+                set_config::replace_configs(scene, &request, turn)
             }
             ControllerCommand::IncrementalAlterConfigs(request) => {
-                set_config::alter_configs(scene, request, turn)
+                set_config::alter_configs(scene, &request, turn)
             }
             ControllerCommand::AlterClientQuotas(request) => {
                 quotas::alter_quotas(scene, request, turn)

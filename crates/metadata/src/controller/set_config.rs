@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 
 use ottla_machine::Turn;
 use ottla_protocol::messages::alter_configs_request::{
-    AlterConfigsRequest, AlterConfigsResource, AlterableConfig as ReplacedConfig,
+    AlterConfigsRequest, AlterableConfig as ReplacedConfig,
 };
-use ottla_protocol::messages::alter_configs_response::{
-    AlterConfigsResourceResponse as Replaced, AlterConfigsResponse,
-};
+use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
 use ottla_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource as Incremental, AlterableConfig, IncrementalAlterConfigsRequest,
+    AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use ottla_protocol::messages::incremental_alter_configs_response::{
-    AlterConfigsResourceResponse as Altered, IncrementalAlterConfigsResponse,
+use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+use ottla_protocol::messages::{
+    alter_configs_request, alter_configs_response, incremental_alter_configs_request,
+    incremental_alter_configs_response,
 };
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
@@ -38,11 +38,62 @@ const DELETE: i8 = 1;
 type ConfigChanges = BTreeMap<String, Option<String>>;
 
 /// A resource whose settings a request changes.
-struct ResourceChange<'a, C> {
-    number: i8,
-    name: &'a str,
-    configs: &'a [C],
+pub trait AlteredResource {
+    /// A setting of it, as the request names it.
+    type Config;
+    /// What is answered for it.
+    type Answer;
+
+    /// The number of its kind, and its name.
+    fn resource(&self) -> (i8, &str);
+
+    /// Its settings.
+    fn configs(&self) -> &[Self::Config];
+
+    /// What is answered for the resource of this kind and name.
+    fn answer(
+        resource_type: i8,
+        resource_name: String,
+        code: ErrorCode,
+        message: Option<String>,
+    ) -> Self::Answer;
 }
+
+/// The two APIs have types of their own, with the same fields.
+macro_rules! altered_resource {
+    ($request:ident => $response:ident) => {
+        impl AlteredResource for $request::AlterConfigsResource {
+            type Config = $request::AlterableConfig;
+            type Answer = $response::AlterConfigsResourceResponse;
+
+            fn resource(&self) -> (i8, &str) {
+                (self.resource_type, &self.resource_name)
+            }
+
+            fn configs(&self) -> &[Self::Config] {
+                &self.configs
+            }
+
+            fn answer(
+                resource_type: i8,
+                resource_name: String,
+                code: ErrorCode,
+                message: Option<String>,
+            ) -> Self::Answer {
+                $response::AlterConfigsResourceResponse {
+                    error_code: code.0,
+                    error_message: message,
+                    resource_type,
+                    resource_name,
+                    ..Default::default()
+                }
+            }
+        }
+    };
+}
+
+altered_resource!(alter_configs_request => alter_configs_response);
+altered_resource!(incremental_alter_configs_request => incremental_alter_configs_response);
 
 /// A setting as a request names it.
 trait RequestedConfig: Sized {
@@ -133,95 +184,63 @@ impl RequestedConfig for AlterableConfig {
 
 pub(super) fn replace_configs(
     scene: &ControllerScene<'_>,
-    request: AlterConfigsRequest,
+    request: &AlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
-    let resources = request.resources.iter().map(|resource| ResourceChange {
-        number: resource.resource_type,
-        name: &resource.resource_name,
-        configs: &resource.configs,
-    });
-    let outcomes = change_resources(scene, resources, request.validate_only, turn);
-    let answer = |(resource, (error_code, error_message)): (&AlterConfigsResource, _)| Replaced {
-        error_code,
-        error_message,
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-        ..Default::default()
-    };
-    let responses = request.resources.iter().zip(outcomes).map(answer).collect();
+    let responses = change_resources(scene, &request.resources, request.validate_only, turn);
     let response = AlterConfigsResponse { responses, ..Default::default() };
     turn.reply(ControllerReply::AlterConfigs(response));
 }
 
 pub(super) fn alter_configs(
     scene: &ControllerScene<'_>,
-    request: IncrementalAlterConfigsRequest,
+    request: &IncrementalAlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
-    let resources = request.resources.iter().map(|resource| ResourceChange {
-        number: resource.resource_type,
-        name: &resource.resource_name,
-        configs: &resource.configs,
-    });
-    let outcomes = change_resources(scene, resources, request.validate_only, turn);
-    let answer = |(resource, (error_code, error_message)): (&Incremental, _)| Altered {
-        error_code,
-        error_message,
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-        ..Default::default()
-    };
-    let responses = request.resources.iter().zip(outcomes).map(answer).collect();
+    let responses = change_resources(scene, &request.resources, request.validate_only, turn);
     let response = IncrementalAlterConfigsResponse { responses, ..Default::default() };
     turn.reply(ControllerReply::IncrementalAlterConfigs(response));
 }
 
-/// Changes the settings of each resource for itself; the code and the message for each, in order.
-fn change_resources<'a, C: RequestedConfig + 'a>(
+/// Changes the settings of each resource for itself; the answer for each, in order.
+fn change_resources<R: AlteredResource<Config: RequestedConfig>>(
     scene: &ControllerScene<'_>,
-    resources: impl Iterator<Item = ResourceChange<'a, C>> + Clone,
+    resources: &[R],
     validate_only: bool,
     turn: &mut Turn<Controller>,
-) -> Vec<(i16, Option<String>)> {
-    let named = |it: ResourceChange<'a, C>| (it.number, String::from(it.name));
-    let repeated = repeated_resources(resources.clone().map(named));
-    let mut outcomes = Vec::new();
-    for ResourceChange { number, name, configs } in resources {
-        let keys = || configs.iter().map(|it| (it.name(), it.is_complete()));
+) -> Vec<R::Answer> {
+    let repeated = repeated_items(resources.iter().map(R::resource));
+    let mut answers = Vec::new();
+    for altered in resources {
+        let ((number, name), configs) = (altered.resource(), altered.configs());
         let made = check_not_repeated(&repeated, number, name)
-            .and_then(|()| check_keys(keys()))
+            .and_then(|()| check_keys(configs.iter().map(|it| (it.name(), it.is_complete()))))
             .and_then(|()| resource_kind(scene, number, name))
             .and_then(|kind| {
-                let changes = C::changes(scene, kind, name, configs)?;
+                let changes = R::Config::changes(scene, kind, name, configs)?;
                 config_records(scene, kind, name, changes)
             });
-        outcomes.push(match made {
+        let (code, why) = match made {
             Ok(records) => {
                 if !validate_only {
                     turn.records.extend(records);
                 }
-                (ErrorCode::NONE.0, None)
+                (ErrorCode::NONE, None)
             }
-            Err((code, why)) => (code.0, Some(why)),
-        });
+            Err((code, why)) => (code, Some(why)),
+        };
+        answers.push(R::answer(number, String::from(name), code, why));
     }
-    outcomes
-}
-
-/// The resources that a request has more than once, as type and name.
-fn repeated_resources(all: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, String)> {
-    let mut seen = BTreeSet::new();
-    all.filter(|resource| !seen.insert(resource.clone())).collect()
+    answers
 }
 
 /// Refuses a resource that the request has more than once: which change would come last is chance.
 fn check_not_repeated(
-    repeated: &BTreeSet<(i8, String)>,
+    repeated: &BTreeSet<(i8, &str)>,
     number: i8,
     name: &str,
 ) -> Result<(), ControllerRefusal> {
-    if repeated.contains(&(number, String::from(name))) {
+    if repeated.contains(&(number, name)) {
         let why = "Each resource must appear at most once.";
         return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
     }
