@@ -82,13 +82,8 @@ pub async fn join_cluster(
         StartError::Refused(refusal.code)
     })?;
     // What is answered is in force on this node: it has applied its registration.
-    let request = heartbeat_request(node, epoch, Wish::Serve);
-    let told: BrokerHeartbeatResponse =
-        controller.ask(ControllerCommand::Heartbeat(request)).await.map_err(stopped)?;
-    match ErrorCode(told.error_code) {
-        ErrorCode::NONE => Ok(epoch),
-        code => Err(StartError::Refused(code)),
-    }
+    send_heartbeat(node, epoch, Wish::Serve).await.map_err(StartError::Refused)?;
+    Ok(epoch)
 }
 
 /// The last thing that a node asks its controller: others lead what it leads, if there are others.
@@ -98,13 +93,8 @@ pub async fn join_cluster(
 /// The controller has stopped.
 pub async fn leave_cluster(node: &Node, epoch: i64) -> Result<(), ErrorCode> {
     for _ in 0..2 {
-        let request = heartbeat_request(node, epoch, Wish::Stop);
-        let told: BrokerHeartbeatResponse =
-            node.controller.ask(ControllerCommand::Heartbeat(request)).await?;
-        match ErrorCode(told.error_code) {
-            ErrorCode::NONE if !told.should_shut_down => {}
-            ErrorCode::NONE => return Ok(()),
-            code => return Err(code),
+        if send_heartbeat(node, epoch, Wish::Stop).await?.should_shut_down {
+            return Ok(());
         }
     }
     tracing::warn!(
@@ -122,12 +112,23 @@ enum Wish {
     Stop,
 }
 
-fn heartbeat_request(node: &Node, broker_epoch: i64, wish: Wish) -> BrokerHeartbeatRequest {
-    BrokerHeartbeatRequest {
+/// Asks the controller of this node's process.
+async fn send_heartbeat(
+    node: &Node,
+    broker_epoch: i64,
+    wish: Wish,
+) -> Result<BrokerHeartbeatResponse, ErrorCode> {
+    let request = BrokerHeartbeatRequest {
         broker_id: node.id,
         broker_epoch,
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
         ..Default::default()
+    };
+    let command = ControllerCommand::Heartbeat(request);
+    let response: BrokerHeartbeatResponse = node.controller.ask(command).await?;
+    match ErrorCode(response.error_code) {
+        ErrorCode::NONE => Ok(response),
+        code => Err(code),
     }
 }
