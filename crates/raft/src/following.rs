@@ -72,8 +72,7 @@ impl Raft {
             ErrorCode::INVALID_REQUEST
         } else {
             self.heard(moment, Standing { epoch, leader: Some(leader) }, out);
-            let is_leader = |known: &Following| known.leader == leader;
-            let ends = matches!(&self.role, Role::Follower(known) if is_leader(known))
+            let ends = self.follows(leader)
                 || is_planted(Bug::OldEndBelieved) && matches!(self.role, Role::Follower(_));
             if ends && self.may_stand() {
                 let backoff_ms = self.rank_backoff_ms(&preferred);
@@ -123,8 +122,8 @@ impl Raft {
         let is_for_this =
             asked.end == self.log.end() && asked.high_watermark == self.high_watermark;
         let is_for_this = is_for_this || is_planted(Bug::OldAnswerTaken);
-        let is_current = standing.epoch == self.durable.epoch && asked.epoch == standing.epoch;
-        if !is_current || !is_for_this || !self.follows(from) || self.download().is_some() {
+        let is_current = self.is_current(from, asked.epoch, standing);
+        if !is_current || !is_for_this || self.download().is_some() {
             return;
         }
         match answer {
@@ -137,6 +136,11 @@ impl Raft {
             }
         }
         self.leader_lives(moment);
+    }
+
+    /// Is an answer of the leader that this replica follows, to a question of this epoch?
+    fn is_current(&self, from: NodeId, asked_epoch: LeaderEpoch, standing: Standing) -> bool {
+        standing.epoch == self.durable.epoch && asked_epoch == standing.epoch && self.follows(from)
     }
 
     fn follows(&self, leader: NodeId) -> bool {
@@ -238,8 +242,7 @@ impl Raft {
     ) {
         let SnapshotAnswered { from, asked, standing, part } = answered;
         self.heard(moment, standing, out);
-        let is_current = standing.epoch == self.durable.epoch && asked.epoch == standing.epoch;
-        if !is_current || !self.follows(from) {
+        if !self.is_current(from, asked.epoch, standing) {
             return;
         }
         let is_expected = |known: &mut SnapshotDownload| {

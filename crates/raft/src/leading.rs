@@ -8,7 +8,6 @@ use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
 use crate::effect::Effect;
 use crate::fetching::{FetchAsked, FetchVerdict, SnapshotAsked};
 use crate::input::{LogEnd, Moment};
-use crate::membership::introduced_voters;
 use crate::quorum_log::{LogBatch, QuorumControl};
 use crate::raft::{Effects, Raft};
 use crate::role::{Leadership, ReplicaProgress, Role};
@@ -32,8 +31,7 @@ impl Raft {
         let own = ReplicaProgress { end: self.stored.offset, ..ReplicaProgress::default() };
         leadership.replicas.insert(self.own, own);
         if self.log.kraft_version() < 1 {
-            let introduced = introduced_voters(self.log.voters(), &self.own_voter);
-            leadership.introduced = Some(introduced);
+            leadership.introduced = Some(self.log.voters().with(self.own_voter.clone()));
         }
         let (epoch, granted) =
             (self.durable.epoch, leadership.granted.iter().copied().collect::<Vec<_>>());

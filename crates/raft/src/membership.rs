@@ -13,7 +13,7 @@ use crate::input::Moment;
 use crate::quorum_log::{LogBatch, QuorumControl};
 use crate::raft::{Effects, Raft};
 use crate::role::{Leadership, ReplicaProgress, Role};
-use crate::voters::{KraftVersions, ReplicaKey, Voter, VoterSet};
+use crate::voters::{KraftVersions, ReplicaKey, Voter};
 
 /// Which request is meant; its host chooses it.
 pub type RequestId = u64;
@@ -396,9 +396,4 @@ impl ReplicaProgress {
         let is_late = |fetched_ms: u64| fetched_ms + within_ms < now_ms;
         self.caught_up_ms.is_some() && !self.fetched_ms.is_none_or(is_late)
     }
-}
-
-/// The voters as a leader knows them before kraft.version 1: with itself among them.
-pub(crate) fn introduced_voters(voters: &VoterSet, own: &Voter) -> VoterSet {
-    voters.with(own.clone())
 }
