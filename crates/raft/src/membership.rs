@@ -31,7 +31,7 @@ pub enum MembershipChange {
     Upgrade(i16),
 }
 
-/// Someone asks a replica for a change.
+/// A replica or an operator asks for a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChangeAsked {
     /// The request; [`Effect::AnswerChange`] names it.

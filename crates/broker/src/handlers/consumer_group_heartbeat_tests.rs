@@ -24,7 +24,7 @@ fn consumer_group_heartbeat_gives_the_only_member_all_partitions() {
     let joined = heartbeat(&h, 0);
     assert_eq!(joined.error_code, 0);
     assert!(joined.member_epoch > 0, "epoch {}", joined.member_epoch);
-    let assignment = joined.assignment.expect("it is told");
+    let assignment = joined.assignment.expect("the answer has an assignment");
     assert_eq!(assignment.topic_partitions[0].partitions, [0]);
 }
 

@@ -68,7 +68,7 @@ fn txn_offset_commit_that_cannot_be_written_is_refused() {
 #[test]
 fn each_version_is_told_a_code_that_it_knows() {
     use ErrorCode as Code;
-    // From the coordinators; what versions 0, 1, 2, 3, 4 and 5 are told.
+    // The coordinators' code; the codes for versions 0, 1, 2, 3, 4 and 5.
     let cases = [
         (Code::PRODUCER_FENCED, [Code::INVALID_PRODUCER_EPOCH; 6]),
         (

@@ -166,7 +166,7 @@ fn epochs_tell_members_from_their_ghosts() {
     let epoch = one.member_epoch;
     let code = |bench: &mut _, request| ErrorCode(told(bench, request).error_code);
     assert_eq!(code(&mut bench, beat("a", epoch + 1)), ErrorCode::FENCED_MEMBER_EPOCH);
-    assert_eq!(code(&mut bench, beat("nobody", epoch)), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(code(&mut bench, beat("unknown-member", epoch)), ErrorCode::UNKNOWN_MEMBER_ID);
     assert_eq!(code(&mut bench, beat("a", -3)), ErrorCode::INVALID_REQUEST);
     let elsewhere = ConsumerGroupHeartbeatRequest { group_id: "x".to_owned(), ..beat("a", 1) };
     assert_eq!(code(&mut bench, elsewhere), ErrorCode::GROUP_ID_NOT_FOUND);

@@ -269,8 +269,8 @@ fn a_member_that_is_none_any_more_commits_nothing_in_a_transaction() {
     let (member, generation) = alone(&mut bench);
     let refused = [
         (in_transaction(&member, generation - 1, 1), ErrorCode::ILLEGAL_GENERATION),
-        (in_transaction("nobody", generation, 1), ErrorCode::UNKNOWN_MEMBER_ID),
-        (in_transaction("nobody", -1, 1), ErrorCode::UNKNOWN_MEMBER_ID),
+        (in_transaction("unknown-member", generation, 1), ErrorCode::UNKNOWN_MEMBER_ID),
+        (in_transaction("unknown-member", -1, 1), ErrorCode::UNKNOWN_MEMBER_ID),
     ];
     for (command, code) in refused {
         assert_eq!(pended(&mut bench, command), code);

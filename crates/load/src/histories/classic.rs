@@ -133,9 +133,9 @@ fn classic_life(play: &mut Player) -> Result<(), LoadError> {
     play.about("a group that is not there");
     describe_classic(play, group)?;
     delete_group(play, group)?;
-    play.ask(&heartbeat_request(group, "nobody", 1), 4)?;
-    play.ask(&sync_request(group, "nobody", 1), 5)?;
-    play.ask(&leave_request(group, "nobody", None), 5)?;
+    play.ask(&heartbeat_request(group, "unknown-member", 1), 4)?;
+    play.ask(&sync_request(group, "unknown-member", 1), 5)?;
+    play.ask(&leave_request(group, "unknown-member", None), 5)?;
     play.about("it joins");
     let one = enter_group(play, group, &topic, "one")?;
     let told = play.ask(&join_request(group, &one, &topic)?, 9)?;
@@ -150,7 +150,7 @@ fn classic_life(play: &mut Player) -> Result<(), LoadError> {
     describe_classic(play, group)?;
     play.ask(&heartbeat_request(group, &one, generation), 4)?;
     play.ask(&heartbeat_request(group, &one, generation + 1), 4)?;
-    play.ask(&heartbeat_request(group, "nobody", generation), 4)?;
+    play.ask(&heartbeat_request(group, "unknown-member", generation), 4)?;
     play.ask(&sync_request(group, &one, generation), 5)?;
     play.ask(&sync_request(group, &one, generation + 1), 5)?;
     let mut other = sync_request(group, &one, generation);
@@ -248,7 +248,7 @@ fn classic_static(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&new, 5)?;
     describe_classic(play, group)?;
     play.about("an operator removes it by its name");
-    play.ask(&leave_request(group, "", Some("nobody")), 5)?;
+    play.ask(&leave_request(group, "", Some("unknown-member")), 5)?;
     play.ask(&leave_request(group, "", Some("machine")), 5)?;
     describe_classic(play, group)
 }
@@ -265,11 +265,11 @@ fn classic_refusals(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&JoinGroupRequest { group_id: String::new(), ..good.clone() }, 9)?;
     play.ask(&JoinGroupRequest { protocols: Vec::new(), ..good.clone() }, 9)?;
     play.ask(&JoinGroupRequest { protocol_type: String::new(), ..good.clone() }, 9)?;
-    play.ask(&JoinGroupRequest { member_id: "nobody".to_owned(), ..good.clone() }, 9)?;
+    play.ask(&JoinGroupRequest { member_id: "unknown-member".to_owned(), ..good.clone() }, 9)?;
     play.about("empty group ids");
-    play.ask(&heartbeat_request("", "nobody", 1), 4)?;
-    play.ask(&sync_request("", "nobody", 1), 5)?;
-    play.ask(&leave_request("", "nobody", None), 5)?;
+    play.ask(&heartbeat_request("", "unknown-member", 1), 4)?;
+    play.ask(&sync_request("", "unknown-member", 1), 5)?;
+    play.ask(&leave_request("", "unknown-member", None), 5)?;
     describe_classic(play, "")?;
     delete_group(play, "")?;
     play.about("a member of another type, and one with another protocol");
@@ -286,6 +286,6 @@ fn classic_refusals(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&other, 9)?;
     play.about("an instance id that no member has");
     let mut beat = heartbeat_request(group, &one, told.generation_id);
-    beat.group_instance_id = Some("nobody".to_owned());
+    beat.group_instance_id = Some("unknown-member".to_owned());
     play.ask(&beat, 4).map(drop)
 }

@@ -99,8 +99,8 @@ fn offsets_without_members(play: &mut Player) -> Result<(), LoadError> {
     fetch_all_offsets(play, group)?;
     super::classic::describe_classic(play, group)?;
     play.about("as a member that is none");
-    play.ask(&commit_request(group, ("nobody", -1), (&topic, 0), 1), 9)?;
-    play.ask(&commit_request(group, ("nobody", 1), (&topic, 0), 1), 9)?;
+    play.ask(&commit_request(group, ("unknown-member", -1), (&topic, 0), 1), 9)?;
+    play.ask(&commit_request(group, ("unknown-member", 1), (&topic, 0), 1), 9)?;
     play.ask(&commit_request(group, ("", 1), (&topic, 0), 1), 9)?;
     play.about("deleted");
     let one = OffsetDeleteRequestTopic {
@@ -144,7 +144,7 @@ fn offsets_of_members(play: &mut Player) -> Result<(), LoadError> {
         (&one, generation + 1),
         (&one, -1),
         ("", -1),
-        ("nobody", generation),
+        ("unknown-member", generation),
     ] {
         play.ask(&commit_request(group, (member, generation), (&topic, 0), 2), 8)?;
     }
@@ -163,13 +163,15 @@ fn offsets_of_members(play: &mut Player) -> Result<(), LoadError> {
         ("one", epoch - 1),
         ("one", -1),
         ("", -1),
-        ("nobody", epoch),
+        ("unknown-member", epoch),
     ] {
         play.ask(&commit_request(modern, (member, epoch), (&topic, 0), 2), 9)?;
     }
     play.ask(&commit_request(modern, ("one", epoch), (&topic, 0), 3), 8)?;
     play.about("read as a member");
-    for (member, epoch) in [("one", epoch), ("one", epoch + 1), ("nobody", epoch), ("one", -1)] {
+    for (member, epoch) in
+        [("one", epoch), ("one", epoch + 1), ("unknown-member", epoch), ("one", -1)]
+    {
         let names = OffsetFetchRequestTopics {
             name: topic.clone(),
             partition_indexes: vec![0],

@@ -340,8 +340,8 @@ fn transaction_offsets(play: &mut Player) -> Result<(), LoadError> {
         play.ask(&request, 9).map(drop)
     };
     play.about("as a member that is none");
-    play.ask(&commit(one, "nobody", 1), 5)?;
-    play.ask(&commit(one, "nobody", -1), 5)?;
+    play.ask(&commit(one, "unknown-member", 1), 5)?;
+    play.ask(&commit(one, "unknown-member", -1), 5)?;
     play.about("without a member id");
     play.insist(&commit(one, "", -1), 5, |answer| {
         let all = answer.topics.iter().flat_map(|it| &it.partitions);

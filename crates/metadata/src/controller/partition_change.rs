@@ -49,7 +49,7 @@ impl ElectionRules {
         }
     }
 
-    /// The election that the topic's settings allow without anybody asking for one.
+    /// The election that the topic's settings allow without a request for one.
     pub const fn default_election(&self) -> ElectionChoice {
         if self.is_unclean_allowed { ElectionChoice::Unclean } else { ElectionChoice::Online }
     }

@@ -28,7 +28,8 @@ pub(super) fn start_timers(scene: &ControllerScene<'_>, turn: &mut Turn<Controll
     }
 }
 
-/// Does anyone else read the metadata log, or could anyone else lead a partition?
+/// Are other brokers or controllers registered? They read the metadata log, or could lead a
+/// partition.
 fn has_others(scene: &ControllerScene<'_>) -> bool {
     let own = scene.settings.own_broker;
     scene.cluster.brokers().any(|it| Some(it.id) != own)

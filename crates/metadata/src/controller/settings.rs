@@ -1,10 +1,10 @@
-//! What a controller is told when it is made.
+//! The cluster, the node and the settings of a controller.
 
 use alloc::string::String;
 
 use ottla_types::NodeId;
 
-/// What a controller is told of its cluster, its node and its settings.
+/// What a controller needs to know of its cluster, its node and its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
     /// The cluster's id: a broker of another one may not register.
