@@ -50,8 +50,8 @@ pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
-    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks
-    /// again at its end.
+    /// Is a thread making it durable? Then other threads leave the work to it: it checks again at
+    /// its end.
     syncing: AtomicBool,
 }
 

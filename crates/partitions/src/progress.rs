@@ -80,7 +80,7 @@ impl EpochRefused {
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Guards the ends, so that they are read together. Published under the owner's lock, read by
-    /// anyone; held for a copy.
+    /// any thread; held for a copy.
     ends: Mutex<Ends>,
     /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that
     /// comes in between has registered before it looks at the ends, and so sees the new ones.

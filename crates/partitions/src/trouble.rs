@@ -14,8 +14,8 @@ pub(crate) struct Trouble {
     directory: PathBuf,
     /// Is room missing? Only so that its begin and its end are logged once each.
     is_short: AtomicBool,
-    /// Set once, and never taken back. Who sees it late meets the broken disk, or the failed log,
-    /// itself.
+    /// Set once, and never taken back. A thread that reads it too early gets the error from the
+    /// disk, or from the failed log.
     has_failed: AtomicBool,
     /// Notified when the directory has failed.
     failures: Arc<Notify>,
