@@ -31,10 +31,20 @@ pub struct BoundListener {
     pub setting: ListenerSetting,
     /// The address that is really bound.
     pub address: SocketAddr,
+    /// Is it one of `controller.listener.names`?
+    is_controllers: bool,
     bound: Bound,
 }
 
-/// Binds the listeners for clients.
+impl BoundListener {
+    /// Is it the controller's, and not for clients?
+    #[must_use]
+    pub const fn is_controllers(&self) -> bool {
+        self.is_controllers
+    }
+}
+
+/// Binds the listeners.
 ///
 /// # Errors
 /// One of them cannot be bound, or there is none.
@@ -46,8 +56,10 @@ pub fn bind_listeners(
     let sockets = socket_options(settings);
     let mut all = Vec::new();
     for setting in settings.listeners()? {
-        // The controller of a single node is reached within the process.
-        if controllers.contains(&setting.name) {
+        let is_controllers = controllers.contains(&setting.name);
+        // The controller of a single node is reached within the process, and until there are logins
+        // its listener is not opened to other machines for that.
+        if is_controllers && !may_serve(&setting, settings) {
             continue;
         }
         let shown = format!("{}:{}", setting.host, setting.port);
@@ -57,12 +69,17 @@ pub fn bind_listeners(
         let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let bound = transport.bind(address, sockets).map_err(failed)?;
         let address = bound.local_address().map_err(failed)?;
-        all.push(BoundListener { setting, address, bound });
+        all.push(BoundListener { setting, address, is_controllers, bound });
     }
-    if all.is_empty() {
+    if settings.is_broker() && all.iter().all(BoundListener::is_controllers) {
         return Err(SettingError::Missing("a listener for clients in listeners").into());
     }
     Ok(all)
+}
+
+/// Is a controller's listener bound?
+fn may_serve(setting: &ListenerSetting, settings: &Settings) -> bool {
+    setting.is_loopback() || settings.may_open_inter_node()
 }
 
 /// Serves connections to the listeners from now on.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Lane};
@@ -19,6 +20,7 @@ use ottla_types::{
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
+use crate::hosts::controller_channel::{ActiveController, ControllerChannel};
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::sessions::Sessions;
@@ -39,6 +41,9 @@ mod reconcile;
 
 use coordinators::{CoordinatorParts, Coordinators};
 
+/// How long what a node needs by itself may wait for an active controller.
+const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
+
 /// A node, while it runs.
 #[derive(Debug)]
 pub struct Node {
@@ -52,8 +57,10 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// The coordinators of groups and transactions.
     pub coordinators: Coordinators,
-    /// The way to the controller.
+    /// The controller of this node.
     pub controller: ControllerHandle,
+    /// The way to the active controller.
+    pub channel: ControllerChannel,
     /// What is kept of clients from request to request.
     pub clients: ClientState,
     /// What is counted of requests.
@@ -118,8 +125,10 @@ pub struct Parts {
     pub started: Arc<Settings>,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// The way to the controller.
+    /// The controller of this node.
     pub controller: ControllerHandle,
+    /// The way to the active controller.
+    pub channel: ControllerChannel,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
     /// The authorizer; without one, everything is allowed.
@@ -132,7 +141,7 @@ impl Node {
     /// A node without metadata of its cluster.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, id, facts, started, partitions, controller, .. } = parts;
+        let Parts { clock, id, facts, started, partitions, controller, channel, .. } = parts;
         let Parts { levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
@@ -162,6 +171,7 @@ impl Node {
             partitions,
             coordinators,
             controller,
+            channel,
             clients,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             started,
@@ -322,16 +332,34 @@ impl Node {
         Ok((leader, found.host, i32::from(found.port)))
     }
 
-    /// Creates topics through the controller.
+    /// Creates topics, if the active controller is on this node.
     ///
     /// # Errors
-    /// The controller is gone.
-    pub async fn create_topics(
+    /// It is not, or is gone.
+    pub async fn create_topics_here(
         &self,
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
         self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
+    }
+
+    /// Creates topics through the active controller, wherever that is.
+    ///
+    /// # Errors
+    /// There is none, or it is gone.
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
+        self.channel
+            .ask(CONTROLLER_LIMIT, async |active| match active {
+                ActiveController::Here => self.create_topics_here(request.clone()).await,
+                ActiveController::There(link) => {
+                    self.channel.send(&link, &request, CONTROLLER_LIMIT).await
+                }
+            })
+            .await
     }
 
     /// A producer id that was never given away before.

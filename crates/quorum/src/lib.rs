@@ -6,15 +6,27 @@
 //! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 
 mod batch;
+mod committed;
 mod driver;
+mod following;
 mod format;
+mod outgoing;
 mod replay;
+mod serving;
 mod snapshot;
 mod state;
+pub mod wire;
 
+pub use committed::{CommittedLog, CommittedRecords};
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, format_directory, read_bootstrap};
-pub use ottla_raft::{Endpoint, ReplicaKey, SnapshotId, Voter, VoterSet};
+pub use ottla_raft::{
+    Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
+    LogEnd, MembershipChange, ReplicaKey, RequestId, SnapshotAsked, SnapshotId, Standing, Timing,
+    Voter, VoterSet,
+};
+pub use outgoing::{Outgoing, PeerRequest};
+pub use serving::SnapshotBytes;
 
 /// The folder of the metadata log in its data directory.
 pub const FOLDER: &str = "__cluster_metadata-0";
