@@ -127,6 +127,7 @@ pub async fn assemble(
     refuse_promises(&settings)?;
     // Before anything is created: an empty mount point stays empty.
     check_formatted(&*seams.files, &settings, formatting)?;
+    refuse_other_nodes(&settings)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
     let page = bind_page(&seams.transport, &settings)?;
@@ -383,6 +384,15 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+    settings.static_voters()?;
     let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
+}
+
+/// A node of several, whose directories are formatted: it must not begin a cluster of its own, and
+/// peers are the next thing to be built here.
+fn refuse_other_nodes(settings: &Settings) -> Result<(), SettingError> {
+    let Some(why) = settings.other_nodes(&is_local_host) else { return Ok(()) };
+    let text = format!("{why}, and clusters of several nodes are not built yet");
+    Err(SettingError::NotBuilt(vec![text]))
 }
