@@ -199,8 +199,10 @@ pub async fn assemble(
     };
     // What a node of several reads before it has caught up may be old: its partitions stay as they
     // are until it has read its own registration.
-    let publish_from = if found.is_settled || !is_broker { -1 } else { i64::MAX };
-    node.controller.serve(&lanes.hosts.metadata, found.image, publish_from, publish);
+    if !found.is_settled && is_broker {
+        node.controller.publish_from(i64::MAX);
+    }
+    node.controller.serve(&lanes.hosts.metadata, found.image, publish);
     serve_listeners(&node, controllers, &spawner).await;
     peers.start().await;
     let mut epoch = -1;
@@ -498,6 +500,7 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+    settings.static_voters()?;
     let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }

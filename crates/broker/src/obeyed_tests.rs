@@ -14,8 +14,8 @@ use ottla_settings::{
 };
 
 use super::{
-    connection_bounds, group_settings, keeper_settings, node_settings, settings_in_force,
-    socket_options, topic_rules, transaction_settings,
+    connection_bounds, controller_settings, group_settings, keeper_settings, node_settings,
+    settings_in_force, socket_options, topic_rules, transaction_settings,
 };
 
 /// Everything that the rest of the node gets from its settings.
@@ -29,6 +29,9 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", settings_in_force(cluster, settings, node)),
         format!("{:?}", connection_bounds(cluster, settings, node)),
         format!("{:?}", node_settings(settings)),
+        format!("{:?}", (controller_settings(settings), settings.quorum_timing())),
+        format!("{:?}", (settings.static_voters(), settings.bootstrap_servers())),
+        format!("{:?}", (settings.joins_voters(), settings.may_open_inter_node())),
         format!("{:?}", socket_options(settings)),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
@@ -51,6 +54,8 @@ fn other_value(setting: &Setting) -> String {
         "group.consumer.session.timeout.ms" | "consumer.session.timeout.ms" => Some("50000"),
         "group.consumer.heartbeat.interval.ms" | "consumer.heartbeat.interval.ms" => Some("6000"),
         "group.coordinator.rebalance.protocols" => Some("classic"),
+        "controller.quorum.voters" => Some("1@a:9093"),
+        "controller.quorum.bootstrap.servers" => Some("a:9093"),
         "ottla.metrics.listener" => Some("127.0.0.1:9404"),
         "replica.alter.log.dirs.io.max.bytes.per.second" => Some("1000"),
         _ => None,

@@ -102,15 +102,21 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
     }
 }
 
-/// What the settings that a node was started with mean to its controller. Those about other nodes
-/// keep their defaults until there can be others.
+/// What the settings that a node was started with mean to its controller.
 #[must_use]
 pub fn controller_settings(settings: &Settings) -> ControllerSettings {
     let own = node_settings(settings);
+    let balance_ms =
+        settings.number("leader.imbalance.check.interval.seconds").saturating_mul(1000);
+    let idle_ms = settings.number("metadata.max.idle.interval.ms");
     ControllerSettings {
         partitions: own.partitions,
         replication_factor: own.replication_factor,
         delete_topics: own.deletes_topics,
+        balance_ms: settings.is_on("auto.leader.rebalance.enable").then_some(balance_ms),
+        unclean_ms: settings.number("unclean.leader.election.interval.ms"),
+        idle_ms: Some(idle_ms).filter(|it| *it > 0),
+        session_ms: settings.number("broker.session.timeout.ms"),
         ..ControllerSettings::default()
     }
 }

@@ -145,21 +145,18 @@ impl ControllerHandle {
     }
 
     /// Works on `lane` from now on, until that is stopped; `image` is what the node has read of the
-    /// log. Nothing is published before that is behind `publish_from`, or what
-    /// [`ControllerHandle::publish_from`] makes of it. `publish` makes this node what the metadata says, which may take as long as opening
+    /// log. `publish` makes this node what the metadata says, which may take as long as opening
     /// logs does. It returns after how long it wants to be called again, then without news;
     /// `Duration::MAX` is not before there are some.
     pub fn serve(
         &self,
         lane: &Lane,
         mut image: MetadataImage,
-        publish_from: Offset,
         mut publish: impl FnMut(Option<News>) -> Duration + Send + 'static,
     ) {
         let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
         let size = inner.member.look(Quorum::size_bytes).unwrap_or(0);
         let mut due = SnapshotDue { at_bytes: size + SNAPSHOT_BYTES };
-        inner.publish_from.store(publish_from, Ordering::Relaxed);
         let mut delivered = 0;
         let task = Task::new("metadata publishing", move || {
             let at_most = inner.publish_round(&mut image, &mut delivered, &mut publish);
@@ -174,7 +171,7 @@ impl ControllerHandle {
         self.0.member.set_bells(MemberBells { storing, publishing });
     }
 
-    /// Publishes from now on, as soon as the image is behind this offset.
+    /// Publishes nothing before the image is behind this offset.
     pub fn publish_from(&self, offset: Offset) {
         self.0.publish_from.store(offset, Ordering::Release);
         self.0.member.ring_publishing();

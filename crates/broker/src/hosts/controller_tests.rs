@@ -1,13 +1,15 @@
 use super::*;
+use crate::hosts::quorum_member::QuorumMember;
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Waker};
 
 use ottla_clock::{ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
 use ottla_metadata::{ControllerSettings, bootstrap_records};
 use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
-use ottla_quorum::{ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{Candidacy, ReplicaKey, Setup, Timing, Voter, VoterSet};
 use ottla_settings::{SettingRules, Settings};
 use ottla_types::{Offset, ProducerId, Uuid};
 use tokio::sync::oneshot::error::TryRecvError;
@@ -36,12 +38,13 @@ impl ControllerBench {
         let lane = Lane::simulated(&clock, Duration::from_millis(5));
         let published = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&published);
-        controller.serve(&lane, move |news| {
+        controller.serve(&lane, MetadataImage::default(), move |news: Option<News>| {
             told.lock().extend(news.map(|news| news.offset));
             Duration::MAX
         });
         let scene = Self { folder, disk, time, lane, controller, published };
         scene.run();
+        scene.published.lock().clear();
         scene
     }
 
@@ -77,18 +80,21 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
     let opened = Quorum::open(Setup {
         files,
         dir: folder.to_owned(),
-        own,
-        static_voters: VoterSet::of([voter]),
+        own: voter.clone(),
+        candidacy: Candidacy::ByOperator,
+        timing: Timing::default(),
+        static_voters: VoterSet::of([voter.clone()]),
         clean: false,
         segment_bytes: 1 << 20,
         clock: clock.clone(),
     });
-    let mut cluster = Cluster::default();
-    bootstrap_records().iter().for_each(|record| cluster.apply(record));
     let settings = Arc::new(Settings::read(None, &[]).expect("settings"));
-    let rules = Box::new(SettingRules { settings, node: 1 });
-    let controller = Controller::new(cluster, ControllerSettings::default(), rules);
-    ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
+    let make: MakeController = Box::new(move |cluster, _| {
+        let rules = SettingRules { settings: Arc::clone(&settings), node: 1 };
+        Controller::new(cluster, ControllerSettings::default(), Box::new(rules))
+    });
+    let member = QuorumMember::new(clock.clone(), voter, opened.expect("opens").quorum);
+    ControllerHandle::new(clock.clone(), Arc::new(member), bootstrap_records(), make)
 }
 
 fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
@@ -119,12 +125,13 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
     let other = tempfile::tempdir().expect("a folder");
     let clock = Clock::simulated(&scene.time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 8 });
     let controller = controller(&scene.disk, other.path(), &clock);
-    controller.serve(&scene.lane, move |_| {
-        let mut seen = seen.lock();
-        let answer = seen.as_mut().expect("it is asked for");
-        tried.lock().push(first_id(answer));
+    controller.serve(&scene.lane, MetadataImage::default(), move |_| {
+        if let Some(answer) = seen.lock().as_mut() {
+            tried.lock().push(first_id(answer));
+        }
         Duration::MAX
     });
+    scene.run();
     let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
     *answer.lock() = Some(asked.expect("accepted"));
     scene.run();
@@ -140,11 +147,18 @@ fn what_is_left_of_publishing_is_done_without_news() {
     let controller = controller(&scene.disk, other.path(), &clock);
     let calls = Arc::new(Mutex::new(Vec::new()));
     let (called, at) = (Arc::clone(&calls), clock.clone());
-    controller.serve(&scene.lane, move |news| {
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let counts = Arc::clone(&has_begun);
+    controller.serve(&scene.lane, MetadataImage::default(), move |news| {
+        if !counts.load(Ordering::Relaxed) {
+            return Duration::MAX;
+        }
         let mut called = called.lock();
         called.push((news.is_some(), at.monotonic().as_secs()));
         if called.len() < 3 { Duration::from_secs(10) } else { Duration::MAX }
     });
+    scene.run();
+    has_begun.store(true, Ordering::Relaxed);
     let _answer = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
     scene.run();
     let calls = calls.lock();
