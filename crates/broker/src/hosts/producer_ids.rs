@@ -1,6 +1,6 @@
 //! Producer ids that this node may give away: a block of them at a time from the controller.
 
-use ottla_metadata::ControllerCommand;
+use ottla_metadata::{ControllerCommand, ProducerIdBlock};
 use ottla_types::{ErrorCode, NodeId, ProducerId};
 use tokio::sync::Mutex;
 
@@ -18,7 +18,7 @@ impl ProducerIds {
     /// An id that was never given away before.
     ///
     /// # Errors
-    /// The controller is gone.
+    /// The controller is gone, or all ids of the cluster have been given away.
     pub async fn next(
         &self,
         broker: NodeId,
@@ -26,8 +26,9 @@ impl ProducerIds {
     ) -> Result<ProducerId, ErrorCode> {
         let mut block = self.left.lock().await;
         if block.0 == block.1 {
-            let command = ControllerCommand::AllocateProducerIds { broker };
-            let (first, count): (ProducerId, i32) = controller.ask(command).await?;
+            let command = ControllerCommand::AllocateProducerIds { broker, broker_epoch: None };
+            let allocated: Result<ProducerIdBlock, ErrorCode> = controller.ask(command).await?;
+            let ProducerIdBlock { first, count } = allocated?;
             *block = (first, first + ProducerId::from(count));
         }
         block.0 += 1;
