@@ -18,7 +18,8 @@ use crate::slow;
 /// Makes the table of what is served, and the way to each handler, out of one list.
 macro_rules! apis {
     (produce by $produce:path, $($api:ident,)*) => {
-        /// What is served, in which versions; the ApiVersions answer says the same.
+        /// What is served, in which versions; the ApiVersions answer says the same. On which
+        /// listeners, the schemas in `crates/protocol/schemas` say: `ListenerScope::includes`.
         pub const SERVED: &[Api] = &[produce::API, $($api::API,)*];
 
         #[expect(non_upper_case_globals, reason = "a handler and its key have one name")]
@@ -89,8 +90,14 @@ async fn answer_request(node: &Node, session: &Arc<Session>, frame: Bytes) -> Ou
         return Outcome::Close(format!("API key {} is not supported", head.key));
     };
     let key = api.key;
+    if !session.scope.includes(key) {
+        let (name, listener, scope) = (key.name(), &session.listener, session.scope.name());
+        return Outcome::Close(format!(
+            "{name} is not served on {listener}, which is a {scope} listener"
+        ));
+    }
     if !api.serves(head.version) {
-        return unserved(key, &head);
+        return unserved(key, &head, session.scope);
     }
     node.numbers.count_request(api, head.version);
     let begun = node.numbers.begin(&node.clock);
@@ -145,3 +152,7 @@ impl<T> From<Result<T, String>> for DispatchAnswer<T> {
         Self(answer)
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

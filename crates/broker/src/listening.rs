@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::dispatch::Serving;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 use crate::rules::socket_options;
 use crate::start_error::StartError;
 
@@ -143,7 +143,7 @@ impl Refusals {
 
 async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { socket, peer, permit } = accepted;
-    let session = Arc::new(Session::new(peer, listener));
+    let session = Arc::new(Session::new(peer, listener, ListenerScope::Broker));
     match socket.adopt() {
         Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
         Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,
