@@ -53,10 +53,12 @@ apis! {
     renew_delegation_token, expire_delegation_token, describe_delegation_token, delete_groups,
     incremental_alter_configs, offset_delete, describe_client_quotas, alter_client_quotas,
     describe_user_scram_credentials, alter_user_scram_credentials, describe_quorum,
-    update_features, describe_cluster, describe_producers, elect_leaders,
-    alter_partition_reassignments, list_partition_reassignments, describe_transactions,
-    list_transactions, consumer_group_heartbeat, consumer_group_describe,
-    get_telemetry_subscriptions, push_telemetry, list_config_resources, describe_topic_partitions,
+    alter_partition, update_features, describe_cluster, describe_producers, broker_registration,
+    broker_heartbeat, unregister_broker, elect_leaders, alter_partition_reassignments,
+    list_partition_reassignments, describe_transactions, list_transactions,
+    allocate_producer_ids, consumer_group_heartbeat, consumer_group_describe,
+    controller_registration, get_telemetry_subscriptions, push_telemetry,
+    assign_replicas_to_dirs, list_config_resources, describe_topic_partitions,
 }
 
 /// Serves a connection.

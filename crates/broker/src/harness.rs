@@ -22,9 +22,10 @@ use crate::dispatch::Serving;
 use crate::guard::{Authorizer, Operation, Requester, Resource, ResourceType};
 use crate::levels::NoLevels;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 
 pub mod asks;
+pub mod brokers;
 pub mod members;
 pub mod transacting;
 
