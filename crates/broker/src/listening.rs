@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::dispatch::Serving;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 use crate::rules::socket_options;
 use crate::start_error::StartError;
 
@@ -109,6 +109,10 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
             return;
         }
     };
+    let scope = match one.is_controllers {
+        true => ListenerScope::Controller,
+        false => ListenerScope::Broker,
+    };
     let name: Arc<str> = Arc::from(one.setting.name);
     let mut next = 0;
     let mut refusals = Refusals::default();
@@ -117,8 +121,9 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
             Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
             Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
-                let (node, name) = (Arc::clone(&node), Arc::clone(&name));
-                let start = move || serve_connection(node, name, accepted, limits);
+                let node = Arc::clone(&node);
+                let session = Session::new(accepted.peer, Arc::clone(&name), scope);
+                let start = move || serve_connection(node, session, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
@@ -158,9 +163,9 @@ impl Refusals {
     }
 }
 
-async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+async fn serve_connection(node: Arc<Node>, session: Session, accepted: Accepted, limits: Limits) {
     let Accepted { socket, peer, permit } = accepted;
-    let session = Arc::new(Session::new(peer, listener));
+    let session = Arc::new(session);
     match socket.adopt() {
         Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
         Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,

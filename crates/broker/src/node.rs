@@ -20,9 +20,10 @@ use ottla_types::{
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
-use crate::hosts::controller_channel::{ActiveController, ControllerChannel};
+use crate::hosts::controller_channel::{ActiveController, BrokerIdentity, ControllerChannel};
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
+use crate::hosts::quorum_serving::QuorumServing;
 use crate::hosts::sessions::Sessions;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
@@ -61,6 +62,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
+    /// What it answers to other members of the metadata quorum.
+    pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
     pub clients: ClientState,
     /// What is counted of requests.
@@ -163,6 +166,8 @@ impl Node {
             telemetry: Telemetry::new(own.telemetry_bytes_max),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
         };
+        let (member, lane) = (Arc::clone(controller.member()), lanes.hosts.metadata);
+        let quorum = QuorumServing::new(clock.clone(), member, lane, &facts.cluster_id);
         Self {
             numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
             clock,
@@ -170,6 +175,7 @@ impl Node {
             facts,
             partitions,
             coordinators,
+            quorum,
             controller,
             channel,
             clients,
@@ -362,11 +368,19 @@ impl Node {
             .await
     }
 
+    /// The broker as the controller knows it; none before it has registered.
+    #[must_use]
+    pub fn broker_identity(&self) -> BrokerIdentity {
+        let cluster = self.cluster.load();
+        let epoch = cluster.broker(self.id).map_or(-1, |registered| registered.epoch);
+        BrokerIdentity { id: self.id, epoch }
+    }
+
     /// A producer id that was never given away before.
     ///
     /// # Errors
     /// The controller is gone.
     pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
-        self.producer_ids.next(self.id, &self.controller).await
+        self.producer_ids.next(self.broker_identity(), &self.controller, &self.channel).await
     }
 }

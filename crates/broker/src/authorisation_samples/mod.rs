@@ -1,6 +1,7 @@
 //! A request for each row of `authorisation.txt`, and what it concerns.
 
 mod clients;
+mod nodes;
 mod operators;
 
 use bytes::Bytes;
@@ -42,7 +43,7 @@ fn topic(name: &str) -> create_topics_request::CreatableTopic {
 
 /// The requests, by the names of the table.
 pub fn samples() -> impl Iterator<Item = (&'static str, SampleRequest)> {
-    clients::ALL.iter().chain(operators::ALL).copied()
+    clients::ALL.iter().chain(operators::ALL).chain(nodes::ALL).copied()
 }
 
 /// Asks until the answer is as wanted: topics and coordinators come up in their own time.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ottla_client::{BrokerLink, ClientError};
 use ottla_clock::Clock;
 use ottla_protocol::Request;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use super::controller::ControllerHandle;
 use super::quorum_peers::QuorumPeers;
@@ -22,6 +22,15 @@ pub enum ActiveController {
     Here,
     /// On another node, by the connection to it.
     There(BrokerLink),
+}
+
+/// A broker as the controller knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerIdentity {
+    /// Its node id.
+    pub id: NodeId,
+    /// The epoch of its registration.
+    pub epoch: i64,
 }
 
 /// The way to the active controller; cheap to clone.

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use ottla_clock::{ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
-use ottla_metadata::{ControllerSettings, bootstrap_records};
+use ottla_metadata::{ControllerSettings, ProducerIdBlock, bootstrap_records};
 use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
 use ottla_quorum::{Candidacy, ReplicaKey, Setup, Timing, Voter, VoterSet};
 use ottla_settings::{SettingRules, Settings};
@@ -60,7 +60,7 @@ impl ControllerBench {
 
     /// Asks for a block of producer ids, which is written down.
     fn allocate(&self) -> Result<TestAnswer, ErrorCode> {
-        self.controller.start(ControllerCommand::AllocateProducerIds { broker: 1 })
+        self.controller.start(NEXT_IDS)
     }
 
     fn published(&self) -> usize {
@@ -98,9 +98,13 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
 }
 
 fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
-    let (first, _): (ProducerId, i32) = ottla_machine::expect_reply(answer.try_recv()?);
-    Ok(first)
+    let block: Result<ProducerIdBlock, ErrorCode> = ottla_machine::expect_reply(answer.try_recv()?);
+    Ok(block.expect("ids").first)
 }
+
+/// Asks for the next producer ids.
+const NEXT_IDS: ControllerCommand =
+    ControllerCommand::AllocateProducerIds { broker: 1, broker_epoch: None };
 
 #[test]
 fn commands_that_come_together_are_committed_together() {
@@ -132,7 +136,7 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
         Duration::MAX
     });
     scene.run();
-    let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    let asked = controller.start(NEXT_IDS);
     *answer.lock() = Some(asked.expect("accepted"));
     scene.run();
     assert_eq!(*early.lock(), [Err(TryRecvError::Empty)], "while it is published");
@@ -159,7 +163,7 @@ fn what_is_left_of_publishing_is_done_without_news() {
     });
     scene.run();
     has_begun.store(true, Ordering::Relaxed);
-    let _answer = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    let _answer = controller.start(NEXT_IDS);
     scene.run();
     let calls = calls.lock();
     let begun = calls[0].1;

@@ -94,7 +94,11 @@ impl Node {
         }
         if !assigned.is_empty() {
             // If it is refused, the next change of the metadata comes here again.
-            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
+            let command = ControllerCommand::AssignDirectories {
+                broker: self.id,
+                broker_epoch: None,
+                assigned,
+            };
             let _ = self.controller.tell(command);
         }
     }
