@@ -10,7 +10,7 @@ use ottla_protocol::Request;
 use ottla_types::{ErrorCode, NodeId};
 
 use super::controller::ControllerHandle;
-use super::quorum_peers::QuorumPeers;
+use super::quorum_peers::{LinkUse, QuorumPeers};
 
 /// How long to wait before the controller is looked for again, if nothing is heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -50,13 +50,26 @@ impl ControllerChannel {
 
     /// Where the active controller is, as far as this node knows.
     #[must_use]
-    pub fn active(&self) -> Option<ActiveController> {
+    pub fn active(&self, used: LinkUse) -> Option<ActiveController> {
         if self.controller.is_active() {
             return Some(ActiveController::Here);
         }
         let member = self.controller.member();
         let leader = member.view().standing.leader.filter(|id| *id != member.own().key.id)?;
-        Some(ActiveController::There(self.peers.link(&self.peers.address(leader)?)))
+        let address = self.peers.address(leader)?;
+        Some(ActiveController::There(self.peers.link(used, &address)))
+    }
+
+    /// As [`ControllerChannel::ask_by`], for what the node itself needs.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ask<T>(
+        &self,
+        limit: Duration,
+        ask: impl AsyncFnMut(ActiveController) -> Result<T, ErrorCode>,
+    ) -> Result<T, ErrorCode> {
+        self.ask_by(LinkUse::Session, limit, ask).await
     }
 
     /// Asks the active controller until one answers, for `limit` at most. `ask` asks once; it fails
@@ -65,8 +78,9 @@ impl ControllerChannel {
     ///
     /// # Errors
     /// The code of the last attempt; `NOT_CONTROLLER` if no controller was active.
-    pub async fn ask<T>(
+    pub async fn ask_by<T>(
         &self,
+        used: LinkUse,
         limit: Duration,
         mut ask: impl AsyncFnMut(ActiveController) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
@@ -76,7 +90,7 @@ impl ControllerChannel {
         loop {
             views.borrow_and_update();
             active_epochs.borrow_and_update();
-            let error = match self.active() {
+            let error = match self.active(used) {
                 Some(active) => match ask(active).await {
                     Err(error) if is_elsewhere(error) => error,
                     done => return done,

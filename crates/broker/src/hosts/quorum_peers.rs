@@ -52,13 +52,28 @@ pub struct PeerParts {
     pub bootstrap: Vec<String>,
 }
 
+/// What a connection to another node is used for. A node answers the requests of a connection in
+/// their order: what waits for a commit must not keep back the fetch without which nothing commits,
+/// nor a fetch that waits for records a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkUse {
+    /// Fetches of the metadata log.
+    Following,
+    /// Votes, news of leaders, changes of voters.
+    Electing,
+    /// The broker's session with the controller, and what else it needs of it.
+    Session,
+    /// Requests of clients, spread over some connections.
+    Forwarding(u8),
+}
+
 /// The way to the other members.
 #[derive(Debug)]
 pub struct QuorumPeers {
     parts: PeerParts,
     options: ClientOptions,
-    /// Guards the connections, by address; held for a look-up.
-    links: Mutex<BTreeMap<String, BrokerLink>>,
+    /// Guards the connections, by use and address; held for a look-up.
+    links: Mutex<BTreeMap<(LinkUse, String), BrokerLink>>,
     /// Guards where leaders listen that answers have named; held for a look-up.
     named: Mutex<BTreeMap<NodeId, String>>,
 }
@@ -88,15 +103,15 @@ impl QuorumPeers {
         spawner.spawn(0, move || async move { this.follow().await }).await;
     }
 
-    /// The connection to an address.
-    pub fn link(&self, address: &str) -> BrokerLink {
+    /// The connection to an address for this use.
+    pub fn link(&self, used: LinkUse, address: &str) -> BrokerLink {
         let mut links = self.links.lock();
-        if let Some(link) = links.get(address) {
+        if let Some(link) = links.get(&(used, address.to_owned())) {
             return link.clone();
         }
         let dialer = Arc::new(self.parts.transport.clone()) as Arc<dyn ottla_client::Dialer>;
         let link = BrokerLink::new(address, &dialer, &self.options, &self.parts.clock);
-        links.insert(address.to_owned(), link.clone());
+        links.insert((used, address.to_owned()), link.clone());
         link
     }
 
@@ -197,8 +212,17 @@ impl QuorumPeers {
         address: &str,
         request: &R,
     ) -> Result<R::Response, ClientError> {
+        self.ask_on(LinkUse::Electing, address, request).await
+    }
+
+    async fn ask_on<R: Request>(
+        &self,
+        used: LinkUse,
+        address: &str,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
         let limit = Duration::from_millis(self.parts.timing.request_ms);
-        self.link(address).send(request, None, limit).await?.wait().await
+        self.link(used, address).send(request, None, limit).await?.wait().await
     }
 
     async fn ask_change(&self, leader: NodeId, change: MembershipChange) -> ErrorCode {
@@ -228,7 +252,8 @@ impl QuorumPeers {
     async fn ask_versions(&self, voter: &Voter) -> Result<(i16, i16), ErrorCode> {
         let endpoint = voter.endpoints.first().ok_or(ErrorCode::INVALID_REQUEST)?;
         let limit = Duration::from_millis(self.parts.timing.request_ms);
-        let greeting = self.link(&address_of(endpoint)).greeting(limit).await;
+        let link = self.link(LinkUse::Electing, &address_of(endpoint));
+        let greeting = link.greeting(limit).await;
         let greeting = greeting.map_err(|_| ErrorCode::REQUEST_TIMED_OUT)?;
         Ok(greeting.supported.get("kraft.version").copied().unwrap_or((0, 0)))
     }
@@ -309,7 +334,7 @@ impl QuorumPeers {
         fetch: FetchAsked,
     ) -> Result<(), ClientError> {
         let request = wire::fetch_request(&self.parts.cluster_id, &fetch);
-        let response = self.ask(address, &request).await?;
+        let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_fetch_response(response) {
             Ok(mut fetched) => {
                 self.learn(std::mem::take(&mut fetched.leaders));
@@ -331,7 +356,7 @@ impl QuorumPeers {
         fetch: SnapshotAsked,
     ) -> Result<(), ClientError> {
         let request = wire::snapshot_request(&self.parts.cluster_id, &fetch);
-        let response = self.ask(address, &request).await?;
+        let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_snapshot_response(response) {
             Ok(fetched) => {
                 self.step(move |quorum| quorum.snapshot_answered(from, fetch, fetched)).await;
