@@ -175,7 +175,7 @@ pub async fn assemble(
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
+    let facts = start_facts(&node, found.was_clean || found.holds_no_log, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -200,6 +200,8 @@ struct FoundOnDisk {
     partitions: Partitions,
     /// Were all directories new?
     formatted: bool,
+    /// Is there no log to recover, as after `ottla format`?
+    holds_no_log: bool,
     was_clean: bool,
     directories: DirectoryFacts,
     /// When the metadata log began to be read.
@@ -216,7 +218,9 @@ fn find_on_disk(
     let mut dirs = open_dirs(files, &settings)?;
     let formatted = dirs.iter().all(|it| it.is_new);
     lost::check_metadata_log(&dirs, &settings)?;
+    lost::check_voters(&dirs, &settings)?;
     let meta = take_over(&mut dirs, &settings, clock, voter_listeners)?;
+    let holds_no_log = lost::holds_no_log(&dirs)?;
     let was_clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
     let recovery = clock.monotonic();
     let opened = open_quorum(files, &settings, clock, &meta, was_clean)?;
@@ -243,6 +247,7 @@ fn find_on_disk(
         quorum: opened.quorum,
         partitions,
         formatted,
+        holds_no_log,
         was_clean,
         directories,
         recovery,

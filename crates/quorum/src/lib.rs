@@ -13,7 +13,7 @@ mod snapshot;
 mod state;
 
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
-pub use format::{FormatOptions, format_directory, read_bootstrap};
+pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
 pub use ottla_raft::{Endpoint, ReplicaKey, SnapshotId, Voter, VoterSet};
 
 /// The folder of the metadata log in its data directory.
