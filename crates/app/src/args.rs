@@ -176,9 +176,32 @@ pub struct FormatArgs {
     /// Declare a data directory lost, by its path or its directory id: its partitions start empty.
     #[arg(long, value_name = "DIR|ID", conflicts_with_all = ["ignore_formatted", "cluster_id"])]
     pub declare_lost: Vec<String>,
-    /// The cluster's id (default: a new one).
+    /// The cluster's id (default: a new one, for a node that begins a cluster).
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,
+    /// The first voters of the metadata quorum.
+    #[command(flatten)]
+    pub voters: VoterArgs,
+    /// Refuse to format a controller without one of the options that say who votes, as
+    /// kafka-storage does.
+    #[arg(long, hide = true)]
+    pub must_be_said: bool,
+}
+
+/// The first voters of the metadata quorum; at most one of these. Where controller.quorum.voters
+/// names several nodes, none is needed.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false, conflicts_with = "declare_lost")]
+pub struct VoterArgs {
+    /// Begin a quorum with this controller as its only voter; others join later.
+    #[arg(long, short = 's')]
+    pub standalone: bool,
+    /// Begin a quorum with these controllers; each of them must be formatted with the same list.
+    #[arg(long, short = 'I', value_name = "ID@HOST:PORT:DIRECTORY-ID,...")]
+    pub initial_controllers: Option<String>,
+    /// Join a quorum that is there, which controller.quorum.bootstrap.servers finds.
+    #[arg(long, short = 'N')]
+    pub no_initial_controllers: bool,
 }
 
 /// How logs are written.

@@ -36,9 +36,7 @@ use crate::listening::{BoundListener, bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{
-    Registered, join_cluster, keep_session, leave_cluster, registration_request,
-};
+use crate::register::{join_cluster, keep_session, leave_cluster, registration_request};
 use crate::rules::{controller_settings, keeper_settings};
 use crate::start_error::StartError;
 use crate::voter::{
@@ -149,74 +147,24 @@ pub async fn assemble(
     let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
     let is_broker = settings.is_broker();
-    let found = find_on_disk(&seams, settings, &voter_listeners)?;
-    let kraft_version = found.member.look(ottla_quorum::Quorum::kraft_version).unwrap_or(0);
-    let FoundOnDisk { started, meta, member, .. } = found;
-    let id = meta.node_id;
-    let Seams { clock, lanes, spawner, transport, .. } = seams;
+    let mut found = find_on_disk(&seams, settings, &voter_listeners)?;
     let cluster = cluster_at_start(found.cluster.settled(), &found.bootstrap);
-    let peers = QuorumPeers::new(PeerParts {
-        clock: clock.clone(),
-        member: Arc::clone(&member),
-        lane: lanes.hosts.metadata.clone(),
-        spawner: spawner.clone(),
-        transport,
-        cluster_id: meta.cluster_id.clone(),
-        timing: quorum_timing(&started),
-        bootstrap: bootstrap_addresses(&started)?,
-    });
-    let peers = Arc::new(peers);
-    let make = make_controller(&started, &meta);
-    let controller =
-        ControllerHandle::new(clock.clone(), Arc::clone(&member), found.bootstrap, make);
-    let channel = ControllerChannel::new(clock.clone(), controller.clone(), Arc::clone(&peers));
-    let node = Arc::new(Node::new(Parts {
-        clock: clock.clone(),
-        id,
-        facts: NodeFacts {
-            cluster_id: meta.cluster_id,
-            metadata_directory: meta.directory_id,
-            voter_listeners,
-            kraft_version,
-        },
-        started: Arc::clone(&started),
-        partitions: Arc::new(found.partitions),
-        controller,
-        channel,
-        levels,
-        authorizer,
-        lanes: lanes.clone(),
-    }));
+    let authority = Authority { levels, authorizer };
+    let (node, peers) = build_node(&seams, &mut found, voter_listeners, authority)?;
+    let Seams { clock, lanes, spawner, .. } = seams;
     lanes.hosts.metadata.keep_thread()?;
-    let told = Arc::clone(&node);
-    let mut has_strays = !found.is_settled;
-    let publish = move |news: Option<News>| {
-        let Some(news) = news else { return told.open_offline_partitions() };
-        if std::mem::take(&mut has_strays) {
-            told.set_strays_aside(&news.cluster);
-        }
-        told.take(news)
-    };
-    // What a node of several reads before it has caught up may be old: its partitions stay as they
-    // are until it has read its own registration.
-    if !found.is_settled && is_broker {
-        node.controller.publish_from(i64::MAX);
-    }
-    node.controller.serve(&lanes.hosts.metadata, found.image, publish);
+    serve_metadata(&node, &lanes, std::mem::take(&mut found.image), found.is_settled);
     serve_listeners(&node, controllers, &spawner).await;
     peers.start().await;
     let mut epoch = -1;
     if is_broker {
         let request = registration_request(&node, &listeners, found.directories, &cluster)?;
-        let registered = join_on(&spawner, &node, request).await?;
-        epoch = registered.epoch;
-        let kept = Arc::clone(&node);
-        spawner.spawn(0, move || async move { keep_session(&kept, registered).await }).await;
+        epoch = join_on(&spawner, &node, request).await?;
     }
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
+    let facts = start_facts(&node, found.was_clean || found.holds_no_log, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -224,7 +172,7 @@ pub async fn assemble(
     }
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
-    let (data, formatted) = (started.log_dirs(), found.formatted);
+    let (data, formatted) = (node.started().log_dirs(), found.formatted);
     Ok(Assembled {
         node,
         keeper,
@@ -240,17 +188,91 @@ pub async fn assemble(
     })
 }
 
-/// Registers the broker, on a thread that may open connections to other nodes.
+/// What decides beside the node's own parts.
+struct Authority {
+    levels: Arc<dyn LogLevels>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+/// The node, and its way to the other members of the metadata quorum; neither does anything yet.
+fn build_node(
+    seams: &Seams,
+    found: &mut FoundOnDisk,
+    voter_listeners: Vec<Endpoint>,
+    authority: Authority,
+) -> Result<(Arc<Node>, Arc<QuorumPeers>), StartError> {
+    let FoundOnDisk { started, meta, member, .. } = found;
+    let Seams { clock, lanes, spawner, transport, .. } = seams.clone();
+    let peers = QuorumPeers::new(PeerParts {
+        clock: clock.clone(),
+        member: Arc::clone(member),
+        lane: lanes.hosts.metadata.clone(),
+        spawner,
+        transport,
+        cluster_id: meta.cluster_id.clone(),
+        timing: quorum_timing(started),
+        bootstrap: bootstrap_addresses(started)?,
+    });
+    let peers = Arc::new(peers);
+    let (make, bootstrap) = (make_controller(started, meta), std::mem::take(&mut found.bootstrap));
+    let controller = ControllerHandle::new(clock.clone(), Arc::clone(member), bootstrap, make);
+    let channel = ControllerChannel::new(clock.clone(), controller.clone(), Arc::clone(&peers));
+    let facts = NodeFacts {
+        cluster_id: meta.cluster_id.clone(),
+        voter_listeners,
+        kraft_version: member.look(ottla_quorum::Quorum::kraft_version).unwrap_or(0),
+    };
+    let node = Node::new(Parts {
+        clock,
+        id: meta.node_id,
+        facts,
+        started: Arc::clone(started),
+        partitions: Arc::clone(&found.partitions),
+        controller,
+        channel,
+        levels: authority.levels,
+        authorizer: authority.authorizer,
+        lanes,
+    });
+    Ok((Arc::new(node), peers))
+}
+
+/// The node becomes what the committed metadata says from now on, and decides while it leads.
+fn serve_metadata(node: &Arc<Node>, lanes: &NodeLanes, image: MetadataImage, is_settled: bool) {
+    let told = Arc::clone(node);
+    let mut has_strays = !is_settled;
+    let publish = move |news: Option<News>| {
+        let Some(news) = news else { return told.open_offline_partitions() };
+        if std::mem::take(&mut has_strays) {
+            told.set_strays_aside(&news.cluster);
+        }
+        told.take(news)
+    };
+    // What a node of several reads before it has caught up may be old: its partitions stay as they
+    // are until it has read its own registration.
+    if !is_settled && node.started().is_broker() {
+        node.controller.publish_from(i64::MAX);
+    }
+    node.controller.serve(&lanes.hosts.metadata, image, publish);
+}
+
+/// Registers the broker and keeps its session, on a thread that may open connections to other nodes;
+/// returns its epoch.
 async fn join_on(
     spawner: &Spawner,
     node: &Arc<Node>,
     request: BrokerRegistrationRequest,
-) -> Result<Registered, StartError> {
+) -> Result<i64, StartError> {
     let (sender, joined) = oneshot::channel();
     let node = Arc::clone(node);
     let join = move || async move {
+        let joined = join_cluster(&node, request).await;
+        let epoch = joined.as_ref().ok().copied();
         // The receiver waits for it.
-        let _ = sender.send(join_cluster(&node, request).await);
+        let _ = sender.send(joined);
+        if let Some(epoch) = epoch {
+            keep_session(&node, epoch).await;
+        }
     };
     spawner.spawn(0, join).await;
     // A thread that ends answers nothing.
@@ -286,9 +308,11 @@ struct FoundOnDisk {
     /// What a new cluster begins with.
     bootstrap: Vec<MetadataRecord>,
     member: Arc<QuorumMember>,
-    partitions: Partitions,
+    partitions: Arc<Partitions>,
     /// Were all directories new?
     formatted: bool,
+    /// Is there no log to recover, as after `ottla format`?
+    holds_no_log: bool,
     was_clean: bool,
     directories: DirectoryFacts,
     /// When the metadata log began to be read.
@@ -305,7 +329,9 @@ fn find_on_disk(
     let mut dirs = open_dirs(files, &settings)?;
     let formatted = dirs.iter().all(|it| it.is_new);
     lost::check_metadata_log(&dirs, &settings)?;
+    lost::check_voters(&dirs, &settings)?;
     let meta = take_over(&mut dirs, &settings, clock, voter_listeners)?;
+    let holds_no_log = lost::holds_no_log(&dirs)?;
     let was_clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
     let recovery = clock.monotonic();
     let OpenedMember { own, opened } = open_quorum(files, &settings, clock, &meta, was_clean)?;
@@ -341,8 +367,9 @@ fn find_on_disk(
         is_settled,
         bootstrap,
         member,
-        partitions,
+        partitions: Arc::new(partitions),
         formatted,
+        holds_no_log,
         was_clean,
         directories,
         recovery,

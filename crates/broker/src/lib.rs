@@ -21,6 +21,7 @@ mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;
+mod formatting;
 mod guard;
 mod handlers;
 #[cfg(test)]
@@ -48,7 +49,8 @@ mod start_error;
 mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-pub use broker::{Broker, FormattedDirs};
+pub use broker::Broker;
+pub use formatting::{ChosenVoters, FormatReport, FormatRequest, FormattedDirs, NewDirectory};
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};

@@ -13,9 +13,7 @@ use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_settings::Settings;
-use ottla_types::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
-};
+use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic};
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
@@ -85,9 +83,6 @@ pub struct Node {
     /// Up to which offset of the metadata log `cluster` has come; set after it, so that it is never
     /// ahead.
     offset: AtomicI64,
-    /// The quorum's epoch at that offset. It may be read with an older offset: both only grow, and
-    /// are shown to operators together, nothing more.
-    epoch: AtomicI64,
     producer_ids: ProducerIds,
 }
 
@@ -96,8 +91,6 @@ pub struct Node {
 pub struct NodeFacts {
     /// Its cluster's id.
     pub cluster_id: String,
-    /// The id of its directory with the metadata log.
-    pub metadata_directory: Uuid,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
@@ -190,7 +183,6 @@ impl Node {
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
-            epoch: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
         }
     }
@@ -235,12 +227,6 @@ impl Node {
     #[must_use]
     pub fn metadata_offset(&self) -> Offset {
         self.offset.load(Ordering::Acquire)
-    }
-
-    /// The epoch of the metadata quorum.
-    #[must_use]
-    pub fn quorum_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
     }
 
     /// Carries out the moves between data directories that are planned.

@@ -58,21 +58,15 @@ pub fn registration_request(
     })
 }
 
-/// A broker that has registered.
-#[derive(Clone, Copy, Debug)]
-pub struct Registered {
-    /// Its epoch.
-    pub epoch: i64,
-}
-
-/// Registers the broker with the active controller, and waits until it is let serve.
+/// Registers the broker with the active controller, and waits until it is let serve; returns
+/// its epoch.
 ///
 /// # Errors
 /// The controller refuses, or none has answered in `initial.broker.registration.timeout.ms`.
 pub async fn join_cluster(
     node: &Node,
     request: BrokerRegistrationRequest,
-) -> Result<Registered, StartError> {
+) -> Result<i64, StartError> {
     let limit = Duration::from_millis(node.started().quorum_timing().registration_ms);
     let until = node.clock.monotonic() + limit;
     let epoch = register(node, request, limit).await?;
@@ -81,7 +75,7 @@ pub async fn join_cluster(
         let answer = send_heartbeat(node, epoch, Wish::Serve).await;
         let is_late = node.clock.monotonic() >= until;
         match answer {
-            Ok(answer) if !answer.is_fenced => return Ok(Registered { epoch }),
+            Ok(answer) if !answer.is_fenced => return Ok(epoch),
             // Its registration has not come to this node yet, or no controller is active.
             Ok(_) | Err(ErrorCode::NOT_CONTROLLER | ErrorCode::NETWORK_EXCEPTION) if !is_late => {
                 node.clock.sleep(CATCHING_UP).await;
@@ -105,9 +99,9 @@ async fn register(
         ActiveController::Here => {
             let command = ControllerCommand::RegisterBroker(request.clone());
             let registered: Result<i64, RegistrationRefusal> = node.controller.ask(command).await?;
-            registered.or_else(|refusal| {
+            registered.map_err(|refusal| {
                 log_refused_registration(node, refusal.code, &refusal.why);
-                Err(refusal.code)
+                refusal.code
             })
         }
         ActiveController::There(link) => {
@@ -131,7 +125,7 @@ fn log_refused_registration(node: &Node, code: ErrorCode, reason: &str) {
 
 /// Keeps the session of a broker with the active controller, as long as the node runs. The
 /// controller of the broker's own process needs to hear of it once only.
-pub async fn keep_session(node: &Node, registered: Registered) {
+pub async fn keep_session(node: &Node, epoch: i64) {
     let every = Duration::from_millis(node.started().quorum_timing().heartbeat_ms);
     let mut active = node.controller.watch_active();
     loop {
@@ -146,10 +140,10 @@ pub async fn keep_session(node: &Node, registered: Registered) {
             }
             () = sleep_until(node, again) => {}
         }
-        if let Err(error) = send_heartbeat(node, registered.epoch, Wish::Serve).await {
+        if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
             tracing::warn!(
                 broker = node.id,
-                epoch = registered.epoch,
+                epoch,
                 error = error.name(),
                 "heartbeat to the controller failed; retrying"
             );

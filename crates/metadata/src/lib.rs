@@ -22,5 +22,6 @@ pub use controller::{
 };
 pub use versions::{
     FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,
-    METADATA_VERSION_OLDEST, supported_features, unbuilt_features, version_of, with_versions,
+    METADATA_VERSION_NAME, METADATA_VERSION_OLDEST, supported_features, unbuilt_features,
+    version_of, with_versions,
 };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_raft::SnapshotId;
 use ottla_storage::{Files, LogView, Slice};
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::Offset;
 
 use crate::driver::{Quorum, QuorumError};
 use crate::replay::Replay;
@@ -25,8 +25,6 @@ pub struct CommittedLog {
     newest_snapshot: Option<SnapshotId>,
     /// Everything below is committed.
     pub committed: Offset,
-    /// The epoch of the member at that moment.
-    pub epoch: LeaderEpoch,
 }
 
 /// What lies between two offsets of the log.
@@ -79,7 +77,6 @@ impl Quorum {
             view: self.log.view(),
             newest_snapshot: self.raft.log().snapshots().last().copied(),
             committed: self.committed(),
-            epoch: self.epoch(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use committed::{CommittedLog, CommittedRecords};
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
-pub use format::{FormatOptions, format_directory, read_bootstrap};
+pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
     LogEnd, MembershipChange, ReplicaKey, RequestId, SnapshotAsked, SnapshotId, Standing, Timing,

@@ -11,6 +11,7 @@ mod consumers;
 mod crash;
 mod directories;
 mod events;
+mod formatting;
 mod front;
 mod hostile;
 mod idle;

@@ -38,8 +38,6 @@ pub struct News {
     pub cluster: Cluster,
     /// The offset of the metadata log as of which it is.
     pub offset: Offset,
-    /// The quorum's epoch.
-    pub epoch: LeaderEpoch,
 }
 
 /// The metadata as of an offset of the committed log.
@@ -304,11 +302,8 @@ impl ControllerInner {
         if has_news {
             *delivered = image.next;
         }
-        let news = has_news.then(|| News {
-            cluster: image.cluster.settled().clone(),
-            offset: image.next,
-            epoch: log.epoch,
-        });
+        let news =
+            has_news.then(|| News { cluster: image.cluster.settled().clone(), offset: image.next });
         let again = publish(news);
         self.published.store(image.next, Ordering::Release);
         let active = self.active.lock().clone();

@@ -43,7 +43,6 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
-        self.epoch.store(i64::from(news.epoch), Ordering::Release);
         self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
         self.open_again_after()
     }
