@@ -37,7 +37,7 @@ use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, keep_session, leave_cluster, registration_request};
-use crate::rules::{controller_settings, keeper_settings};
+use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
 use crate::voter::{
     OpenedMember, bootstrap_addresses, open_quorum, quorum_timing, voter_listeners,
@@ -253,7 +253,8 @@ fn serve_metadata(node: &Arc<Node>, lanes: &NodeLanes, image: MetadataImage, is_
     if !is_settled && node.started().is_broker() {
         node.controller.publish_from(i64::MAX);
     }
-    node.controller.serve(&lanes.hosts.metadata, image, publish);
+    let rules = snapshot_rules(node.started());
+    node.controller.serve(&lanes.hosts.metadata, image, rules, publish);
 }
 
 /// Registers the broker and keeps its session, on a thread that may open connections to other nodes;

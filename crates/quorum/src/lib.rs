@@ -6,6 +6,7 @@
 //! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 
 mod batch;
+mod cleaning;
 mod committed;
 mod driver;
 mod following;
@@ -22,8 +23,8 @@ pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
-    LogEnd, MembershipChange, ReplicaKey, RequestId, SnapshotAsked, SnapshotId, Standing, Timing,
-    Voter, VoterSet,
+    LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked, SnapshotId,
+    Standing, Timing, Voter, VoterSet,
 };
 pub use outgoing::{Outgoing, PeerRequest};
 pub use serving::SnapshotBytes;

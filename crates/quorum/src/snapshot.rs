@@ -87,6 +87,16 @@ pub(crate) fn snapshot_size(files: &dyn Files, path: &Path) -> Result<Option<u64
     }
 }
 
+/// Removes a snapshot; there may be none.
+pub(crate) fn remove_snapshot(files: &dyn Files, path: &Path) -> Result<(), StorageError> {
+    match files.remove(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A part of a snapshot, from this byte on; as much as there is.
 pub(crate) fn read_part(
     files: &dyn Files,

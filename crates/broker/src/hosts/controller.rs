@@ -16,7 +16,9 @@ use ottla_clock::{Clock, Lane, Next, Ring, Share, Task};
 use ottla_locks::Mutex;
 use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, with_versions};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_quorum::{CommittedLog, CommittedRecords, Quorum, QuorumError, Snapshot, SnapshotId};
+use ottla_quorum::{
+    CommittedLog, CommittedRecords, LogRetention, Quorum, QuorumError, Snapshot, SnapshotId,
+};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use tokio::sync::{oneshot, watch};
 
@@ -28,8 +30,6 @@ use super::quorum_member::{MemberBells, SharedMember};
 const STORING: Share = Share(0);
 const PUBLISHING: Share = Share(1);
 const SNAPSHOTS: Share = Share(2);
-/// How many bytes of records come between two snapshots.
-const SNAPSHOT_BYTES: u64 = 20 << 20;
 
 /// Metadata that has committed.
 #[derive(Clone, Debug)]
@@ -65,6 +65,16 @@ impl MetadataImage {
         }
         Ok(())
     }
+}
+
+/// When snapshots of the metadata are written, and what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotRules {
+    /// How many bytes of records come between two snapshots
+    /// (`metadata.log.max.record.bytes.between.snapshots`).
+    pub between_bytes: u64,
+    /// What of the log and of older snapshots is kept.
+    pub retention: LogRetention,
 }
 
 /// Makes a controller of the cluster as it is; the number is the level of `kraft.version`.
@@ -150,11 +160,12 @@ impl ControllerHandle {
         &self,
         lane: &Lane,
         mut image: MetadataImage,
+        rules: SnapshotRules,
         mut publish: impl FnMut(Option<News>) -> Duration + Send + 'static,
     ) {
         let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
         let size = inner.member.look(Quorum::size_bytes).unwrap_or(0);
-        let mut due = SnapshotDue { at_bytes: size + SNAPSHOT_BYTES };
+        let mut due = SnapshotDue { rules, at_bytes: size.saturating_add(rules.between_bytes) };
         let mut delivered = 0;
         let task = Task::new("metadata publishing", move || {
             let at_most = inner.publish_round(&mut image, &mut delivered, &mut publish);
@@ -249,6 +260,7 @@ impl ControllerHandle {
 
 /// When the next snapshot is due.
 struct SnapshotDue {
+    rules: SnapshotRules,
     /// How large the log is then.
     at_bytes: u64,
 }
@@ -356,13 +368,14 @@ impl ControllerInner {
         if size < due.at_bytes || image.cluster.has_open_transaction() {
             return;
         }
-        due.at_bytes = size + SNAPSHOT_BYTES;
+        due.at_bytes = size.saturating_add(due.rules.between_bytes);
         let offset = image.next;
         match self.member.look(|quorum| quorum.begin_snapshot(offset)) {
             None => {}
             Some(Ok(snapshot)) => {
                 let (this, cluster) = (Arc::clone(self), image.cluster.clone());
-                lane.start(SNAPSHOTS, move || this.write_snapshot(&snapshot, &cluster));
+                let retention = due.rules.retention;
+                lane.start(SNAPSHOTS, move || this.write_snapshot(&snapshot, &cluster, retention));
             }
             Some(Err(error)) => {
                 tracing::error!(%error, offset, "metadata snapshot cannot be begun; retrying later");
@@ -372,10 +385,15 @@ impl ControllerInner {
 
     /// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
     /// the log has grown by as much again.
-    fn write_snapshot(&self, snapshot: &Snapshot, cluster: &Cluster) {
+    fn write_snapshot(&self, snapshot: &Snapshot, cluster: &Cluster, retention: LogRetention) {
         let records = with_versions(cluster.to_records(), cluster.metadata_version());
         let written = snapshot.run(&records);
-        let taken = |id: SnapshotId| self.member.step(|quorum| quorum.snapshot_taken(id));
+        let taken = |id: SnapshotId| {
+            self.member.step(|quorum| {
+                quorum.snapshot_taken(id)?;
+                quorum.clean(retention)
+            })
+        };
         if let Err(error) = written.and_then(taken) {
             tracing::error!(
                 %error,

@@ -25,6 +25,11 @@ struct ControllerBench {
     published: Arc<Mutex<Vec<Offset>>>,
 }
 
+const NO_SNAPSHOTS: SnapshotRules = SnapshotRules {
+    between_bytes: u64::MAX,
+    retention: LogRetention { bytes_max: None, ms_max: None },
+};
+
 /// An answer that was asked for.
 type TestAnswer = oneshot::Receiver<ControllerReply>;
 
@@ -38,10 +43,15 @@ impl ControllerBench {
         let lane = Lane::simulated(&clock, Duration::from_millis(5));
         let published = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&published);
-        controller.serve(&lane, MetadataImage::default(), move |news: Option<News>| {
-            told.lock().extend(news.map(|news| news.offset));
-            Duration::MAX
-        });
+        controller.serve(
+            &lane,
+            MetadataImage::default(),
+            NO_SNAPSHOTS,
+            move |news: Option<News>| {
+                told.lock().extend(news.map(|news| news.offset));
+                Duration::MAX
+            },
+        );
         let scene = Self { folder, disk, time, lane, controller, published };
         scene.run();
         scene.published.lock().clear();
@@ -129,7 +139,7 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
     let other = tempfile::tempdir().expect("a folder");
     let clock = Clock::simulated(&scene.time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 8 });
     let controller = controller(&scene.disk, other.path(), &clock);
-    controller.serve(&scene.lane, MetadataImage::default(), move |_| {
+    controller.serve(&scene.lane, MetadataImage::default(), NO_SNAPSHOTS, move |_| {
         if let Some(answer) = seen.lock().as_mut() {
             tried.lock().push(first_id(answer));
         }
@@ -153,7 +163,7 @@ fn what_is_left_of_publishing_is_done_without_news() {
     let (called, at) = (Arc::clone(&calls), clock.clone());
     let has_begun = Arc::new(AtomicBool::new(false));
     let counts = Arc::clone(&has_begun);
-    controller.serve(&scene.lane, MetadataImage::default(), move |news| {
+    controller.serve(&scene.lane, MetadataImage::default(), NO_SNAPSHOTS, move |news| {
         if !counts.load(Ordering::Relaxed) {
             return Duration::MAX;
         }
