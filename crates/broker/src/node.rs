@@ -32,6 +32,7 @@ use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
     transaction_settings,
 };
+use crate::seldom::SeldomWarning;
 
 mod coordinators;
 mod internal_topics;
@@ -103,6 +104,10 @@ pub struct ClientState {
     pub telemetry: Telemetry,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Connections that were more than there may be.
+    pub refused: SeldomWarning,
+    /// Connections that were closed for what came on them.
+    pub closed: SeldomWarning,
 }
 
 /// What a node is made of.
@@ -153,6 +158,8 @@ impl Node {
             sessions: Sessions::new(own.fetch_sessions_max),
             telemetry: Telemetry::new(own.telemetry_bytes_max),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
+            refused: SeldomWarning::default(),
+            closed: SeldomWarning::default(),
         };
         Self {
             numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
