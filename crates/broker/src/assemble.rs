@@ -388,10 +388,7 @@ async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
 
 /// Goes on with moves between directories that a stop has interrupted.
 fn resume_moves(node: &Node) -> Result<(), StartError> {
-    for (place, path) in node.partitions.interrupted_moves()? {
-        // One whose partition or directory is gone is over.
-        let _ = node.partitions.plan_move(&place, &path);
-    }
+    node.partitions.resume_moves()?;
     node.start_moves();
     Ok(())
 }

@@ -115,10 +115,9 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
     };
     let name: Arc<str> = Arc::from(one.setting.name);
     let mut next = 0;
-    let mut refusals = Refusals::default();
     loop {
         match listener.accept(&admission).await {
-            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Refused(peer)) => connection_refused(&node, peer),
             Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let node = Arc::clone(&node);
@@ -134,25 +133,9 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
     }
 }
 
-/// Connections that were refused since the last line in the log.
-#[derive(Default)]
-struct Refusals {
-    count: u64,
-    quiet_until: Duration,
-}
-
-impl Refusals {
-    /// A line in the log at most so often.
-    const TOLD_EVERY: Duration = Duration::from_secs(10);
-
-    fn count(&mut self, node: &Node, peer: SocketAddr) {
-        self.count += 1;
-        let now = node.clock.monotonic();
-        if now < self.quiet_until {
-            return;
-        }
-        self.quiet_until = now + Self::TOLD_EVERY;
-        let count = std::mem::take(&mut self.count);
+fn connection_refused(node: &Node, peer: SocketAddr) {
+    tracing::debug!(client = %peer, "connection refused");
+    if let Some(count) = node.clients.refused.count(node.clock.monotonic()) {
         let connections = node.clients.admission.connections();
         tracing::warn!(
             client = %peer,
@@ -170,7 +153,7 @@ async fn serve_connection(node: Arc<Node>, session: Session, accepted: Accepted,
         Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
         Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,
         Err(error) => {
-            tracing::warn!(client = %peer, %error, "connection closed: its socket cannot be used");
+            connection_closed(&node, peer, &format!("its socket cannot be used: {error}"))
         }
     }
     drop(permit);
@@ -197,7 +180,15 @@ where
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(client = %peer, "client closed the connection"),
         Some(Closed::Io(error)) => tracing::debug!(client = %peer, %error, "connection lost"),
-        Some(why) => tracing::warn!(client = %peer, %why, "connection closed by the broker"),
+        Some(why) => connection_closed(node, peer, &why.to_string()),
+    }
+}
+
+/// The broker has closed a connection for what came on it.
+fn connection_closed(node: &Node, peer: SocketAddr, why: &str) {
+    tracing::debug!(client = %peer, why, "connection closed by the broker");
+    if let Some(count) = node.clients.closed.count(node.clock.monotonic()) {
+        tracing::warn!(client = %peer, why, count, "connections closed by the broker");
     }
 }
 

@@ -33,6 +33,7 @@ use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
     transaction_settings,
 };
+use crate::seldom::SeldomWarning;
 
 mod coordinators;
 mod internal_topics;
@@ -106,6 +107,10 @@ pub struct ClientState {
     pub telemetry: Telemetry,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Connections that were more than there may be.
+    pub refused: SeldomWarning,
+    /// Connections that were closed for what came on them.
+    pub closed: SeldomWarning,
 }
 
 /// What a node is made of.
@@ -158,6 +163,8 @@ impl Node {
             sessions: Sessions::new(own.fetch_sessions_max),
             telemetry: Telemetry::new(own.telemetry_bytes_max),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
+            refused: SeldomWarning::default(),
+            closed: SeldomWarning::default(),
         };
         let (member, lane) = (Arc::clone(controller.member()), lanes.hosts.metadata);
         let quorum = QuorumServing::new(clock.clone(), member, lane, &facts.cluster_id);
