@@ -18,9 +18,12 @@ mod audit;
 #[cfg(test)]
 mod authorisation_tests;
 mod broker;
+mod decoded;
 mod dirs;
 mod dispatch;
 mod enlist;
+mod envelope;
+mod forwarding;
 mod guard;
 mod handlers;
 #[cfg(test)]

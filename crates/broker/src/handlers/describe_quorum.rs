@@ -28,12 +28,7 @@ pub async fn handle(
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
-        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        return DescribeQuorumResponse {
-            error_code: code.0,
-            error_message: Some(code.message().to_owned()),
-            ..Default::default()
-        };
+        return error_answers(&request)(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     if !asks_for_the_quorum(&request) {
         return refused(&request);
@@ -67,6 +62,17 @@ pub async fn handle(
     DescribeQuorumResponse {
         topics,
         nodes: vec![QuorumNode { node_id: node.id, listeners, ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+/// The answer if the quorum cannot be described at all.
+pub fn error_answers(
+    _: &DescribeQuorumRequest,
+) -> impl Fn(ErrorCode) -> DescribeQuorumResponse + use<> {
+    |code| DescribeQuorumResponse {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
         ..Default::default()
     }
 }

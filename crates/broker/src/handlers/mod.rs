@@ -42,6 +42,7 @@ pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod end_txn;
+pub mod envelope;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;

@@ -82,6 +82,12 @@ impl ControllerHandle {
         assert!(self.0.committing.0.set(committing).is_ok(), "the controller is served once");
     }
 
+    /// Is this the active controller? The only voter of a quorum always is.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        true
+    }
+
     /// Asks; the answer comes when everything it rests on is committed and in force on this node.
     ///
     /// # Errors
