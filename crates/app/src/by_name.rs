@@ -227,7 +227,8 @@ fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
                     ));
                 }
             }
-            "--feature" | "-f" | "--add-scram" | "-S" => {
+            "--feature" | "-f" => words.extend(["--feature".to_owned(), value()?]),
+            "--add-scram" | "-S" => {
                 return wrong(format!("{word} {} is not supported", value()?));
             }
             other => return wrong(format!("unknown option {other}")),
@@ -280,16 +281,17 @@ mod tests {
         assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
         let format = "kafka-storage.sh format --standalone -t ID -c f";
         assert_eq!(told(format), "ottla format --must-be-said --standalone --cluster-id ID f");
-        let format = "kafka-storage format --cluster-id=ID -c f -g -I 1@a:2:x";
+        let format = "kafka-storage format --cluster-id=ID -c f -g -I 1@a:2:x -f a=1";
         assert_eq!(
             told(format),
-            "ottla format --must-be-said --cluster-id ID f --ignore-formatted --initial-controllers 1@a:2:x"
+            "ottla format --must-be-said --cluster-id ID f --ignore-formatted --initial-controllers 1@a:2:x --feature a=1"
         );
         for (line, wanted) in [
             ("kafka-storage format -c f", "--cluster-id/-t is required"),
             ("kafka-storage format -t ID", "--config/-c is required"),
             ("kafka-storage format -c", "-c needs a value"),
             ("kafka-storage format -t ID -c f -r 3.9", "only release version 4.3-IV0"),
+            ("kafka-storage format -t ID -c f -S SCRAM-SHA-256=[]", "-S SCRAM-SHA-256=[] is not"),
         ] {
             let why = own_command(&words(line)).unwrap().unwrap_err();
             assert!(why.contains(wanted), "{line}: {why}");

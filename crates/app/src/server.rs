@@ -257,6 +257,7 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         cluster_id: args.cluster_id.clone(),
         formatted,
         voters: chosen_voters(args),
+        features: args.features.clone(),
     };
     let report = Broker::format(&settings, request, &Clock::real());
     let report = report.map_err(|error| with_advice(error, &args.settings))?;

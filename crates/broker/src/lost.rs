@@ -16,8 +16,8 @@ use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{
-    NewDirectories, OpenDir, directory_ids, directory_paths, directory_states, open_dirs,
-    own_directories, voters_of_settings, write_first_metadata,
+    FirstMetadata, NewDirectories, OpenDir, directory_ids, directory_paths, directory_states,
+    open_dirs, own_directories, voters_of_settings, write_first_metadata,
 };
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
@@ -288,7 +288,8 @@ fn begin_metadata_log(
 ) -> Result<(), StartError> {
     let own = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voters = voters_of_settings(settings, own, &voter_listeners(settings, None)?);
-    write_first_metadata(files, &settings.metadata_dir(), clock, Some(&voters))
+    let first = FirstMetadata { voters: Some(&voters), features: &[] };
+    write_first_metadata(files, &settings.metadata_dir(), clock, first)
 }
 
 /// The names with each path as the settings have it: `./b`, `b/` and `/full/path/b` are one.
