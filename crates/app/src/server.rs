@@ -193,6 +193,9 @@ fn absolute_path(path: &Path) -> PathBuf {
 /// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
 /// not found out by the first client that waits for them.
 fn warn_of_missing_brokers(settings: &Settings) {
+    if settings.other_nodes(&is_local_host).is_some() {
+        return;
+    }
     let kinds = [
         ("groups", "__consumer_offsets", "offsets.topic.replication.factor"),
         ("transactions", "__transaction_state", "transaction.state.log.replication.factor"),

@@ -12,12 +12,14 @@ use ottla_metadata::{
     FEATURES, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE, METADATA_VERSION_NAME,
 };
 use ottla_net::names::is_local_host;
-use ottla_partitions::Files;
+use ottla_partitions::{DirState, Files};
 use ottla_quorum::{Endpoint, InitialVoters, ReplicaKey, Voter, VoterSet};
 use ottla_settings::Settings;
 use ottla_types::{NodeId, Uuid};
 
-use crate::dirs::{NewDirectories, open_dirs, own_directories, own_voter, voters_of_settings};
+use crate::dirs::{
+    NewDirectories, directory_states, open_dirs, own_directories, own_voter, voters_of_settings,
+};
 use crate::lost;
 use crate::start_error::StartError;
 use crate::voter::voter_listeners;
@@ -125,6 +127,14 @@ pub fn format_node(
     let voters = initial_voters(settings, &voters, clock)?;
     features.iter().try_for_each(|feature| check_feature(feature, &voters))?;
     lost::keep_metadata(&**files, settings)?;
+    // Before a directory is made: what is refused leaves nothing.
+    let states = directory_states(&**files, settings)?;
+    let has_cluster = states.iter().any(|(_, state)| *state == DirState::Formatted);
+    if !has_cluster && cluster_id.is_none() && !begins_cluster(settings, &voters) {
+        let why = "the cluster's id is missing: every node of a cluster is formatted with the same one, \
+                   --cluster-id ID; `ottla kafka-storage random-uuid` makes one for a new cluster";
+        return Err(StartError::Format(why.to_owned()));
+    }
     let mut dirs = open_dirs(files, settings)?;
     let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
     if let Some((path, meta)) = known {
@@ -139,10 +149,6 @@ pub fn format_node(
         if wanted.is_some() || formatted == FormattedDirs::Refuse {
             return Err(StartError::Foreign { path: path.to_owned(), why });
         }
-    } else if cluster_id.is_none() && !begins_cluster(settings, &voters) {
-        let why = "the cluster's id is missing: every node of a cluster is formatted with the same one, \
-                   --cluster-id ID; `ottla kafka-storage random-uuid` makes one for a new cluster";
-        return Err(StartError::Format(why.to_owned()));
     }
     let new = NewDirectories { cluster_id, voters: voters.clone(), features };
     let meta = own_directories(&mut dirs, settings, clock, new)?;

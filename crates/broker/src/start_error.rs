@@ -102,9 +102,9 @@ impl OtherNodes {
         let says = settings.other_nodes(is_local)?;
         let has_static_voters = !settings.items("controller.quorum.voters").is_empty();
         let advice = if !settings.is_controller() || has_static_voters {
-            "Format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
+            "format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
         } else {
-            "Format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
+            "format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
         };
         Some(Self { says, advice: advice.to_owned() })
     }
@@ -235,7 +235,7 @@ impl NotFormatted {
         let path = self.absent.first().map_or_else(PathBuf::new, |(path, _)| path.clone());
         if let Some(others) = self.others.as_ref().filter(|_| self.formatted.is_empty()) {
             let mount = "If this node has run before, its volume is not mounted: mount it.";
-            return format!("{mount} If the node is new: {}", others.advice);
+            return format!("{mount} If the node is new, {}", others.advice);
         }
         if self.formatted.is_empty() {
             return "If this node has run before, its volume is not mounted: mount it. If the node is new, format its directories:\n    ottla format SETTINGS\n  or start it with --format-if-empty."
