@@ -156,8 +156,10 @@ impl Broker {
     /// # Errors
     /// The disk fails; the next start recovers every log.
     pub fn stop(self) -> Result<(), StartError> {
+        let runtime = current_thread_runtime()?;
+        runtime.block_on(self.assembled.leave());
         self.threads.stop();
-        current_thread_runtime()?.block_on(self.assembled.stop())
+        runtime.block_on(self.assembled.stop())
     }
 }
 

@@ -18,7 +18,8 @@ use crate::slow;
 /// Makes the table of what is served, and the way to each handler, out of one list.
 macro_rules! apis {
     (produce by $produce:path, $($api:ident,)*) => {
-        /// What is served, in which versions; the ApiVersions answer says the same.
+        /// What is served, in which versions; the ApiVersions answer says the same. On which
+        /// listeners, the schemas in `crates/protocol/schemas` say: `ListenerScope::includes`.
         pub const SERVED: &[Api] = &[produce::API, $($api::API,)*];
 
         #[expect(non_upper_case_globals, reason = "a handler and its key have one name")]
@@ -51,11 +52,15 @@ apis! {
     alter_replica_log_dirs, describe_log_dirs, create_partitions, create_delegation_token,
     renew_delegation_token, expire_delegation_token, describe_delegation_token, delete_groups,
     incremental_alter_configs, offset_delete, describe_client_quotas, alter_client_quotas,
-    describe_user_scram_credentials, alter_user_scram_credentials, describe_quorum,
-    update_features, describe_cluster, describe_producers, elect_leaders,
-    alter_partition_reassignments, list_partition_reassignments, describe_transactions,
-    list_transactions, consumer_group_heartbeat, consumer_group_describe,
-    get_telemetry_subscriptions, push_telemetry, list_config_resources, describe_topic_partitions,
+    describe_user_scram_credentials, alter_user_scram_credentials, vote, begin_quorum_epoch,
+    end_quorum_epoch, describe_quorum,
+    alter_partition, update_features, fetch_snapshot, describe_cluster, describe_producers, broker_registration,
+    broker_heartbeat, unregister_broker, elect_leaders, alter_partition_reassignments,
+    list_partition_reassignments, describe_transactions, list_transactions,
+    allocate_producer_ids, consumer_group_heartbeat, consumer_group_describe,
+    controller_registration, get_telemetry_subscriptions, push_telemetry,
+    assign_replicas_to_dirs, list_config_resources, describe_topic_partitions, add_raft_voter, remove_raft_voter,
+    update_raft_voter,
 }
 
 /// Serves a connection.
@@ -89,8 +94,14 @@ async fn answer_request(node: &Node, session: &Arc<Session>, frame: Bytes) -> Ou
         return Outcome::Close(format!("API key {} is not supported", head.key));
     };
     let key = api.key;
+    if !session.scope.includes(key) {
+        let (name, listener, scope) = (key.name(), &session.listener, session.scope.name());
+        return Outcome::Close(format!(
+            "{name} is not served on {listener}, which is a {scope} listener"
+        ));
+    }
     if !api.serves(head.version) {
-        return unserved(key, &head);
+        return unserved(key, &head, session.scope);
     }
     node.numbers.count_request(api, head.version);
     let begun = node.numbers.begin(&node.clock);
@@ -145,3 +156,7 @@ impl<T> From<Result<T, String>> for DispatchAnswer<T> {
         Self(answer)
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -42,6 +42,7 @@ mod register;
 mod reply;
 mod request;
 mod rules;
+mod seldom;
 mod slow;
 #[cfg(test)]
 mod slow_disk_tests;

@@ -236,7 +236,7 @@ pub fn declare_lost(
         );
         return Ok(said);
     }
-    let opened = open_quorum(files, settings, clock, &meta, false)?;
+    let opened = open_quorum(files, settings, clock, &meta, false)?.opened;
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     opened.quorum.close()?;

@@ -15,7 +15,7 @@ use ottla_settings::{
 
 use super::{
     connection_bounds, controller_settings, group_settings, keeper_settings, node_settings,
-    settings_in_force, socket_options, topic_rules, transaction_settings,
+    settings_in_force, snapshot_rules, socket_options, topic_rules, transaction_settings,
 };
 
 /// Everything that the rest of the node gets from its settings.
@@ -32,7 +32,7 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", (controller_settings(settings), settings.quorum_timing())),
         format!("{:?}", (settings.static_voters(), settings.bootstrap_servers())),
         format!("{:?}", (settings.joins_voters(), settings.may_open_inter_node())),
-        format!("{:?}", socket_options(settings)),
+        format!("{:?}", (socket_options(settings), snapshot_rules(settings))),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
         format!("{:?}", (settings.controller_listeners(), listener_protocols(settings))),

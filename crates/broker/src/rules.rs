@@ -11,11 +11,14 @@ use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
 };
+use ottla_quorum::LogRetention;
 use ottla_records::Compression;
 use ottla_settings::{
     Scope, Settings, connections_of_addresses, describe_setting, find_setting, in_force,
 };
 use ottla_types::NodeId;
+
+use crate::hosts::controller::SnapshotRules;
 
 /// How many connections may wait to be accepted, unless the settings say.
 const BACKLOG: i32 = 1024;
@@ -99,6 +102,18 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
         offsets_topic: topic("offsets.topic"),
         transactions_topic: topic("transaction.state.log"),
         metrics_listener: settings.given("ottla.metrics.listener").map(str::to_owned),
+    }
+}
+
+/// When snapshots of the metadata are written, and what is kept.
+#[must_use]
+pub fn snapshot_rules(settings: &Settings) -> SnapshotRules {
+    let bytes = |name: &str| u64::try_from(settings.number(name)).ok();
+    let between = bytes("metadata.log.max.record.bytes.between.snapshots");
+    SnapshotRules {
+        between_bytes: between.unwrap_or(u64::MAX),
+        // A negative number is no limit.
+        retention: LogRetention { bytes_max: bytes("metadata.max.retention.bytes"), ms_max: None },
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn handle(
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
     let denied = take_uncreatable(node, call, &mut request);
-    let mut response = match node.create_topics(request).await {
+    let mut response = match node.create_topics_here(request).await {
         Ok(response) => response,
         Err(code) => return refused(code),
     };

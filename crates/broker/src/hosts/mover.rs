@@ -7,7 +7,7 @@ use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Stopped, Task};
 use ottla_locks::Mutex;
 use ottla_metadata::{AssignedDirectory, ControllerCommand};
 use ottla_partitions::{Partition, Partitions, StorageError};
-use ottla_types::{NodeId, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use super::controller::ControllerHandle;
 
@@ -78,9 +78,10 @@ fn mover_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) ->
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
-        let command = ControllerCommand::AssignDirectories { broker: id, assigned };
+        let command =
+            ControllerCommand::AssignDirectories { broker: id, broker_epoch: None, assigned };
         match controller.ask_blocking(command) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok::<Vec<ErrorCode>, ErrorCode>(codes)) if codes == [ErrorCode::NONE] => Ok(()),
             // It is gone, or the controller is.
             _ => Err(StorageError::Failed),
         }

@@ -10,8 +10,9 @@ use ottla_partitions::{Assigned, Assignment};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::Node;
+use crate::assemble::assigned_topic;
 use crate::audit;
-use crate::hosts::quorum_journal::News;
+use crate::hosts::controller::News;
 use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
@@ -42,7 +43,6 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
-        self.epoch.store(i64::from(news.epoch), Ordering::Release);
         self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
         self.open_again_after()
     }
@@ -55,6 +55,14 @@ impl Node {
             self.coordinators.reconcile(&self.partitions, &[]);
         }
         self.open_again_after()
+    }
+
+    /// Sets aside what lies here of topics that the metadata does not give to this node.
+    pub fn set_strays_aside(&self, cluster: &Cluster) {
+        let topic_id = |place: &TopicPartition| assigned_topic(cluster, self.id, place);
+        if let Err(error) = self.partitions.set_strays_aside(topic_id) {
+            tracing::error!(%error, "stray partition folders cannot be renamed; they stay");
+        }
     }
 
     fn open_partitions(&self, cluster: &Cluster) {
@@ -85,7 +93,11 @@ impl Node {
         }
         if !assigned.is_empty() {
             // If it is refused, the next change of the metadata comes here again.
-            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
+            let command = ControllerCommand::AssignDirectories {
+                broker: self.id,
+                broker_epoch: None,
+                assigned,
+            };
             let _ = self.controller.tell(command);
         }
     }

@@ -25,7 +25,8 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{
-    Endpoint, FOLDER, FormatOptions, InitialVoters, Quorum, ReplicaKey, Setup, Voter, VoterSet,
+    Candidacy, Endpoint, FOLDER, FormatOptions, InitialVoters, Quorum, ReplicaKey, Setup, Timing,
+    Voter, VoterSet,
 };
 use ottla_records::batches_in;
 use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MetaProperties, SimDisk};
@@ -222,7 +223,9 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
         let setup = Setup {
             files: left,
             dir: dir.to_owned(),
-            own: voter().key,
+            own: voter(),
+            candidacy: Candidacy::ByOperator,
+            timing: Timing::default(),
             static_voters: VoterSet::default(),
             clean: false,
             segment_bytes: 1 << 30,
@@ -296,7 +299,9 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     let opened = Quorum::open(Setup {
         files: files(),
         dir: work.path().to_owned(),
-        own: voter().key,
+        own: voter(),
+        candidacy: Candidacy::ByOperator,
+        timing: Timing::default(),
         static_voters: VoterSet::default(),
         clean: false,
         segment_bytes: 1 << 30,
@@ -311,7 +316,7 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
         turn.base_offset = quorum.log_end();
         controller.decide(command, &mut turn);
         let written: Vec<_> = turn.records.iter().map(versioned).collect();
-        let end = quorum.append(&written).unwrap();
+        let end = quorum.append(1, turn.base_offset, &written).unwrap();
         turn.records.iter().for_each(|record| controller.apply(record));
         assert!(quorum.committed() < end, "a power cut may take it back");
         let store = quorum.begin_store().unwrap();
