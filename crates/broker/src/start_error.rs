@@ -44,9 +44,9 @@ pub enum StartError {
         .0.display()
     )]
     MetadataLogLost(PathBuf),
-    /// The metadata directory is formatted, but nothing names the voters of its quorum.
+    /// The metadata directory is to join a quorum, and the settings name none.
     #[error(
-        "{} was formatted with --no-initial-controllers: its quorum has to be found, and clusters of several nodes are not built yet",
+        "{}: there is no metadata log, as --no-initial-controllers leaves it for a node that joins a quorum, but controller.quorum.bootstrap.servers names no other node",
         .0.display()
     )]
     NoVoters(PathBuf),
@@ -205,6 +205,9 @@ impl StartError {
             }
             Self::NotFormatted(it) => return Some(it.advice()),
             Self::DirectoriesLost(lost) => return Some(lost_advice(lost)),
+            Self::NoVoters(_) => {
+                "Name the controllers of its quorum in controller.quorum.bootstrap.servers; or, if it is to be a cluster of its own, remove the directory and format it again:\n    ottla format SETTINGS --standalone"
+            }
             Self::MetadataLogLost(path) => {
                 return Some(format!(
                     "Restore the folder from where it was moved to, or mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions that are there are renamed to ...-stray.",
