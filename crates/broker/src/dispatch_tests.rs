@@ -3,6 +3,7 @@ use crate::harness::Harness;
 use crate::harness::asks::{batch_of, node_with_topic, produce_request};
 use crate::request::ListenerScope;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::envelope_request::EnvelopeRequest;
 use ottla_protocol::request_frame;
 use ottla_records::BatchOptions;
 
@@ -75,4 +76,49 @@ fn produces_that_come_together_to_a_controller_listener_are_not_appended() {
     assert_eq!(serve(Arc::clone(h.controllers())), 0);
     let why = closed(h.serve(ListenerScope::Controller, frames[0].clone()));
     assert_eq!(why, "Produce is not served on CONTROLLER, which is a controller listener");
+}
+
+/// What brokers forward to the active controller, as `ApiKeys.forwardable` of Kafka 4.3 has it.
+const FORWARDABLE: [ApiKey; 21] = [
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::CreateDelegationToken,
+    ApiKey::RenewDelegationToken,
+    ApiKey::ExpireDelegationToken,
+    ApiKey::ElectLeaders,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::AlterClientQuotas,
+    ApiKey::AlterUserScramCredentials,
+    ApiKey::DescribeQuorum,
+    ApiKey::UpdateFeatures,
+    ApiKey::UnregisterBroker,
+    ApiKey::AllocateProducerIds,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+];
+
+#[test]
+fn what_brokers_forward_may_come_in_an_envelope_and_nothing_else() {
+    let h = Harness::start(&[]);
+    for api in SERVED {
+        let request = EnvelopeRequest {
+            request_data: header(api.key, i16::MAX),
+            request_principal: Some(Bytes::from_static(b"\0\0\x05User\x05anna\0\0")),
+            client_host_address: Bytes::from_static(&[127, 0, 0, 1]),
+            ..Default::default()
+        };
+        let code = ErrorCode(h.ask(&request, 0).error_code);
+        let wanted = if FORWARDABLE.contains(&api.key) {
+            ErrorCode::UNSUPPORTED_VERSION
+        } else {
+            ErrorCode::INVALID_REQUEST
+        };
+        assert_eq!(code, wanted, "{}", api.key.name());
+    }
 }

@@ -18,10 +18,13 @@ mod audit;
 #[cfg(test)]
 mod authorisation_tests;
 mod broker;
+mod decoded;
 mod dirs;
 mod dispatch;
 mod enlist;
+mod envelope;
 mod formatting;
+mod forwarding;
 mod guard;
 mod handlers;
 #[cfg(test)]

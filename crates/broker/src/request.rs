@@ -36,7 +36,6 @@ pub enum ListenerScope {
     /// For clients, and for brokers among themselves.
     Broker,
     /// For controllers and the brokers that register with them (`controller.listener.names`).
-    #[allow(dead_code, reason = "a node alone binds no controller listener")]
     Controller,
 }
 
@@ -82,7 +81,18 @@ impl Session {
     /// A connection of a client that has not logged in.
     #[must_use]
     pub fn new(peer: SocketAddr, listener: Arc<str>, scope: ListenerScope) -> Self {
-        let principal = Mutex::new(Arc::new(Principal::anonymous()));
+        Self::of_principal(peer, listener, scope, Principal::anonymous())
+    }
+
+    /// A client that is known to be this principal.
+    #[must_use]
+    pub fn of_principal(
+        peer: SocketAddr,
+        listener: Arc<str>,
+        scope: ListenerScope,
+        principal: Principal,
+    ) -> Self {
+        let principal = Mutex::new(Arc::new(principal));
         Self { peer, listener, scope, principal, software: Mutex::default() }
     }
 

@@ -6,6 +6,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::add_raft_voter_request::AddRaftVoterRequest;
 use ottla_protocol::messages::add_raft_voter_response::AddRaftVoterResponse;
 use ottla_quorum::{ChangeAnswered, MembershipChange, wire};
+use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -30,13 +31,19 @@ pub async fn handle(
         let cluster_id = request.cluster_id.as_deref();
         node.quorum.change_voters(cluster_id, None, change, answered).await
     };
-    let answer = AddRaftVoterResponse::default();
     match asked.await {
-        Ok(()) => answer,
-        Err(code) => AddRaftVoterResponse {
-            error_code: code.0,
-            error_message: Some(code.message().to_owned()),
-            ..answer
-        },
+        Ok(()) => AddRaftVoterResponse::default(),
+        Err(code) => error_answers(&request)(code),
+    }
+}
+
+/// The answer if the voters stay as they are.
+pub fn error_answers(
+    _: &AddRaftVoterRequest,
+) -> impl Fn(ErrorCode) -> AddRaftVoterResponse + use<> {
+    |code| AddRaftVoterResponse {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
     }
 }

@@ -29,12 +29,7 @@ pub async fn handle(
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
-        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        return DescribeQuorumResponse {
-            error_code: code.0,
-            error_message: Some(code.message().to_owned()),
-            ..Default::default()
-        };
+        return error_answers(&request)(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     if !asks_for_the_quorum(&request) {
         return refused(&request);
@@ -120,6 +115,17 @@ fn not_the_leader(node: &Node) -> DescribeQuorumResponse {
     let topic_name = TOPIC.to_owned();
     let topics = vec![TopicData { topic_name, partitions: vec![partition], ..Default::default() }];
     DescribeQuorumResponse { topics, ..Default::default() }
+}
+
+/// The answer if the quorum cannot be described at all.
+pub fn error_answers(
+    _: &DescribeQuorumRequest,
+) -> impl Fn(ErrorCode) -> DescribeQuorumResponse + use<> {
+    |code| DescribeQuorumResponse {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
+    }
 }
 
 /// There is one such log, and it has one partition: a request for anything else is refused whole.

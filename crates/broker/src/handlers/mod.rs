@@ -45,6 +45,7 @@ pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod end_quorum_epoch;
 pub mod end_txn;
+pub mod envelope;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod fetch_snapshot;

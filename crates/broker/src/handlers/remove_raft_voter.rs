@@ -6,6 +6,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::remove_raft_voter_request::RemoveRaftVoterRequest;
 use ottla_protocol::messages::remove_raft_voter_response::RemoveRaftVoterResponse;
 use ottla_quorum::{ChangeAnswered, MembershipChange, ReplicaKey};
+use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -27,13 +28,19 @@ pub async fn handle(
         let (cluster_id, answered) = (request.cluster_id.as_deref(), ChangeAnswered::WhenCommitted);
         node.quorum.change_voters(cluster_id, None, change, answered).await
     };
-    let answer = RemoveRaftVoterResponse::default();
     match asked.await {
-        Ok(()) => answer,
-        Err(code) => RemoveRaftVoterResponse {
-            error_code: code.0,
-            error_message: Some(code.message().to_owned()),
-            ..answer
-        },
+        Ok(()) => RemoveRaftVoterResponse::default(),
+        Err(code) => error_answers(&request)(code),
+    }
+}
+
+/// The answer if the voters stay as they are.
+pub fn error_answers(
+    _: &RemoveRaftVoterRequest,
+) -> impl Fn(ErrorCode) -> RemoveRaftVoterResponse + use<> {
+    |code| RemoveRaftVoterResponse {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
     }
 }

@@ -23,12 +23,12 @@ pub async fn handle(
     request: UnregisterBrokerRequest,
 ) -> UnregisterBrokerResponse {
     if let Err(code) = call.check(node, Operation::Alter, Resource::Cluster) {
-        return error_answer(&request, code);
+        return error_answers(&request)(code);
     }
     let broker = request.broker_id;
     let asked = node.controller.ask(ControllerCommand::UnregisterBroker { broker }).await;
     let response: UnregisterBrokerResponse =
-        asked.unwrap_or_else(|code| error_answer(&request, code));
+        asked.unwrap_or_else(|code| error_answers(&request)(code));
     if response.error_code == ErrorCode::NONE.0 {
         audit::broker_unregistered(call, broker);
     }
@@ -36,8 +36,10 @@ pub async fn handle(
 }
 
 /// The answer if the controller cannot be asked.
-pub fn error_answer(_: &UnregisterBrokerRequest, code: ErrorCode) -> UnregisterBrokerResponse {
-    UnregisterBrokerResponse {
+pub fn error_answers(
+    _: &UnregisterBrokerRequest,
+) -> impl Fn(ErrorCode) -> UnregisterBrokerResponse + use<> {
+    |code| UnregisterBrokerResponse {
         error_code: code.0,
         error_message: Some(code.message().to_owned()),
         ..Default::default()

@@ -1,8 +1,8 @@
 //! The way from this node to the active controller, wherever that is.
 
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use ottla_client::{BrokerLink, ClientError};
 use ottla_clock::Clock;
@@ -14,6 +14,10 @@ use super::quorum_peers::{LinkUse, QuorumPeers};
 
 /// How long to wait before the controller is looked for again, if nothing is heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Over how many connections to the controller requests of clients are spread: each waits for what
+/// was sent on it before.
+const FORWARDING_LINKS: u8 = 4;
 
 /// Where the active controller is.
 #[derive(Clone, Debug)]
@@ -39,13 +43,22 @@ pub struct ControllerChannel {
     clock: Clock,
     controller: ControllerHandle,
     peers: Arc<QuorumPeers>,
+    /// Counts forwarded requests, so that they take turns; a number that two get does no harm.
+    next_link: Arc<AtomicU8>,
 }
 
 impl ControllerChannel {
     /// The way of the node with this controller and these peers.
     #[must_use]
-    pub const fn new(clock: Clock, controller: ControllerHandle, peers: Arc<QuorumPeers>) -> Self {
-        Self { clock, controller, peers }
+    pub fn new(clock: Clock, controller: ControllerHandle, peers: Arc<QuorumPeers>) -> Self {
+        Self { clock, controller, peers, next_link: Arc::default() }
+    }
+
+    /// The connection for the next request of a client: they are spread over some.
+    #[must_use]
+    pub fn forwarding_link(&self) -> LinkUse {
+        let next = self.next_link.fetch_add(1, Ordering::Relaxed);
+        LinkUse::Forwarding(next % FORWARDING_LINKS)
     }
 
     /// Where the active controller is, as far as this node knows.
@@ -98,7 +111,8 @@ impl ControllerChannel {
                 None => ErrorCode::NOT_CONTROLLER,
             };
             let now = self.clock.monotonic();
-            if now >= until {
+            // A node whose own replica is lost stops.
+            if now >= until || self.controller.member().is_failed() {
                 return Err(error);
             }
             let again = until.min(now + LOOK_AGAIN);
