@@ -123,9 +123,7 @@ fn started(text: &str) -> Settings {
 fn an_obeyed_setting_reaches_the_code_that_obeys_it() {
     let nothing = Cluster::default();
     // The tests of others stand beside the code that obeys them.
-    let is_elsewhere = |setting: &Setting| {
-        matches!(setting.effect, SettingEffect::Obeyed(tests) if !tests.starts_with("an_obeyed"))
-    };
+    let is_elsewhere = |setting: &Setting| matches!(setting.effect, SettingEffect::Obeyed(tests) if !tests.starts_with("an_obeyed"));
     for setting in obeyed(Scope::Broker) {
         if is_elsewhere(setting) && !setting.name.contains("listener") {
             continue;
