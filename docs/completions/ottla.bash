@@ -559,7 +559,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -s -I -N -f -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --must-be-said --help"
+            opts="-g -t -s -I -N -f -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --as-kafka-storage --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -306,7 +306,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take sett
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -d 'Begin a quorum with this controller as its only voter; others join later'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s N -l no-initial-controllers -d 'Join a quorum that is there, which controller.quorum.bootstrap.servers finds'
-complete -c ottla -n "__fish_ottla_using_subcommand format" -l must-be-said -d 'Refuse to format a controller without one of the options that say who votes, as kafka-storage does'
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l as-kafka-storage -d 'As kafka-storage: a controller must say who votes, and nothing else than its lines is printed'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r

@@ -187,10 +187,10 @@ pub struct FormatArgs {
     /// repeated.
     #[arg(long = "feature", short = 'f', value_name = "NAME=LEVEL", value_parser = parse_feature)]
     pub features: Vec<FeatureChoice>,
-    /// Refuse to format a controller without one of the options that say who votes, as
-    /// kafka-storage does.
+    /// As kafka-storage: a controller must say who votes, and nothing else than its lines is
+    /// printed.
     #[arg(long, hide = true)]
-    pub must_be_said: bool,
+    pub as_kafka_storage: bool,
 }
 
 /// Reads `NAME=LEVEL`.

@@ -271,7 +271,9 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
     if report.directories.is_empty() {
         writeln!(out, "All of the log directories are already formatted.")?;
     }
-    writeln!(out, "Formatted for cluster {}.", report.cluster_id)?;
+    if !args.as_kafka_storage {
+        writeln!(out, "Formatted for cluster {}.", report.cluster_id)?;
+    }
     Ok(())
 }
 
@@ -281,7 +283,7 @@ fn chosen_voters(args: &FormatArgs) -> ChosenVoters {
         Some(list) => ChosenVoters::Initial(list.clone()),
         None if args.voters.standalone => ChosenVoters::Standalone,
         None if args.voters.no_initial_controllers => ChosenVoters::NoneYet,
-        None if args.must_be_said => ChosenVoters::MustBeSaid,
+        None if args.as_kafka_storage => ChosenVoters::MustBeSaid,
         None => ChosenVoters::Unsaid,
     }
 }

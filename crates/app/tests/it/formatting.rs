@@ -116,7 +116,10 @@ fn kafka_storage_asks_for_the_voters_as_kafkas_tool_does() {
         assert!(said.contains(flag), "{said}");
     }
     let (code, said) = ottla(&home, &[&words[..], &["--standalone", "-N"]].concat());
-    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+    assert!(code == Some(1) && said.contains("not allowed with argument"), "{said}");
+    let info = ["kafka-storage", "info", "-c", "a.properties"];
+    let (code, said) = ottla(&home, &info);
+    assert_eq!((code, said.as_str()), (Some(1), "Found problem:\n  data does not exist\n\n"));
     assert!(!home.data().exists());
     let directory = "JEXY6aqzQY-32P5TStzaFg";
     let list = format!("1@127.0.0.1:9093:{directory},2@127.0.0.1:9193:MvDxzVmcRsaTz33bUuRU6A");
