@@ -263,6 +263,7 @@ kafka-configs --client app --describe
 kafka-features upgrade --feature metadata.version=30
 kafka-features upgrade --feature group.version=9 ?
 kafka-features upgrade --feature nonsense=1 ?
+kafka-features disable --feature nonsense ?
 kafka-features upgrade --feature group.version=1 --dry-run
 kafka-features upgrade --release-version 4.2-IV1 ?
 kafka-features upgrade --release-version 4.3 --feature metadata.version=30 ?

@@ -18,6 +18,7 @@ use crate::dispatch::Serving;
 use crate::node::Node;
 use crate::request::{ListenerScope, Session};
 use crate::rules::socket_options;
+use crate::seldom::SeldomWarning;
 use crate::start_error::StartError;
 
 /// How many replies of one connection may wait for their turn.
@@ -114,6 +115,7 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
         false => ListenerScope::Broker,
     };
     let name: Arc<str> = Arc::from(one.setting.name);
+    let failures = SeldomWarning::default();
     let mut next = 0;
     loop {
         match listener.accept(&admission).await {
@@ -126,7 +128,14 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(listener = %name, %error, "accepting a connection failed; retrying");
+                if let Some(count) = failures.count(node.clock.monotonic()) {
+                    tracing::error!(
+                        listener = %name,
+                        %error,
+                        count,
+                        "accepting a connection failed; retrying"
+                    );
+                }
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }

@@ -1,5 +1,5 @@
-//! Warnings that clients can cause as often as they like: of each kind there is one line in ten
-//! seconds, with the newest client and a count; each of them is in the log at level DEBUG.
+//! Warnings and errors that can come as often as clients like: of each kind there is one line in
+//! ten seconds, with a count. What clients did is in the log at level DEBUG, too.
 
 use std::time::Duration;
 

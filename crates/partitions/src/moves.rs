@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
+use ottla_storage::{DataDir, Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::dir::{Dir, remove_folder};
@@ -43,6 +43,8 @@ pub enum MoveRefused {
     NoDirectory,
     /// The directory has failed.
     Offline,
+    /// The folder that it is made ready in would have too long a name.
+    NameTooLong,
 }
 
 impl MoveRefused {
@@ -53,6 +55,7 @@ impl MoveRefused {
             Self::NoPartition => ErrorCode::REPLICA_NOT_AVAILABLE,
             Self::NoDirectory => ErrorCode::LOG_DIR_NOT_FOUND,
             Self::Offline => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::NameTooLong => ErrorCode::INVALID_TOPIC_EXCEPTION,
         }
     }
 }
@@ -67,7 +70,7 @@ impl Partitions {
         place: TopicPartition,
         path: String,
     ) -> Result<bool, MoveRefused> {
-        let share = self.dir_at(&path).ok_or(MoveRefused::NoDirectory)?.share;
+        let share = self.target_dir(&place, &path)?.share;
         let all = Arc::clone(self);
         let planned = self.lanes.reading.run(share, move || all.plan_move(&place, &path));
         planned.await.unwrap_or(Err(MoveRefused::Offline))
@@ -79,7 +82,7 @@ impl Partitions {
     /// # Errors
     /// There is no such partition or directory, or the directory has failed.
     pub fn plan_move(&self, place: &TopicPartition, path: &str) -> Result<bool, MoveRefused> {
-        let dir = self.dir_at(path).ok_or(MoveRefused::NoDirectory)?;
+        let dir = self.target_dir(place, path)?;
         if dir.trouble.has_failed() {
             return Err(MoveRefused::Offline);
         }
@@ -109,11 +112,14 @@ impl Partitions {
         Ok(true)
     }
 
-    /// The directory of this path.
-    fn dir_at(&self, path: &str) -> Option<&Dir> {
+    /// The directory of this path, if the partition can be moved to any.
+    fn target_dir(&self, place: &TopicPartition, path: &str) -> Result<&Dir, MoveRefused> {
+        if !DataDir::has_future_folder(place) {
+            return Err(MoveRefused::NameTooLong);
+        }
         let path = path.trim_end_matches('/');
         let is_it = |dir: &&Dir| dir.dir.path().to_string_lossy().trim_end_matches('/') == path;
-        self.dirs.iter().find(is_it)
+        self.dirs.iter().find(is_it).ok_or(MoveRefused::NoDirectory)
     }
 
     /// Removes the folder of a move that will not be carried out.

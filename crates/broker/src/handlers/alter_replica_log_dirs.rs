@@ -13,7 +13,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDir
 use ottla_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
-use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
+use ottla_types::{ErrorCode, TopicPartition};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -41,8 +41,6 @@ pub async fn handle(
     for ((topic, index), path) in asked {
         let code = if !allowed {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-        } else if topic.len() > TOPIC_NAME_LENGTH_MAX {
-            ErrorCode::INVALID_TOPIC_EXCEPTION
         } else {
             let place = TopicPartition::new(topic, index);
             match node.partitions.plan_move_on_lane(place, path.to_owned()).await {

@@ -154,6 +154,8 @@ fn a_move_is_refused_called_off_or_nothing() {
         |place: &TopicPartition, name: &str| partitions.plan_move(place, &path(work.path(), name));
     assert_eq!(plan(&place(), "c"), Err(MoveRefused::NoDirectory));
     assert_eq!(plan(&TopicPartition::new("t", 9), "b"), Err(MoveRefused::NoPartition));
+    let long = TopicPartition::new("t".repeat(249), 0);
+    assert_eq!(plan(&long, "c"), Err(MoveRefused::NameTooLong));
     assert_eq!(plan(&place(), "a/"), Ok(false), "it is there");
     assert_eq!(plan(&place(), "b"), Ok(true));
     assert_eq!(partitions.moves()[0].1.directory, DIRS[1]);
