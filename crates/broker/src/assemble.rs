@@ -257,8 +257,8 @@ fn serve_metadata(node: &Arc<Node>, lanes: &NodeLanes, image: MetadataImage, is_
     node.controller.serve(&lanes.hosts.metadata, image, rules, publish);
 }
 
-/// Registers the broker and keeps its session, on a thread that may open connections to other nodes;
-/// returns its epoch.
+/// Registers the broker and keeps its session, on a thread that may open connections to other
+/// nodes; returns its epoch.
 async fn join_on(
     spawner: &Spawner,
     node: &Arc<Node>,

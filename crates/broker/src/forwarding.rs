@@ -14,7 +14,7 @@ use ottla_types::ErrorCode;
 
 use crate::decoded::{HandlerAnswer, answer_decoded, reply_answer, serve_decoded};
 use crate::envelope::{EnvelopeFailure, elsewhere_code, unwrap_response, wrap_request};
-use crate::hosts::controller_channel::ActiveController;
+use crate::hosts::controller_channel::ControllerPlace;
 use crate::node::Node;
 use crate::request::{Call, ListenerScope};
 
@@ -191,8 +191,8 @@ async fn send_envelope(
     let used = node.channel.forwarding_link();
     let until = node.clock.monotonic() + limit;
     let asked = node.channel.ask_by(used, limit, async |active| match active {
-        ActiveController::Here => Ok(Forwarded::CameHere),
-        ActiveController::There(link) => {
+        ControllerPlace::Here => Ok(Forwarded::CameHere),
+        ControllerPlace::There(link) => {
             let left = until.saturating_sub(node.clock.monotonic()).max(LEAST_LIMIT);
             let response = node.channel.send(&link, envelope, left).await?;
             match ErrorCode(response.error_code) {

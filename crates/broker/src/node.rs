@@ -18,7 +18,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid, i
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
-use crate::hosts::controller_channel::{ActiveController, BrokerIdentity, ControllerChannel};
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
@@ -353,8 +353,8 @@ impl Node {
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         self.channel
             .ask(CONTROLLER_LIMIT, async |active| match active {
-                ActiveController::Here => self.create_topics_here(request.clone()).await,
-                ActiveController::There(link) => {
+                ControllerPlace::Here => self.create_topics_here(request.clone()).await,
+                ControllerPlace::There(link) => {
                     self.channel.send(&link, &request, CONTROLLER_LIMIT).await
                 }
             })

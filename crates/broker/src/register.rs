@@ -12,7 +12,7 @@ use ottla_protocol::messages::broker_registration_request::{
 use ottla_types::ErrorCode;
 
 use crate::dirs::DirectoryFacts;
-use crate::hosts::controller_channel::ActiveController;
+use crate::hosts::controller_channel::ControllerPlace;
 use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
@@ -69,7 +69,7 @@ pub async fn join_cluster(
 ) -> Result<i64, StartError> {
     let limit = Duration::from_millis(node.started().quorum_timing().registration_ms);
     let until = node.clock.monotonic() + limit;
-    let epoch = register(node, request, limit).await?;
+    let epoch = register_broker(node, request, limit).await?;
     node.controller.publish_from(epoch);
     loop {
         let answer = send_heartbeat(node, epoch, Wish::Serve).await;
@@ -90,13 +90,13 @@ pub async fn join_cluster(
 const CATCHING_UP: Duration = Duration::from_millis(10);
 
 /// Returns the broker's epoch.
-async fn register(
+async fn register_broker(
     node: &Node,
     request: BrokerRegistrationRequest,
     limit: Duration,
 ) -> Result<i64, StartError> {
     let asked = node.channel.ask(limit, async |active| match active {
-        ActiveController::Here => {
+        ControllerPlace::Here => {
             let command = ControllerCommand::RegisterBroker(request.clone());
             let registered: Result<i64, RegistrationRefusal> = node.controller.ask(command).await?;
             registered.map_err(|refusal| {
@@ -104,7 +104,7 @@ async fn register(
                 refusal.code
             })
         }
-        ActiveController::There(link) => {
+        ControllerPlace::There(link) => {
             let response = node.channel.send(&link, &request, limit).await?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
@@ -225,10 +225,10 @@ async fn send_heartbeat(
             ..Default::default()
         };
         let response: BrokerHeartbeatResponse = match active {
-            ActiveController::Here => {
+            ControllerPlace::Here => {
                 node.controller.ask(ControllerCommand::Heartbeat(request)).await?
             }
-            ActiveController::There(link) => {
+            ControllerPlace::There(link) => {
                 node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?
             }
         };

@@ -77,7 +77,7 @@ pub fn open_quorum(
         files: Arc::clone(files),
         dir: settings.metadata_dir(),
         own: own.clone(),
-        candidacy: candidacy(settings),
+        candidacy: own_candidacy(settings),
         timing: quorum_timing(settings),
         static_voters: static_voters(settings, &own)?,
         clean,
@@ -88,7 +88,7 @@ pub fn open_quorum(
 }
 
 /// May this node vote?
-fn candidacy(settings: &Settings) -> Candidacy {
+fn own_candidacy(settings: &Settings) -> Candidacy {
     if !settings.is_controller() {
         Candidacy::Never
     } else if settings.joins_voters() {

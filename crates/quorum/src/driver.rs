@@ -21,7 +21,7 @@ use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
 use crate::committed::read_batches;
-use crate::outgoing::{Answers, Outgoing, PeerRequest};
+use crate::outgoing::{Answers, PeerMessage, PeerRequest};
 use crate::replay::Replay;
 use crate::snapshot::{self, Download, read_file, replace_file, snapshot_path};
 use crate::state;
@@ -160,7 +160,7 @@ pub struct Quorum {
     /// When [`Quorum::wake_up`] is to be called, on the clock's monotonic time in milliseconds.
     wake_ms: Option<u64>,
     /// What is to be sent to others, since [`Quorum::take_outgoing`] was last called.
-    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<PeerMessage>,
     /// What the last step answers to others.
     pub(crate) answers: Answers,
     /// The batches of the fetch that is being answered, each whole.
@@ -292,8 +292,9 @@ impl Quorum {
     /// Keeps what is to be sent to another replica, until its host takes it.
     fn say(&mut self, effect: Effect) {
         let mut all = |voters: Vec<ReplicaKey>, request: &dyn Fn(ReplicaKey) -> PeerRequest| {
-            self.outgoing
-                .extend(voters.into_iter().map(|to| Outgoing { to: to.id, request: request(to) }));
+            self.outgoing.extend(
+                voters.into_iter().map(|to| PeerMessage { to: to.id, request: request(to) }),
+            );
         };
         match effect {
             Effect::AskVotes { asked, voters } => {
@@ -307,11 +308,12 @@ impl Quorum {
                 all(voters, &|_| PeerRequest::EndEpoch { epoch, preferred: preferred.clone() });
             }
             Effect::AskChange { leader, change } => {
-                self.outgoing.push(Outgoing { to: leader, request: PeerRequest::Change(change) });
+                self.outgoing
+                    .push(PeerMessage { to: leader, request: PeerRequest::Change(change) });
             }
             Effect::AskVersions(voter) => {
                 let to = voter.key.id;
-                self.outgoing.push(Outgoing { to, request: PeerRequest::Versions(voter) });
+                self.outgoing.push(PeerMessage { to, request: PeerRequest::Versions(voter) });
             }
             Effect::AnswerVote { answer, .. } => self.answers.vote = Some(answer),
             Effect::AnswerBegin { error, .. } | Effect::AnswerEnd { error, .. } => {
@@ -386,8 +388,8 @@ impl Quorum {
         Ok(())
     }
 
-    /// Appends records as one atomic batch of the leader of `epoch` at offset `base` and returns the
-    /// log's end after them. A power cut may take them back until they are stored:
+    /// Appends records as one atomic batch of the leader of `epoch` at offset `base` and returns
+    /// the log's end after them. A power cut may take them back until they are stored:
     /// [`Quorum::begin_store`].
     ///
     /// # Errors

@@ -383,8 +383,8 @@ impl ControllerInner {
         }
     }
 
-    /// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
-    /// the log has grown by as much again.
+    /// Writes a snapshot. If that fails the log has everything still, and the next one is tried
+    /// when the log has grown by as much again.
     fn write_snapshot(&self, snapshot: &Snapshot, cluster: &Cluster, retention: LogRetention) {
         let records = with_versions(cluster.to_records(), cluster.metadata_version());
         let written = snapshot.run(&records);
