@@ -56,7 +56,9 @@ mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
-pub use formatting::{ChosenVoters, FormatReport, FormatRequest, FormattedDirs, NewDirectory};
+pub use formatting::{
+    ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
+};
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
