@@ -37,6 +37,7 @@ use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, keep_session, leave_cluster, registration_request};
+use crate::register_controller::register_controller;
 use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
 use crate::voter::{
@@ -156,6 +157,13 @@ pub async fn assemble(
     serve_metadata(&node, &lanes, std::mem::take(&mut found.image), found.is_settled);
     serve_listeners(&node, controllers, &spawner).await;
     peers.start().await;
+    // Nothing asks a node that is alone where its controller is.
+    let view = node.controller.member().view();
+    let is_alone = view.voters == 1 && view.leads.is_some();
+    if node.started().is_controller() && !is_alone {
+        let told = Arc::clone(&node);
+        spawner.spawn(0, move || async move { register_controller(&told).await }).await;
+    }
     let mut epoch = -1;
     if is_broker {
         let request = registration_request(&node, &listeners, found.directories, &cluster)?;

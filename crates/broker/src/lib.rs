@@ -18,6 +18,7 @@ mod audit;
 #[cfg(test)]
 mod authorisation_tests;
 mod broker;
+mod controllers;
 mod decoded;
 mod dirs;
 mod dispatch;
@@ -42,6 +43,7 @@ mod node;
 mod numbers;
 mod produce_wire;
 mod register;
+mod register_controller;
 mod reply;
 mod request;
 mod rules;
