@@ -49,6 +49,8 @@ fn the_command_of_the_hint_formats_the_directories_that_the_start_asked_for() {
         "{said}"
     );
     // Nothing has been written that a crash could have cut short.
+    let (code, said) = ottla(&home, &["doctor", "--offline", "data"]);
+    assert!(code == Some(0) && !said.contains("clean"), "{said}");
     let mut start = Command::new(env!("CARGO_BIN_EXE_ottla"));
     start.args(["server", "a.properties"]).args(given).current_dir(home.path());
     let log = Home::start_with(start).stop();
