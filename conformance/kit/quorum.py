@@ -1,0 +1,469 @@
+"""`quorum`: three nodes, and three controllers with three brokers, whose leader is killed, stopped and cut off under a load of new
+topics; a wiped and a full disk; no majority; the metadata logs of all voters; what idle nodes need.
+
+With `--against both` Apache Kafka goes through the same faults of the leader before, so that its times stand beside Ottla's.
+"""
+
+import collections
+import contextlib
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+from kit import cluster, metadata_log, quorum_load, report, servers, wire
+
+THREE = {1: cluster.COMBINED, 2: cluster.COMBINED, 3: cluster.COMBINED}
+SIX = {1: "controller", 2: "controller", 3: "controller", 4: "broker", 5: "broker", 6: "broker"}
+# What Ottla's nodes may take; Apache's figures are only shown.
+TOPIC_AFTER_KILL_S = 1.0
+IDLE_CPU_PERCENT, IDLE_MB = 0.3, 14
+SINGLE_START_S = 0.05
+IDLE_SECONDS = 10
+# The timeout of a request without a majority. A broker of Apache Kafka holds a forwarded request for its request.timeout.ms.
+DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 30_000
+DISK_MB = 48
+
+
+class Failed(Exception):
+    """A row that did not hold."""
+
+
+class Suite:
+    """All rows of one kind of server."""
+
+    def __init__(self, table, kind, arguments, beside=None):
+        self.table, self.kind, self.arguments, self.beside = table, kind, arguments, beside
+        # Fault to the seconds until the next topic.
+        self.times = {}
+
+    @property
+    def is_ottla(self):
+        return self.kind.name == "ottla"
+
+    def wants(self, name):
+        return not self.arguments.only or any(word in name for word in self.arguments.only.split(","))
+
+    def row(self, where, good, check, note=""):
+        self.table.add(self.kind.name, where, "ok" if good else "failed", check, "" if good else str(note)[:4000])
+
+    @contextlib.contextmanager
+    def rows(self, where, check):
+        """What breaks off within becomes a failed row."""
+        try:
+            yield
+        except (Failed, RuntimeError, AssertionError, OSError, wire.Closed, subprocess.SubprocessError, KeyError) as error:
+            self.row(where, False, check, f"{type(error).__name__}: {error}")
+
+    @contextlib.contextmanager
+    def cluster(self, where, shape, network=None, is_static=False):
+        """A started cluster, with the rows that each must pass at its start and at its end."""
+        with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as folder:
+            nodes = cluster.Cluster(self.kind, folder, shape, network, is_static)
+            try:
+                nodes.format()
+                seconds = nodes.start()
+                self.row(where, True, f"{len(shape)} nodes are a cluster {seconds:.2f} s after their start")
+                yield nodes
+                doubled = nodes.doubled()
+                self.row(where, not doubled, f"one leader in each of {len(nodes.leaders)} epochs", doubled)
+                self.save(nodes)
+            except BaseException:
+                self.save(nodes)
+                raise
+            finally:
+                nodes.remove()
+
+    def save(self, nodes):
+        """Keeps the nodes' logs where `--logs` says."""
+        if self.arguments.logs:
+            for member in nodes.members.values():
+                folder = pathlib.Path(self.arguments.logs)
+                folder.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):
+                    shutil.copy(member.log, folder / f"{nodes.folder.name}-{member.log.name}")
+
+    # What any cluster must do.
+
+    def check_topics(self, where, nodes):
+        """A topic made through any broker is seen through each."""
+        with self.rows(where, "a topic made through any broker is seen through each"):
+            names = set()
+            for member in nodes.brokers:
+                name = f"through-{member.number}"
+                with member.connect(timeout=40) as connection:
+                    code = wire.create_topics(connection, {name: (1, 1, {}, {})})[name]
+                if code:
+                    raise Failed(f"{name}: error code {code}")
+                names.add(name)
+            cluster.until(lambda: all(names <= member.topics()[0] for member in nodes.brokers), "all topics are seen", 20, nodes)
+            produce_to_each(nodes, sorted(names))
+            self.row(where, True, "a topic made through any broker is seen and served through each")
+
+    def check_lost(self, where, nodes, load):
+        """Each acknowledged topic is known to every broker."""
+        names = load.names()
+        with self.rows(where, "no acknowledged topic is lost"):
+            cluster.until(lambda: nodes.quorum() is not None, "a controller leads", 60, nodes)
+            await_all_caught_up(nodes, names)
+            lost = {member.number: sorted(names - member.topics()[0])[:5] for member in nodes.brokers}
+            lost = {number: some for number, some in lost.items() if some}
+            self.row(where, not lost, f"none of {len(names)} acknowledged topics is lost, through any broker", lost)
+        self.row(where, not load.errors, "each refusal of a topic was a retriable error", load.errors[:5])
+
+    def check_logs(self, where, nodes, names):
+        """The voters' metadata logs, and what Apache's tools read in them and from the leader."""
+        with self.rows(where, "the metadata logs of all voters are equal below the high watermark"):
+            high = nodes.leader()[1].high_watermark
+            reached = lambda: all(end >= high for end in nodes.quorum().ends().values())
+            cluster.until(reached, f"all logs reach offset {high}", 30, nodes)
+            size, note = metadata_log.compare(list(nodes.members.values()), high)
+            self.row(where, not note, f"the metadata logs of {len(nodes.members)} nodes are equal: {size:,} bytes, to offset {high}", note)
+        with self.rows(where, "kafka-dump-log reads a metadata log"):
+            member = nodes.controllers[-1]
+            found, bad = metadata_log.dump_topics(member)
+            missing = names - found
+            self.row(where, not bad and not missing, f"Apache's kafka-dump-log finds all {len(names)} topics in a metadata log",
+                     f"{bad[:3]}, missing {sorted(missing)[:5]}")
+        with self.rows(where, "kafka-metadata-quorum describe"):
+            quorum = nodes.leader()[1]
+            ways = [("--bootstrap-server", nodes.brokers[0].bootstrap), ("--bootstrap-controller", nodes.controllers[-1].controller)]
+            for way in ways:
+                wrong = metadata_log.check_status(metadata_log.quorum_tool(*way, "describe", "--status"), quorum)
+                wrong += metadata_log.check_replication(metadata_log.quorum_tool(*way, "describe", "--replication"), quorum)
+                self.row(where, not wrong, f"Apache's kafka-metadata-quorum describe is right, by {way[0]}", wrong)
+
+    # Faults of the leader.
+
+    def interruptions(self, where, nodes, load, name, rounds, inflict, mend):
+        """Inflicts one kind of fault on the leader again and again, and mends it each time; rows of times."""
+        found, back = [], []
+        with self.rows(where, name):
+            for _ in range(rounds):
+                victim, quorum = nodes.leader()
+                found.append(quorum_load.interrupt(load, victim, quorum.epoch, lambda: inflict(victim)))  # noqa: B023
+                mend(victim)
+                back.append(quorum_load.await_caught_up(nodes, victim, load.names()))
+        if len(found) == rounds == len(back):
+            self.row(where, True, f"{name}, {rounds} times: the node comes back and catches up, median {statistics.median(back):.2f} s")
+        if found:
+            self.judge(where, name, found)
+
+    def judge(self, where, name, found):
+        topic = [one.topic for one in found]
+        self.times[name] = topic
+        median = statistics.median(topic)
+        check = (f"{name}, {len(found)} times: next topic after median {median:.2f} s, p90 {percentile(topic, 90):.2f} s"
+                 f" (elected {statistics.median([one.elected for one in found]):.2f} s)")
+        theirs = self.beside.times.get(name) if self.beside else None
+        limit = None
+        if self.is_ottla and name.startswith("kill"):
+            limit = TOPIC_AFTER_KILL_S
+        elif self.is_ottla and theirs:
+            limit = statistics.median(theirs)
+        if theirs:
+            check += f"; Apache {statistics.median(theirs):.2f}, {percentile(theirs, 90):.2f} s"
+        self.row(where, limit is None or median <= limit, check, f"{limit} s are allowed: {[round(one, 2) for one in topic]}")
+
+    def kills(self, where, nodes, load, rounds):
+        self.interruptions(where, nodes, load, "kill -9 of the leader", rounds, lambda it: it.kill(), lambda it: it.launch())
+
+    def stops(self, where, nodes, load, rounds):
+        def mend(victim):
+            victim.resume()
+            cluster.until(lambda: quorum_load.follows(victim), f"{victim.name} leads no longer after SIGCONT", 20, nodes)
+
+        self.interruptions(where, nodes, load, "SIGSTOP of the leader", rounds, lambda it: it.pause(), mend)
+
+    def cuts(self, where, nodes, load, rounds):
+        def mend(victim):
+            # It cannot be reached by the others, and steps down by itself.
+            cluster.until(lambda: quorum_load.follows(victim), f"{victim.name} leads no longer when it is cut off", 20, nodes)
+            nodes.network.heal(victim.number)
+
+        self.interruptions(where, nodes, load, "cut links of the leader", rounds, lambda it: nodes.network.cut(it.number), mend)
+
+    # Disks.
+
+    def wiped(self, where, nodes, load):
+        """A follower loses its metadata folder: it comes back as an observer, and is made a voter again."""
+        check = "a follower with a wiped metadata folder comes back"
+        with self.rows(where, check):
+            member, old = follower(nodes)
+            member.kill()
+            shutil.rmtree(member.metadata)
+            member.metadata.mkdir()
+            is_small = member.mount_small(DISK_MB)
+            member.format("--ignore-formatted", "--no-initial-controllers")
+            member.launch()
+            cluster.until(lambda: nodes.leader()[1].observers.get(member.number), f"{member.name} is an observer", 60, nodes)
+            seconds = quorum_load.await_caught_up(nodes, member, load.names())
+            new = nodes.leader()[1].observers[member.number][0]
+            self.row(where, new != old, f"{check} as an observer, and catches up in {seconds:.2f} s", f"the directory id is still {old}")
+            by = ("--bootstrap-controller", nodes.leader()[0].controller)
+            metadata_log.quorum_tool(*by, "remove-controller", "--controller-id", member.number, "--controller-directory-id", old)
+            metadata_log.quorum_tool(*by, "--command-config", member.config, "add-controller")
+            is_voter = lambda: nodes.leader()[1].voters.get(member.number, ("",))[0] == new
+            cluster.until(is_voter, f"{member.name} is a voter again", 20, nodes)
+            self.row(where, True, "Apache's kafka-metadata-quorum takes the lost voter out and the new one in")
+            return member if is_small else None
+        return None
+
+    def full(self, where, nodes, load, member):
+        """The disk with one voter's metadata is full for a while."""
+        check = "a full disk of one voter"
+        if member is None:
+            self.table.add(self.kind.name, where, "skipped", f"{check}: no tmpfs can be mounted here")
+            return
+        with self.rows(where, check):
+            is_leader = nodes.leader()[0] is member
+            filler = fill(member.metadata)
+            since = time.monotonic()
+            others = {it.number for it in nodes.brokers if it is not member}
+            # Two hundred topics do not fit any more; what room is left in the last page is used up.
+            before = len(load.names())
+            cluster.until(lambda: len(load.names()) > before + 200, "topics go on being made", 120, nodes)
+            load.await_made(since, others, 60)
+            died = not member.alive()
+            filler.unlink()
+            if died:
+                member.launch()
+                seconds = quorum_load.await_caught_up(nodes, member, load.names())
+            else:
+                try:
+                    seconds = quorum_load.await_caught_up(nodes, member, load.names(), 20)
+                except RuntimeError:
+                    # It serves no longer, but did not end: an operator starts it again.
+                    died = True
+                    member.kill()
+                    member.launch()
+                    seconds = quorum_load.await_caught_up(nodes, member, load.names())
+            self.row(where, True, f"{check} ({'the leader' if is_leader else 'a follower'}): topics go on being made; with room again "
+                                  f"{'and a new start ' if died else ''}it catches up in {seconds:.2f} s")
+
+    # No majority.
+
+    def no_majority(self, where, nodes):
+        """Two of three are killed: nothing can be made, all that is there can be read and written."""
+        with self.rows(where, "without a majority"):
+            member, _ = nodes.leader()
+            lost = [it for it in nodes.members.values() if it is not member]
+            with member.connect(40) as connection:
+                code = wire.create_topics(connection, {"live": (-1, -1, {0: [member.number]}, {})})["live"]
+                if code:
+                    raise Failed(f"live: error code {code}")
+                wire.await_topic(connection, "live")
+                for it in lost:
+                    it.kill()
+                self.refused(where, member)
+                begin = time.monotonic()
+                code, *_ = wire.produce(connection, "live", 0, wire.batch([(b"k", b"v")]))
+                names = set(wire.metadata(connection, None)["topics"])
+                seconds = time.monotonic() - begin
+                raw = wire.fetch(connection, "live", 0, 0)[3]
+            self.row(where, code == 0 and "live" in names and raw and seconds < 2,
+                     f"without a majority: metadata, produce and fetch of a live partition go on ({seconds * 1000:.0f} ms)",
+                     f"produce: error code {code}; {len(names)} topics; {len(raw)} bytes fetched; {seconds:.2f} s")
+            begin = time.monotonic()
+            lost[0].launch()
+            create_within(member, "with-a-majority-again", 60)
+            self.row(where, True, f"when one comes back, topics are made again, {time.monotonic() - begin:.2f} s after its start")
+            lost[1].launch()
+            await_all_caught_up(nodes, {"with-a-majority-again"})
+
+    def refused(self, where, member):
+        allowed = DEADLINE_MS if self.is_ottla else HELD_BY_APACHE_MS
+        begin = time.monotonic()
+        with member.connect(allowed / 1000 + 20) as connection:
+            code = wire.create_topics(connection, {"refused": (1, 1, {}, {})}, timeout_ms=DEADLINE_MS)["refused"]
+        seconds = time.monotonic() - begin
+        self.row(where, code in quorum_load.RETRIABLE and seconds <= allowed / 1000 + 2,
+                 f"without a majority a new topic is refused after {seconds:.1f} s: {quorum_load.RETRIABLE.get(code, code)}",
+                 f"error code {code} after {seconds:.1f} s; a retriable one within {allowed / 1000} s was due")
+
+    # What nodes need that do nothing.
+
+    def idle(self, where, members):
+        """CPU and memory of nodes without clients."""
+        before = [member.cpu_seconds() for member in members]
+        time.sleep(IDLE_SECONDS)
+        used = [(member.cpu_seconds() - start) / IDLE_SECONDS * 100 for member, start in zip(members, before)]
+        memory = [member.resident_mb() for member in members]
+        good = not self.is_ottla or (max(used) <= IDLE_CPU_PERCENT and max(memory) <= IDLE_MB)
+        shown = lambda values, form: ", ".join(format(value, form) for value in values)
+        self.row(where, good, f"idle: {shown(used, '.2f')} % of a core, {shown(memory, '.1f')} MB", f"{IDLE_CPU_PERCENT} % and {IDLE_MB} MB are allowed")
+
+    def single(self):
+        """Start, memory and idle CPU of a node that is alone."""
+        where, starts, turns = "1 alone", [], 5 if self.is_ottla else 2
+        with self.rows(where, "a node alone"), tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+            for turn in range(turns):
+                nodes = cluster.Cluster(self.kind, pathlib.Path(folder) / str(turn), {1: cluster.COMBINED})
+                member = nodes.members[1]
+                try:
+                    member.write_config()
+                    member.format("--standalone")
+                    begin = time.monotonic()
+                    member.launch()
+                    wire.await_ready(member.port, member.alive)
+                    starts.append(time.monotonic() - begin)
+                    if turn == turns - 1:
+                        time.sleep(2)
+                        self.idle(where, [member])
+                finally:
+                    nodes.remove()
+            median = statistics.median(starts)
+            self.row(where, not self.is_ottla or median <= SINGLE_START_S, f"start to the first answer: median {median:.3f} s",
+                     f"{SINGLE_START_S} s are allowed: {[round(one, 3) for one in starts]}")
+
+    # The clusters.
+
+    def combined(self, is_short):
+        """Three nodes with both roles, from --initial-controllers."""
+        where = "3 combined"
+        names = ("kill", "stop", "wiped", "full", "majority", "logs", "idle")
+        if not any(self.wants(name) for name in names):
+            return
+        with self.rows(where, "three combined nodes"), self.cluster(where, THREE) as nodes:
+            if self.wants("idle"):
+                time.sleep(3)
+                self.idle(where, list(nodes.members.values()))
+            self.check_topics(where, nodes)
+            load = quorum_load.Load(nodes)
+            with load:
+                if self.wants("kill"):
+                    self.kills(where, nodes, load, min(self.arguments.kills, 5) if is_short else self.arguments.kills)
+                if self.wants("stop"):
+                    self.stops(where, nodes, load, 2 if is_short else self.arguments.faults)
+                if not is_short and (self.wants("wiped") or self.wants("full")):
+                    member = self.wiped(where, nodes, load)
+                    self.full(where, nodes, load, member)
+            self.check_lost(where, nodes, load)
+            if not is_short and self.wants("logs"):
+                self.check_logs(where, nodes, load.names())
+            if not is_short and self.wants("majority"):
+                self.no_majority(where, nodes)
+                self.check_lost(where, nodes, load)
+
+    def static(self):
+        """Three nodes with both roles, from controller.quorum.voters."""
+        where = "3 static"
+        if not self.wants("static"):
+            return
+        with self.rows(where, "three nodes of controller.quorum.voters"), self.cluster(where, THREE, is_static=True) as nodes:
+            self.check_topics(where, nodes)
+            load = quorum_load.Load(nodes)
+            with load:
+                self.kills(where, nodes, load, 1)
+            self.check_lost(where, nodes, load)
+            self.check_logs(where, nodes, load.names())
+
+    def apart(self):
+        """Three controllers and three brokers."""
+        where = "3 + 3"
+        if not self.wants("apart"):
+            return
+        with self.rows(where, "three controllers and three brokers"), self.cluster(where, SIX) as nodes:
+            self.check_topics(where, nodes)
+            load = quorum_load.Load(nodes)
+            with load:
+                self.kills(where, nodes, load, self.arguments.faults)
+            self.check_lost(where, nodes, load)
+            self.check_logs(where, nodes, load.names())
+
+    def cut(self, is_short):
+        """Three nodes in network namespaces, whose leader is cut off."""
+        where = "3 namespaces"
+        if not self.wants("cut"):
+            return
+        try:
+            network = cluster.Namespaces(THREE)
+        except (RuntimeError, OSError) as error:
+            self.table.add(self.kind.name, where, "skipped", f"cut links of the leader: {error}")
+            return
+        try:
+            with self.rows(where, "three nodes in network namespaces"), self.cluster(where, THREE, network) as nodes:
+                load = quorum_load.Load(nodes)
+                with load:
+                    self.cuts(where, nodes, load, 2 if is_short else self.arguments.faults)
+                self.check_lost(where, nodes, load)
+                if not is_short:
+                    self.check_logs(where, nodes, load.names())
+        finally:
+            network.close()
+
+    def all(self, is_short):
+        if self.wants("single"):
+            self.single()
+        self.combined(is_short)
+        if not is_short:
+            self.static()
+            self.apart()
+        self.cut(is_short)
+
+
+def percentile(values, part):
+    """The smallest value that so many percent do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * part // 100) - 1)]
+
+
+def await_all_caught_up(nodes, names):
+    for member in nodes.members.values():
+        quorum_load.await_caught_up(nodes, member, names)
+
+
+def produce_to_each(nodes, names):
+    """A record to each topic, at the broker that leads it."""
+    by_number = collections.defaultdict(list)
+    with nodes.brokers[0].connect() as connection:
+        found = wire.metadata(connection, names)["topics"]
+    for name, topic in found.items():
+        by_number[topic["partitions"][0][2]].append(name)
+    for number, some in by_number.items():
+        with nodes.members[number].connect(40) as connection:
+            for name in some:
+                wire.await_topic(connection, name)
+                code, *_ = wire.produce(connection, name, 0, wire.batch([(b"k", b"v")]))
+                if code:
+                    raise Failed(f"produce to {name} at node {number}: error code {code}")
+
+
+def create_within(member, name, seconds):
+    """Asks one broker until the topic is there."""
+
+    def created():
+        with member.connect(40) as connection:
+            return wire.create_topics(connection, {name: (1, 1, {}, {})})[name] in (quorum_load.NONE, quorum_load.TOPIC_EXISTS)
+
+    cluster.until(created, f"topic {name} is made", seconds)
+
+
+def follower(nodes):
+    """A voter that does not lead, and its directory id."""
+    leader, quorum = nodes.leader()
+    member = next(it for it in nodes.controllers if it is not leader)
+    return member, quorum.voters[member.number][0]
+
+
+def fill(folder):
+    """Writes until the disk is full; the file."""
+    path = folder / "filler"
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+    return path
+
+
+def run(arguments):
+    table = report.Report()
+    kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
+    if arguments.against == "both":
+        beside = Suite(table, cluster.ApacheKind(), arguments)
+        beside.all(is_short=True)
+        Suite(table, kinds["ottla"](), arguments, beside).all(is_short=False)
+    else:
+        Suite(table, kinds[arguments.against](), arguments).all(is_short=False)
+    return table.end()

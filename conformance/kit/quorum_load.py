@@ -1,0 +1,196 @@
+"""Clients that create topics through every broker of a cluster, again and again, and what they saw; how long a fault of the
+leader keeps them waiting."""
+
+import dataclasses
+import struct
+import threading
+import time
+
+from kit import cluster, schemas, wire
+
+NONE, TOPIC_EXISTS = 0, 36
+# What a client asks again after: errors that Kafka calls retriable.
+RETRIABLE = {
+    5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER_OR_FOLLOWER", 7: "REQUEST_TIMED_OUT", 13: "NETWORK_EXCEPTION", 41: "NOT_CONTROLLER",
+    77: "STALE_BROKER_EPOCH", 89: "THROTTLING_QUOTA_EXCEEDED",
+}
+GONE = (OSError, wire.Closed, struct.error)
+# Between two topics of one client. Faster would only make a million partitions.
+PAUSE = 0.1
+
+
+@dataclasses.dataclass
+class Made:
+    """An acknowledged topic: when its last request was sent and answered, and through which node."""
+
+    sent: float
+    answered: float
+    name: str
+    through: int
+    is_new: bool
+
+
+class Creator(threading.Thread):
+    """A client of one broker that creates topics, and retries as clients do."""
+
+    def __init__(self, load, member, name, is_probe=False):
+        super().__init__(daemon=True)
+        self.load, self.member, self.prefix, self.is_probe = load, member, name, is_probe
+        self.ended, self.connection, self.count = threading.Event(), None, 0
+
+    def run(self):
+        while not self.ended.is_set():
+            self.create(f"{self.prefix}-{self.count}")
+            self.count += 1
+            if self.is_probe:
+                break
+            self.ended.wait(PAUSE)
+        self.close()
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.socket.close()
+            self.connection = None
+
+    def create(self, name):
+        """Asks until the topic is acknowledged, or the load ends."""
+        is_unknown = False  # an earlier request may have made the topic
+        while not self.ended.is_set():
+            sent = time.monotonic()
+            try:
+                if self.connection is None:
+                    self.connection = self.member.connect(timeout=40)
+                code = wire.create_topics(self.connection, {name: (1, 1, {}, {})})[name]
+            except GONE:
+                self.close()
+                is_unknown = True
+                self.ended.wait(0.02)
+                continue
+            if code == NONE or (code == TOPIC_EXISTS and is_unknown):
+                self.load.add(Made(sent, time.monotonic(), name, self.member.number, code == NONE))
+                return
+            if code not in RETRIABLE:
+                self.load.failed(f"{name} through node {self.member.number}: error code {code}")
+                return
+            is_unknown = True
+            self.ended.wait(0.02)
+
+
+class Load:
+    """A creator at each broker."""
+
+    def __init__(self, nodes):
+        self.cluster, self.made, self.errors = nodes, [], []
+        self.changed, self.creators, self.turns = threading.Condition(), [], 0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        self.turns += 1
+        self.creators = [Creator(self, member, f"load-{self.turns}-{member.number}") for member in self.cluster.brokers]
+        for creator in self.creators:
+            creator.start()
+
+    def stop(self, seconds=45):
+        for creator in self.creators:
+            creator.ended.set()
+        for creator in self.creators:
+            creator.join(seconds)
+        self.creators = []
+
+    def add(self, made):
+        with self.changed:
+            self.made.append(made)
+            self.changed.notify_all()
+
+    def failed(self, error):
+        with self.changed:
+            self.errors.append(error)
+
+    def names(self):
+        with self.changed:
+            return {made.name for made in self.made}
+
+    def await_made(self, since, through, seconds):
+        """When the first topic was answered that was asked for, and made, after `since` through one of these nodes."""
+        fits = lambda made: made.is_new and made.sent >= since and made.through in through
+        end = time.monotonic() + seconds
+        with self.changed:
+            while True:
+                found = [made.answered for made in self.made if fits(made)]
+                if found:
+                    return min(found)
+                if time.monotonic() > end:
+                    raise RuntimeError(f"no topic within {seconds} s through any of nodes {sorted(through)}\n{self.cluster.tails()}")
+                self.changed.wait(0.5)
+
+
+@dataclasses.dataclass
+class Interruption:
+    """Seconds from a fault of the leader until another controller leads, and until a topic was made."""
+
+    elected: float
+    topic: float
+
+
+def interrupt(load, victim, epoch, inflict, seconds=60):
+    """Inflicts a fault on the leader `victim` and measures how long topics cannot be made."""
+    others = [member for member in load.cluster.controllers if member is not victim]
+    through = {member.number for member in load.cluster.brokers if member is not victim}
+    elected, ended = [], threading.Event()
+
+    def watch(since):
+        while not ended.is_set() and not elected:
+            found = load.cluster.quorum(others, timeout=0.5)
+            if found is not None and found.epoch > epoch:
+                elected.append(time.monotonic() - since)
+            ended.wait(0.03)
+
+    since = time.monotonic()
+    inflict()
+    watcher = threading.Thread(target=watch, args=(since,), daemon=True)
+    load.turns += 1
+    # Clients that were idle before: those of the load may wait for an answer to a request of before.
+    probes = [Creator(load, member, f"probe-{load.turns}-{member.number}", is_probe=True)
+              for member in load.cluster.brokers if member.number in through]
+    for thread in (watcher, *probes):
+        thread.start()
+    try:
+        topic = load.await_made(since, through, seconds) - since
+        watcher.join(seconds)
+    finally:
+        ended.set()
+        for probe in probes:
+            probe.ended.set()
+    if not elected:
+        raise RuntimeError(f"a topic was made, but no controller of {[it.number for it in others]} says that it leads")
+    return Interruption(elected[0], topic)
+
+
+def await_caught_up(nodes, member, names, seconds=90):
+    """Waits until a node has all these topics in its metadata, and its log all that is committed now; the seconds it took."""
+    begin = time.monotonic()
+    goal = nodes.leader(seconds)[1].high_watermark
+
+    def is_there():
+        quorum = nodes.quorum()
+        if quorum is None or quorum.ends().get(member.number, -1) < goal:
+            return False
+        return not member.is_broker or names <= member.topics()[0]
+
+    cluster.until(is_there, f"{member.name} catches up to offset {goal}", seconds, nodes)
+    return time.monotonic() - begin
+
+
+def follows(member):
+    """Whether this controller answers, and does not lead."""
+    try:
+        with wire.Connection(member.controller_port, timeout=1, host=member.host) as connection:
+            return cluster.describe_quorum(connection) is None
+    except (OSError, wire.Closed, schemas.Truncated):
+        return False
