@@ -282,7 +282,9 @@ class Quorum:
     observers: dict
 
     def ends(self):
-        return {number: end for number, (_, end) in {**self.observers, **self.voters}.items()}
+        """The log end of each node; a wiped voter is an observer, too, with another directory."""
+        rows = [*self.voters.items(), *self.observers.items()]
+        return {number: max(end for other, (_, end) in rows if other == number) for number, _ in rows}
 
 
 def ask(connection, key, version, values):
@@ -388,7 +390,7 @@ class Cluster:
         return {epoch: leaders for epoch, leaders in self.leaders.items() if len(leaders) > 1}
 
     def tails(self):
-        return "\n".join(f"--- {member.name}{'' if member.alive() else ' (ended)'}\n{member.tail(12)}" for member in self.members.values())
+        return "\n".join(f"--- {member.name}{'' if member.alive() else ' (ended)'}\n{member.tail(8)}" for member in self.members.values())
 
 
 def until(holds, text, seconds, cluster=None, pause=0.02):

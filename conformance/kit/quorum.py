@@ -22,8 +22,8 @@ TOPIC_AFTER_KILL_S = 1.0
 IDLE_CPU_PERCENT, IDLE_MB = 0.3, 14
 SINGLE_START_S = 0.05
 IDLE_SECONDS = 10
-# The timeout of a request without a majority. A broker of Apache Kafka holds a forwarded request for its request.timeout.ms.
-DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 30_000
+# The timeout of a request without a majority. A broker of Apache Kafka tries to forward a request for a minute.
+DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 60_000
 DISK_MB = 48
 
 
