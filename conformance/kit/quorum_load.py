@@ -21,7 +21,8 @@ PAUSE = 0.1
 
 @dataclasses.dataclass
 class Made:
-    """An acknowledged topic: when its last request was sent and answered, and through which node."""
+    """A topic that is known to be there: when its last request was sent and answered, and through which node; `is_new` if that
+    request made it."""
 
     sent: float
     answered: float
@@ -54,7 +55,6 @@ class Creator(threading.Thread):
 
     def create(self, name):
         """Asks until the topic is acknowledged, or the load ends."""
-        is_unknown = False  # an earlier request may have made the topic
         while not self.ended.is_set():
             sent = time.monotonic()
             try:
@@ -63,16 +63,15 @@ class Creator(threading.Thread):
                 code = wire.create_topics(self.connection, {name: (1, 1, {}, {})})[name]
             except GONE:
                 self.close()
-                is_unknown = True
                 self.ended.wait(0.02)
                 continue
-            if code == NONE or (code == TOPIC_EXISTS and is_unknown):
+            # Each name has one client. A broker that forwards a request again after its controller was lost finds the topic there.
+            if code in (NONE, TOPIC_EXISTS):
                 self.load.add(Made(sent, time.monotonic(), name, self.member.number, code == NONE))
                 return
             if code not in RETRIABLE:
                 self.load.failed(f"{name} through node {self.member.number}: error code {code}")
                 return
-            is_unknown = True
             self.ended.wait(0.02)
 
 
@@ -116,6 +115,12 @@ class Load:
         with self.changed:
             return {made.name for made in self.made}
 
+    def pause(self, since, end):
+        """The longest time without an answered topic from `since` to `end`."""
+        with self.changed:
+            times = sorted([since, end, *(made.answered for made in self.made if since < made.answered < end)])
+        return max(later - earlier for earlier, later in zip(times, times[1:]))
+
     def await_made(self, since, through, seconds):
         """When the first topic was answered that was asked for, and made, after `since` through one of these nodes."""
         fits = lambda made: made.is_new and made.sent >= since and made.through in through
@@ -132,44 +137,55 @@ class Load:
 
 @dataclasses.dataclass
 class Interruption:
-    """Seconds from a fault of the leader until another controller leads, and until a topic was made."""
+    """Seconds from a fault of the leader until another controller leads, and how long no topic was made."""
 
     elected: float
     topic: float
 
 
-def interrupt(load, victim, epoch, inflict, seconds=60):
-    """Inflicts a fault on the leader `victim` and measures how long topics cannot be made."""
-    others = [member for member in load.cluster.controllers if member is not victim]
+class Watcher(threading.Thread):
+    """Asks controllers until one leads in a later epoch."""
+
+    def __init__(self, nodes, among, epoch):
+        super().__init__(daemon=True)
+        self.nodes, self.among, self.epoch = nodes, among, epoch
+        self.ended, self.found = threading.Event(), None
+
+    def run(self):
+        while not self.ended.is_set():
+            found = self.nodes.quorum(self.among, timeout=0.5)
+            if found is not None and found.epoch > self.epoch:
+                self.found = time.monotonic()
+                return
+            self.ended.wait(0.03)
+
+
+def interrupt(load, victim, epoch, inflict, is_graceful=False, seconds=60):
+    """Inflicts a fault on the leader `victim` and measures how long topics cannot be made.
+
+    A leader that stops of itself goes on for a while: then the longest pause until its successor has made a topic counts.
+    """
     through = {member.number for member in load.cluster.brokers if member is not victim}
-    elected, ended = [], threading.Event()
-
-    def watch(since):
-        while not ended.is_set() and not elected:
-            found = load.cluster.quorum(others, timeout=0.5)
-            if found is not None and found.epoch > epoch:
-                elected.append(time.monotonic() - since)
-            ended.wait(0.03)
-
-    since = time.monotonic()
-    inflict()
-    watcher = threading.Thread(target=watch, args=(since,), daemon=True)
+    watcher = Watcher(load.cluster, [member for member in load.cluster.controllers if member is not victim], epoch)
     load.turns += 1
     # Clients that were idle before: those of the load may wait for an answer to a request of before.
     probes = [Creator(load, member, f"probe-{load.turns}-{member.number}", is_probe=True)
               for member in load.cluster.brokers if member.number in through]
+    since = time.monotonic()
+    inflict()
     for thread in (watcher, *probes):
         thread.start()
     try:
-        topic = load.await_made(since, through, seconds) - since
+        if is_graceful:
+            watcher.join(seconds)
+        end = load.await_made(watcher.found or since, through, seconds)
         watcher.join(seconds)
     finally:
-        ended.set()
-        for probe in probes:
-            probe.ended.set()
-    if not elected:
-        raise RuntimeError(f"a topic was made, but no controller of {[it.number for it in others]} says that it leads")
-    return Interruption(elected[0], topic)
+        for thread in (watcher, *probes):
+            thread.ended.set()
+    if watcher.found is None:
+        raise RuntimeError(f"no controller of {[it.number for it in watcher.among]} says that it leads after epoch {epoch}")
+    return Interruption(watcher.found - since, load.pause(since, end) if is_graceful else end - since)
 
 
 def await_caught_up(nodes, member, names, seconds=90):
