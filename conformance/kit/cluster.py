@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 import uuid
@@ -214,8 +215,20 @@ class Member(servers.Server):
     def launch(self):
         """Starts the process, without waiting for an answer."""
         command = self.cluster.network.inside(self.number, self.cluster.kind.server(self.config))
+        around = dict(os.environ)
+        if self.cluster.has_clocks:
+            self.set_clock(0)
+            around.update(LD_PRELOAD=str(install.clock()), CLOCK_OFFSET=str(self.folder / "clock"))
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=around)
+
+    def set_clock(self, seconds):
+        """Sets the wall clock of a node off, whether it runs or not."""
+        path = self.folder / "clock"
+        if not path.exists():
+            path.write_bytes(bytes(8))
+        with open(path, "r+b", buffering=0) as file:
+            file.write(struct.pack("=q", seconds))
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -311,11 +324,11 @@ def describe_quorum(connection):
 
 
 class Cluster:
-    """Nodes that make one cluster; `shape` is node id to roles."""
+    """Nodes that make one cluster; `shape` is node id to roles. Only with `has_clocks` can a node's clock be set."""
 
-    def __init__(self, kind, folder, shape, network=None, is_static=False):
+    def __init__(self, kind, folder, shape, network=None, is_static=False, has_clocks=False):
         self.kind, self.folder, self.network = kind, pathlib.Path(folder), network or Loopback()
-        self.id, self.is_static, self.leaders = directory_id(), is_static, {}
+        self.id, self.is_static, self.has_clocks, self.leaders = directory_id(), is_static, has_clocks, {}
         self.members = {}
         for number, roles in shape.items():
             self.members[number] = Member(self, number, roles)

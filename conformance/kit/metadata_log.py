@@ -8,7 +8,7 @@ from kit import cluster, servers
 
 TOPIC_RECORD = re.compile(r'"type":"TOPIC_RECORD","version":\d+,"data":\{"name":"([^"]+)"')
 BATCH_HEADER = 12
-LAST_OFFSET_DELTA = 23
+LAST_OFFSET_DELTA, LATEST_TIME = 23, 35
 
 
 def segments(member):
@@ -26,6 +26,12 @@ def batches(member):
             delta, = struct.unpack_from(">i", raw, at + LAST_OFFSET_DELTA)
             yield base, base + delta, raw[at:at + BATCH_HEADER + size]
             at += BATCH_HEADER + size
+
+
+def latest_time(member):
+    """The time of a node's last batch, in seconds."""
+    *_, (_, _, raw) = batches(member)
+    return struct.unpack_from(">q", raw, LATEST_TIME)[0] / 1000
 
 
 def compare(members, high_watermark):

@@ -25,6 +25,7 @@ IDLE_SECONDS = 10
 # The timeout of a request without a majority. A broker of Apache Kafka tries to forward a request for a minute.
 DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 60_000
 DISK_MB = 48
+CLOCK_SECONDS = 6
 KILL, TERM = "kill -9 of the leader", "SIGTERM of the leader"
 
 
@@ -75,10 +76,10 @@ class Suite:
             self.row(where, False, check, f"{type(error).__name__}: {error}")
 
     @contextlib.contextmanager
-    def cluster(self, where, shape, network=None, is_static=False):
+    def cluster(self, where, shape, network=None, **options):
         """A started cluster, with the rows that each must pass at its start and at its end."""
         with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as folder:
-            nodes = cluster.Cluster(self.kind, folder, shape, network, is_static)
+            nodes = cluster.Cluster(self.kind, folder, shape, network, **options)
             try:
                 nodes.format()
                 seconds = nodes.start()
@@ -267,6 +268,32 @@ class Suite:
         member.launch()
         return quorum_load.await_caught_up(nodes, member, load.names()), True
 
+    def clock(self, where, nodes, load):
+        """The wall clocks of the leader and then of a follower are set back by an hour.
+
+        Apache Kafka measures how long a batch may linger by the wall clock: if one is open when the clock of the leader goes back,
+        nothing is committed for an hour.
+        """
+        if not self.is_ottla:
+            self.table.add(self.kind.name, where, "skipped", "the clock set back: Apache Kafka may stop committing")
+            return
+        for role in ("the leader", "a follower"):
+            with self.rows(where, f"the clock of {role} set back"):
+                leader, quorum = nodes.leader()
+                member = leader if role == "the leader" else follower(nodes)[0]
+                since = time.monotonic()
+                member.set_clock(-3600)
+                time.sleep(CLOCK_SECONDS)
+                end = load.await_made(since + CLOCK_SECONDS, {it.number for it in nodes.brokers}, 60)
+                pause, after = load.pause(since, end), nodes.leader()[1]
+                if role == "the leader" and metadata_log.latest_time(member) > time.time() - 3000:
+                    raise Failed("the records of the leader have the right time: its clock was not set")
+                self.row(where, pause <= 1 and after.epoch == quorum.epoch,
+                         f"the clock of {role} an hour back for {CLOCK_SECONDS} s: no election, longest pause of topics {pause:.2f} s",
+                         f"epoch {after.epoch} after {quorum.epoch}; a pause of 1 s is allowed")
+                # Forward again is another fault.
+                restart(nodes, member, load)
+
     # No majority.
 
     def no_majority(self, where, nodes):
@@ -374,15 +401,19 @@ class Suite:
                 self.check_lost(where, nodes, load)
 
     def static(self):
-        """Three nodes with both roles, from controller.quorum.voters."""
+        """Three nodes with both roles, from controller.quorum.voters; their clocks can be set."""
         where = "3 static"
-        if not self.wants("static"):
+        if not self.wants("static") and not self.wants("clock"):
             return
-        with self.rows(where, "three nodes of controller.quorum.voters"), self.cluster(where, THREE, is_static=True) as nodes:
+        with self.rows(where, "three nodes of controller.quorum.voters"), \
+                self.cluster(where, THREE, is_static=True, has_clocks=self.wants("clock")) as nodes:
             self.check_topics(where, nodes)
             load = quorum_load.Load(nodes)
             with load:
-                self.kills(where, nodes, load, 1)
+                if self.wants("static"):
+                    self.kills(where, nodes, load, 1)
+                if self.wants("clock"):
+                    self.clock(where, nodes, load)
             self.check_lost(where, nodes, load)
             self.check_logs(where, nodes, load.names())
 
