@@ -269,11 +269,9 @@ class Member(servers.Server):
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
 
     def cpu_seconds(self):
-        """What all threads of the process have used."""
-        total = 0
-        for thread in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((thread / "schedstat").read_text().split()[0])
-        return total / 1e9
+        """What each thread of the process has used."""
+        threads = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return {thread.name: int((thread / "schedstat").read_text().split()[0]) / 1e9 for thread in threads}
 
 
 def directory_id():

@@ -162,8 +162,10 @@ class Suite:
             for _ in range(rounds):
                 victim, quorum = nodes.leader()
                 once = lambda: inflict(victim)  # noqa: B023
-                found.append(quorum_load.interrupt(load, victim, quorum.epoch, once, is_graceful=name == TERM))
-                mend(victim)
+                try:
+                    found.append(quorum_load.interrupt(load, victim, quorum.epoch, once, is_graceful=name == TERM))
+                finally:
+                    mend(victim)
                 back.append(quorum_load.await_caught_up(nodes, victim, load.names()))
         if len(found) == rounds == len(back):
             self.row(where, True, f"{name}, {rounds} times: the node comes back and catches up, median {statistics.median(back):.2f} s")
@@ -340,11 +342,14 @@ class Suite:
         """CPU and memory of nodes without clients."""
         before = [member.cpu_seconds() for member in members]
         time.sleep(IDLE_SECONDS)
-        used = [(member.cpu_seconds() - start) / IDLE_SECONDS * 100 for member, start in zip(members, before)]
+        # Threads that ended meanwhile are not counted.
+        used = [sum(now - start.get(thread, 0) for thread, now in member.cpu_seconds().items()) / IDLE_SECONDS * 100
+                for member, start in zip(members, before)]
         memory = [member.resident_mb() for member in members]
         good = not self.is_ottla or (max(used) <= IDLE_CPU_PERCENT and max(memory) <= IDLE_MB)
         shown = lambda values, form: ", ".join(format(value, form) for value in values)
-        self.row(where, good, f"idle: {shown(used, '.2f')} % of a core, {shown(memory, '.1f')} MB", f"{IDLE_CPU_PERCENT} % and {IDLE_MB} MB are allowed")
+        self.row(where, good, f"idle: {shown(used, '.2f')} % of a core, {shown(memory, '.1f')} MB",
+                 f"{IDLE_CPU_PERCENT} % and {IDLE_MB} MB are allowed")
 
     def single(self):
         """Start, memory and idle CPU of a node that is alone."""
@@ -385,11 +390,11 @@ class Suite:
             load = quorum_load.Load(nodes)
             with load:
                 if self.wants("kill"):
-                    self.kills(where, nodes, load, min(self.arguments.kills, 5) if is_short else self.arguments.kills)
+                    self.kills(where, nodes, load, min(self.arguments.kills, 4) if is_short else self.arguments.kills)
                 if self.wants("term"):
                     self.terms(where, nodes, load, 2 if is_short else self.arguments.faults)
                 if self.wants("stop"):
-                    self.stops(where, nodes, load, 2 if is_short else self.arguments.faults)
+                    self.stops(where, nodes, load, 1 if is_short else self.arguments.faults)
                 if not is_short and (self.wants("wiped") or self.wants("full")):
                     member = self.wiped(where, nodes, load)
                     self.full(where, nodes, load, member)
