@@ -17,7 +17,8 @@ import uuid
 
 from kit import install, schemas, servers, wire
 
-DESCRIBE_QUORUM = 55
+INCREMENTAL_ALTER_CONFIGS, DESCRIBE_QUORUM = 44, 55
+TOPIC, SET = 2, 0
 METADATA_FOLDER = "__cluster_metadata-0"
 MESSAGES = schemas.load()
 COMBINED = "broker,controller"
@@ -222,6 +223,10 @@ class Member(servers.Server):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=around)
 
+    def check_alive(self):
+        if not self.alive():
+            raise RuntimeError(f"{self.name} ended with exit code {self.process.returncode}\n{self.tail()}")
+
     def set_clock(self, seconds):
         """Sets the wall clock of a node off, whether it runs or not."""
         path = self.folder / "clock"
@@ -321,10 +326,22 @@ def describe_quorum(connection):
                   replicas(part["Observers"]))
 
 
-class Cluster:
-    """Nodes that make one cluster; `shape` is node id to roles. Only with `has_clocks` can a node's clock be set."""
+def set_topic_configs(connection, topics, name, value):
+    """IncrementalAlterConfigs v1: one setting of several topics."""
+    resources = [{"ResourceType": TOPIC, "ResourceName": topic, "Configs": [{"Name": name, "ConfigOperation": SET, "Value": value}]}
+                 for topic in topics]
+    answer = ask(connection, INCREMENTAL_ALTER_CONFIGS, 1, {"Resources": resources, "ValidateOnly": False})
+    wrong = [(row["ResourceName"], row["ErrorCode"], row["ErrorMessage"]) for row in answer["Responses"] if row["ErrorCode"]]
+    assert not wrong, f"setting {name}: {wrong[:3]}"
 
-    def __init__(self, kind, folder, shape, network=None, is_static=False, has_clocks=False):
+
+class Cluster:
+    """Nodes that make one cluster; `shape` is node id to roles, `settings` what a run wants beside SETTINGS.
+
+    Only with `has_clocks` can a node's clock be set.
+    """
+
+    def __init__(self, kind, folder, shape, network=None, is_static=False, has_clocks=False, settings=None):
         self.kind, self.folder, self.network = kind, pathlib.Path(folder), network or Loopback()
         self.id, self.is_static, self.has_clocks, self.leaders = directory_id(), is_static, has_clocks, {}
         self.members = {}
@@ -336,7 +353,7 @@ class Cluster:
         else:
             servers_of = ",".join(member.controller for member in self.controllers)
             self.settings = {"controller.quorum.bootstrap.servers": servers_of}
-        self.settings.update(self.kind.settings(self.network))
+        self.settings.update({**self.kind.settings(self.network), **(settings or {})})
 
     @property
     def brokers(self):
@@ -366,7 +383,13 @@ class Cluster:
         begin = time.monotonic()
         self.launch()
         wanted = sorted(member.number for member in self.brokers)
-        until(lambda: all(member.topics()[1] == wanted for member in self.brokers), "each broker's metadata has all brokers", seconds, self)
+
+        def are_there():
+            for member in self.members.values():
+                member.check_alive()
+            return all(member.topics()[1] == wanted for member in self.brokers)
+
+        until(are_there, "each broker's metadata has all brokers", seconds, self)
         until(lambda: self.quorum() is not None, "a controller leads", seconds, self)
         return time.monotonic() - begin
 

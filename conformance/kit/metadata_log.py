@@ -28,6 +28,16 @@ def batches(member):
             at += BATCH_HEADER + size
 
 
+def snapshots(member):
+    """The end offsets of a node's snapshots."""
+    return sorted(int(path.name[:20]) for path in (member.metadata / cluster.METADATA_FOLDER).glob("*.checkpoint"))
+
+
+def log_start(member):
+    """The first offset of a node's oldest segment."""
+    return min((int(path.stem) for path in segments(member)), default=-1)
+
+
 def latest_time(member):
     """The time of a node's last batch, in seconds."""
     *_, (_, _, raw) = batches(member)

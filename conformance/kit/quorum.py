@@ -26,6 +26,10 @@ IDLE_SECONDS = 10
 DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 60_000
 DISK_MB = 48
 CLOCK_SECONDS = 6
+# Three topics' settings of 30 KB each time fill a segment of the metadata log, and then some.
+LITTLE_KEPT = {"metadata.log.segment.bytes": 8 << 20, "metadata.max.retention.bytes": 1 << 20,
+               "metadata.log.max.record.bytes.between.snapshots": 1 << 20}
+LONG_WRITES = 120
 KILL, TERM = "kill -9 of the leader", "SIGTERM of the leader"
 
 
@@ -270,6 +274,32 @@ class Suite:
         member.launch()
         return quorum_load.await_caught_up(nodes, member, load.names()), True
 
+    def snapshot(self, where, nodes, load):
+        """The start of the metadata log is removed; a wiped voter begins with a snapshot of the leader."""
+        with self.rows(where, "a wiped voter takes a snapshot from the leader"):
+            topics = [f"through-{member.number}" for member in nodes.brokers]
+            # Topic settings that are rewritten again and again: much log, and a small snapshot.
+            for turn in range(LONG_WRITES):
+                with nodes.brokers[turn % 3].connect(40) as connection:
+                    cluster.set_topic_configs(connection, topics, "leader.replication.throttled.replicas", long_value(turn))
+            has_lost_start = lambda member: metadata_log.log_start(member) > 0 < metadata_log.snapshots(member)[-1]
+            cluster.until(lambda: all(has_lost_start(member) for member in nodes.members.values()),
+                          "each node removes the start of its metadata log", 150, nodes)
+            member, _ = follower(nodes)
+            member.kill()
+            shutil.rmtree(member.metadata)
+            member.format("--ignore-formatted")
+            member.launch()
+            seconds = quorum_load.await_caught_up(nodes, member, load.names())
+            first, taken = min(base for base, _, _ in metadata_log.batches(member)), metadata_log.snapshots(member)
+            self.row(where, first in taken and first > 0,
+                     f"a wiped voter takes a snapshot from the leader, its log begins at offset {first}; caught up in {seconds:.2f} s",
+                     f"snapshots {taken}, log begins at {first}")
+            high = nodes.leader()[1].high_watermark
+            cluster.until(lambda: all(end >= high for end in nodes.quorum().ends().values()), f"all logs reach offset {high}", 30, nodes)
+            size, note = metadata_log.compare(list(nodes.members.values()), high)
+            self.row(where, not note, f"what the metadata logs share is equal: {size:,} bytes", note)
+
     def clock(self, where, nodes, load):
         """The wall clocks of the leader and then of a follower are set back by an hour.
 
@@ -406,12 +436,12 @@ class Suite:
                 self.check_lost(where, nodes, load)
 
     def static(self):
-        """Three nodes with both roles, from controller.quorum.voters; their clocks can be set."""
+        """Three nodes with both roles, from controller.quorum.voters; their clocks can be set, and they keep little of the log."""
         where = "3 static"
-        if not self.wants("static") and not self.wants("clock"):
+        if not any(self.wants(name) for name in ("static", "clock", "snapshot")):
             return
-        with self.rows(where, "three nodes of controller.quorum.voters"), \
-                self.cluster(where, THREE, is_static=True, has_clocks=self.wants("clock")) as nodes:
+        options = {"is_static": True, "has_clocks": self.wants("clock"), "settings": LITTLE_KEPT}
+        with self.rows(where, "three nodes of controller.quorum.voters"), self.cluster(where, THREE, **options) as nodes:
             self.check_topics(where, nodes)
             load = quorum_load.Load(nodes)
             with load:
@@ -421,6 +451,9 @@ class Suite:
                     self.clock(where, nodes, load)
             self.check_lost(where, nodes, load)
             self.check_logs(where, nodes, load.names())
+            if self.wants("snapshot"):
+                self.snapshot(where, nodes, load)
+                self.check_lost(where, nodes, load)
 
     def apart(self):
         """Three controllers and three brokers."""
@@ -508,6 +541,11 @@ def follower(nodes):
     leader, quorum = nodes.leader()
     member = next(it for it in nodes.controllers if it is not leader)
     return member, quorum.voters[member.number][0]
+
+
+def long_value(turn):
+    """A list of replicas of 30 KB, another each time."""
+    return ",".join(f"{turn}:{replica}" for replica in range(4000, 4000 + 30000 // len(f"{turn}:4000,")))
 
 
 def restart(nodes, member, load):

@@ -194,6 +194,7 @@ def await_caught_up(nodes, member, names, seconds=90):
     goal = nodes.leader(seconds)[1].high_watermark
 
     def is_there():
+        member.check_alive()
         quorum = nodes.quorum()
         if quorum is None or quorum.ends().get(member.number, -1) < goal:
             return False
