@@ -53,9 +53,9 @@ pub fn described_controllers(
         port: i32::from(port),
         ..Default::default()
     };
-    let registered = cluster.controllers().filter_map(|it| {
-        let found = it.end_points.iter().find(|endpoint| endpoint.name == listener)?;
-        Some(described(it.controller_id, &found.host, found.port))
+    let registered = cluster.controllers().filter_map(|known| {
+        let found = known.end_points.iter().find(|endpoint| endpoint.name == listener)?;
+        Some(described(known.controller_id, &found.host, found.port))
     });
     let mut all: Vec<DescribeClusterBroker> = registered.collect();
     let own = node.facts.voter_listeners.iter().find(|endpoint| endpoint.name == listener);

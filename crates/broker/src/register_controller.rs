@@ -10,7 +10,7 @@ use ottla_protocol::messages::controller_registration_request::{
 use ottla_protocol::messages::controller_registration_response::ControllerRegistrationResponse;
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::hosts::controller_channel::ActiveController;
+use crate::hosts::controller_channel::ControllerPlace;
 use crate::node::Node;
 
 /// How long one attempt waits for an active controller.
@@ -45,10 +45,10 @@ async fn ask_registration(node: &Node, incarnation: Uuid) -> Result<(), ErrorCod
     let asked = node.channel.ask(ATTEMPT_LIMIT, async |active| {
         let request = registration_request(node, incarnation);
         let response: ControllerRegistrationResponse = match active {
-            ActiveController::Here => {
+            ControllerPlace::Here => {
                 node.controller.ask(ControllerCommand::RegisterController(request)).await?
             }
-            ActiveController::There(link) => {
+            ControllerPlace::There(link) => {
                 node.channel.send(&link, &request, ATTEMPT_LIMIT).await?
             }
         };
