@@ -50,8 +50,8 @@ pub enum QuorumError {
     /// Another replica leads, or none does.
     #[error("this node does not lead the metadata quorum")]
     NotLeader,
-    /// A change of the voters was appended since the records were decided.
-    #[error("the metadata log has grown meanwhile; retry")]
+    /// The log is not as it was any more: it has grown, or a snapshot has taken its place.
+    #[error("the metadata log has moved on meanwhile; retry")]
     Moved,
 }
 

@@ -305,9 +305,14 @@ impl ControllerInner {
             return Duration::MAX;
         };
         self.unload(leads);
-        if let Err(error) = image.advance(&log) {
-            self.member.fail(&error);
-            return Duration::MAX;
+        match image.advance(&log) {
+            Ok(()) => {}
+            // What has come in the place of the log is read at once.
+            Err(QuorumError::Moved) => return Duration::ZERO,
+            Err(error) => {
+                self.member.fail(&error);
+                return Duration::MAX;
+            }
         }
         let is_held_back = image.next <= self.publish_from.load(Ordering::Acquire);
         let has_news = image.next > *delivered && !is_held_back;

@@ -14,10 +14,11 @@ use ottla_clock::{Clock, Lane, Share};
 use ottla_locks::Mutex;
 use ottla_net::threads::Spawner;
 use ottla_protocol::Request;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_quorum::wire::{self, LeaderAddress};
 use ottla_quorum::{
-    FetchAsked, FollowerRequest, MembershipChange, PeerMessage, PeerRequest, Quorum, QuorumError,
-    ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
+    FetchAsked, FollowerRequest, KraftVersions, MembershipChange, PeerMessage, PeerRequest, Quorum,
+    QuorumError, ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
 };
 use ottla_types::{ErrorCode, NodeId};
 
@@ -272,13 +273,19 @@ impl QuorumPeers {
         code.map_or(ErrorCode::NETWORK_EXCEPTION, ErrorCode)
     }
 
-    async fn ask_versions(&self, voter: &Voter) -> Result<(i16, i16), ErrorCode> {
+    async fn ask_versions(&self, voter: &Voter) -> Result<KraftVersions, ErrorCode> {
         let endpoint = voter.endpoints.first().ok_or(ErrorCode::INVALID_REQUEST)?;
-        let limit = Duration::from_millis(self.parts.timing.request_ms);
-        let link = self.link(LinkUse::Electing, &address_of(endpoint));
-        let greeting = link.greeting(limit).await;
-        let greeting = greeting.map_err(|_| ErrorCode::REQUEST_TIMED_OUT)?;
-        Ok(greeting.supported.get("kraft.version").copied().unwrap_or((0, 0)))
+        // Version 4 tells of features whose lowest level is 0, too (KAFKA-17011).
+        let request = ApiVersionsRequest {
+            client_software_name: "ottla".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        let response = self.ask(&address_of(endpoint), &request).await;
+        let response = response.map_err(|_| ErrorCode::REQUEST_TIMED_OUT)?;
+        let mut known = response.supported_features.iter();
+        let found = known.find(|feature| feature.name == "kraft.version");
+        Ok(found.map_or((0, 0), |feature| (feature.min_version, feature.max_version)))
     }
 
     /// Follows the leader, or looks for one.
