@@ -3,11 +3,13 @@ tells it."""
 
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -241,10 +243,36 @@ class Member(servers.Server):
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def wiped(self):
+        """Kills the node and takes its folders away; puts them back and starts it if what follows fails."""
+        self.kill()
+        folders = [self.metadata, self.data]
+        for folder in folders:
+            folder.rename(f"{folder}.lost")
+        try:
+            yield
+        except BaseException:
+            self.kill()
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+                pathlib.Path(f"{folder}.lost").rename(folder)
+            self.launch()
+            raise
+
     def mount_small(self, megabytes):
-        """Puts a small tmpfs on the folder of the metadata log; whether that may be done here."""
+        """Moves the metadata log of a node that does not run to a small tmpfs; whether that may be done here."""
+        aside = pathlib.Path(f"{self.metadata}.aside")
+        self.metadata.rename(aside)
+        self.metadata.mkdir()
         words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self.metadata)]
         self.is_mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True, check=False).returncode == 0
+        if self.is_mounted:
+            # Index files have their full size, and little in them.
+            run("cp", "--archive", "--sparse=always", f"{aside}/.", str(self.metadata))
+        else:
+            self.metadata.rmdir()
+            aside.rename(self.metadata)
         return self.is_mounted
 
     def kill(self):

@@ -24,6 +24,8 @@ IDLE_SECONDS = 10
 DEADLINE_MS, HELD_BY_APACHE_MS = 10_000, 60_000
 DISK_MB = 48
 CLOCK_SECONDS = 6
+# How many topics are made before the next fault.
+TOPICS_BETWEEN = 20
 # Three topics' settings of 30 KB each time fill a segment of the metadata log, and then some.
 LITTLE_KEPT = {"metadata.log.segment.bytes": 8 << 20, "metadata.max.retention.bytes": 1 << 20,
                "metadata.log.max.record.bytes.between.snapshots": 1 << 20}
@@ -142,6 +144,9 @@ class Suite:
             cluster.until(reached, f"all logs reach offset {high}", 30, nodes)
             size, note = metadata_log.compare(list(nodes.members.values()), high)
             self.row(where, not note, f"the metadata logs of {len(nodes.members)} nodes are equal: {size:,} bytes, to offset {high}", note)
+        strange = [f"{member.name}: {path.name}" for member in nodes.members.values() for path in member.metadata.iterdir()
+                   if path.is_dir() and path.name != cluster.METADATA_FOLDER]
+        self.row(where, not strange, "metadata.log.dir has the metadata log and no partitions", strange[:5])
         with self.rows(where, "kafka-dump-log reads a metadata log"):
             member = nodes.controllers[-1]
             found, bad = metadata_log.dump_topics(member)
@@ -163,6 +168,7 @@ class Suite:
         found, back = [], []
         with self.rows(where, name):
             for _ in range(rounds):
+                load.await_more(TOPICS_BETWEEN)
                 victim, quorum = nodes.leader()
                 once = lambda: inflict(victim)  # noqa: B023
                 try:
@@ -217,17 +223,14 @@ class Suite:
     # Disks.
 
     def wiped(self, where, nodes, load):
-        """A follower loses its metadata folder: it comes back as an observer, and is made a voter again."""
-        check = "a follower with a wiped metadata folder comes back"
-        with self.rows(where, check):
-            member, old = quorum_steps.follower(nodes)
-            member.kill()
-            shutil.rmtree(member.metadata)
-            member.metadata.mkdir()
-            is_small = member.mount_small(DISK_MB)
-            member.format("--ignore-formatted", "--no-initial-controllers")
+        """A follower loses its disk: it comes back as an observer, and is made a voter again."""
+        check = "a follower with a wiped disk comes back"
+        member, old = quorum_steps.follower(nodes)
+        with self.rows(where, check), member.wiped():
+            member.format("--no-initial-controllers")
             member.launch()
-            cluster.until(lambda: nodes.leader()[1].observers.get(member.number), f"{member.name} is an observer", 60, nodes)
+            is_observer = lambda: member.check_alive() or nodes.leader()[1].observers.get(member.number)
+            cluster.until(is_observer, f"{member.name} is an observer", 60, nodes)
             seconds = quorum_load.await_caught_up(nodes, member, load.names())
             new = nodes.leader()[1].observers[member.number][0]
             self.row(where, new != old, f"{check} as an observer, and catches up in {seconds:.2f} s", f"the directory id is still {old}")
@@ -237,17 +240,20 @@ class Suite:
             is_voter = lambda: nodes.leader()[1].voters.get(member.number, ("",))[0] == new
             cluster.until(is_voter, f"{member.name} is a voter again", 20, nodes)
             self.row(where, True, "Apache's kafka-metadata-quorum takes the lost voter out and the new one in")
-            return member if is_small else None
-        return None
 
-    def full(self, where, nodes, load, member):
+    def full(self, where, nodes, load):
         """The disk with one voter's metadata is full for a while, when it follows and when it leads."""
         check = "a full disk of one voter"
-        if member is None:
+        member, _ = quorum_steps.follower(nodes)
+        member.kill()
+        is_small = member.mount_small(DISK_MB)
+        member.launch()
+        if not is_small:
             self.table.add(self.kind.name, where, "skipped", f"{check}: no tmpfs can be mounted here")
             return
         for role in ("a follower", "the leader"):
             with self.rows(where, f"{check}, {role}"):
+                quorum_load.await_caught_up(nodes, member, load.names())
                 if role == "the leader":
                     quorum_steps.make_leader(nodes, member, load)
                 elif nodes.leader()[0] is member:
@@ -258,12 +264,12 @@ class Suite:
 
     def fill_disk(self, nodes, load, member):
         """Seconds until the voter caught up when there was room again, and whether it had to be started for that."""
-        before, others = len(load.names()), {it.number for it in nodes.brokers if it is not member}
+        others = {it.number for it in nodes.brokers if it is not member}
         filler = quorum_steps.fill(member.metadata)
         since = time.monotonic()
         load.await_made(since, others, 60)
         # What room the log's last page has is used up by then.
-        cluster.until(lambda: len(load.names()) > before + 100, "topics go on being made", 90, nodes)
+        load.await_more(100)
         filler.unlink()
         if member.alive():
             with contextlib.suppress(RuntimeError):
@@ -285,11 +291,10 @@ class Suite:
             cluster.until(lambda: all(has_lost_start(member) for member in nodes.members.values()),
                           "each node removes the start of its metadata log", 150, nodes)
             member, _ = quorum_steps.follower(nodes)
-            member.kill()
-            shutil.rmtree(member.metadata)
-            member.format("--ignore-formatted")
-            member.launch()
-            seconds = quorum_load.await_caught_up(nodes, member, load.names())
+            with member.wiped():
+                member.format()
+                member.launch()
+                seconds = quorum_load.await_caught_up(nodes, member, load.names())
             first, taken = min(base for base, _, _ in metadata_log.batches(member)), metadata_log.snapshots(member)
             self.row(where, first in taken and first > 0,
                      f"a wiped voter takes a snapshot from the leader, its log begins at offset {first}; caught up in {seconds:.2f} s",
@@ -424,9 +429,10 @@ class Suite:
                     self.terms(where, nodes, load, 2 if is_short else self.arguments.faults)
                 if self.wants("stop"):
                     self.stops(where, nodes, load, 1 if is_short else self.arguments.faults)
-                if not is_short and (self.wants("wiped") or self.wants("full")):
-                    member = self.wiped(where, nodes, load)
-                    self.full(where, nodes, load, member)
+                if not is_short and self.wants("wiped"):
+                    self.wiped(where, nodes, load)
+                if not is_short and self.wants("full"):
+                    self.full(where, nodes, load)
             self.check_lost(where, nodes, load)
             if not is_short and self.wants("logs"):
                 self.check_logs(where, nodes, load.names())

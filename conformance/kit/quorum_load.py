@@ -12,7 +12,7 @@ NONE, TOPIC_EXISTS = 0, 36
 # What a client asks again after: errors that Kafka calls retriable.
 RETRIABLE = {
     5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER_OR_FOLLOWER", 7: "REQUEST_TIMED_OUT", 13: "NETWORK_EXCEPTION", 41: "NOT_CONTROLLER",
-    77: "STALE_BROKER_EPOCH", 89: "THROTTLING_QUOTA_EXCEEDED",
+    56: "KAFKA_STORAGE_ERROR", 77: "STALE_BROKER_EPOCH", 89: "THROTTLING_QUOTA_EXCEEDED",
 }
 GONE = (OSError, wire.Closed, struct.error)
 # Between two topics of one client. Faster would only make a million partitions.
@@ -114,6 +114,11 @@ class Load:
     def names(self):
         with self.changed:
             return {made.name for made in self.made}
+
+    def await_more(self, count, seconds=60):
+        """Waits until so many more topics were answered."""
+        goal = len(self.names()) + count
+        cluster.until(lambda: len(self.names()) >= goal, f"{count} more topics", seconds, self.cluster)
 
     def pause(self, since, end):
         """The longest time without an answered topic from `since` to `end`."""
