@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
-use ottla_metadata::{Cluster, ControllerCommand, RegistrationRefusal, supported_features};
+use ottla_metadata::{
+    AssignedDirectory, Cluster, ControllerCommand, RegistrationRefusal, supported_features,
+};
 use ottla_net::names::canonical_host_name;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::{
+    AssignReplicasToDirsRequest, DirectoryData, PartitionData, TopicData,
+};
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as RegisteredListener,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::dirs::DirectoryFacts;
-use crate::hosts::controller_channel::ControllerPlace;
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerPlace};
+use crate::hosts::directory_reports::DirectoryReport;
 use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
@@ -156,6 +162,74 @@ async fn sleep_until(node: &Node, at: Duration) {
         std::future::pending::<()>().await;
     }
     node.clock.sleep_until(at).await;
+}
+
+/// Sends what the broker reports of its directories to the active controller, as long as the node
+/// runs.
+pub async fn send_reports(node: &Node) {
+    loop {
+        for DirectoryReport { assigned, asker } in node.reports.next().await {
+            let taken = assign_directories(node, assigned).await;
+            if let Err(error) = taken {
+                tracing::warn!(
+                    broker = node.id,
+                    error = error.name(),
+                    "controller has not taken where replicas are; reported again later"
+                );
+            }
+            if let Some(asker) = asker {
+                // One that waits no longer needs no answer.
+                let _ = asker.send(taken.is_ok());
+            }
+        }
+    }
+}
+
+async fn assign_directories(
+    node: &Node,
+    assigned: Vec<AssignedDirectory>,
+) -> Result<(), ErrorCode> {
+    let BrokerIdentity { id, epoch } = node.broker_identity();
+    let asked = node.channel.ask(HEARTBEAT_LIMIT, async |active| match active {
+        ControllerPlace::Here => {
+            let assigned = assigned.clone();
+            let (broker, broker_epoch) = (id, None);
+            let command = ControllerCommand::AssignDirectories { broker, broker_epoch, assigned };
+            let codes: Result<Vec<ErrorCode>, ErrorCode> = node.controller.ask(command).await?;
+            codes?.into_iter().try_for_each(ErrorCode::check)
+        }
+        ControllerPlace::There(link) => {
+            let request = directories_request(id, epoch, &assigned);
+            let response = node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?;
+            ErrorCode(response.error_code).check()?;
+            let topics = response.directories.iter().flat_map(|it| &it.topics);
+            let mut partitions = topics.flat_map(|it| &it.partitions);
+            partitions.try_for_each(|it| ErrorCode(it.error_code).check())
+        }
+    });
+    asked.await
+}
+
+fn directories_request(
+    broker_id: NodeId,
+    broker_epoch: i64,
+    assigned: &[AssignedDirectory],
+) -> AssignReplicasToDirsRequest {
+    let directory = |one: &AssignedDirectory| DirectoryData {
+        id: one.directory,
+        topics: vec![TopicData {
+            topic_id: one.topic_id,
+            partitions: vec![PartitionData { partition_index: one.index, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    AssignReplicasToDirsRequest {
+        broker_id,
+        broker_epoch,
+        directories: assigned.iter().map(directory).collect(),
+        ..Default::default()
+    }
 }
 
 /// The last things that a node does in its cluster: others lead what it leads, if there are others,
