@@ -266,15 +266,18 @@ impl Quorum {
                     more.into_iter().rev().for_each(|it| todo.push_front(it));
                 }
                 Effect::OpenEpoch { epoch, granted, controls } => {
-                    let batch = self.open_epoch(epoch, &granted, controls).map_err(demanded)?;
+                    let batch =
+                        self.open_epoch(epoch, &granted, controls).map_err(demanded_write)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                     todo.extend(self.decide(Input::Stored(self.end())));
                 }
                 Effect::AppendControls(controls) => {
-                    let batch = self.append_controls(controls).map_err(demanded)?;
+                    let batch = self.append_controls(controls).map_err(demanded_write)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                 }
-                Effect::Append { batches } => self.append_fetched(batches).map_err(demanded)?,
+                Effect::Append { batches } => {
+                    self.append_fetched(batches).map_err(demanded_write)?
+                }
                 Effect::Truncate { end } => self.log.truncate_to(end)?,
                 Effect::Committed(end) => self.committed = self.committed.max(end),
                 Effect::WriteSnapshot { id, position } => self.write_part(id, position)?,
@@ -568,7 +571,7 @@ impl Quorum {
 }
 
 /// A refusal of the log is none where the replica counts on what is appended.
-fn demanded(error: QuorumError) -> QuorumError {
+fn demanded_write(error: QuorumError) -> QuorumError {
     match error {
         QuorumError::Append(error) => QuorumError::Demanded(error),
         error => error,
