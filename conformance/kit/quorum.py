@@ -7,7 +7,9 @@ With `--against both` Apache Kafka goes through the same faults of the leader be
 import contextlib
 import pathlib
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import time
 
@@ -511,6 +513,8 @@ def percentile(values, part):
 
 
 def run(arguments):
+    # Ended from outside, it still takes its nodes, namespaces and mounts away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     table = report.Report()
     kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
     if arguments.against == "both":
