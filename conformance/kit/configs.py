@@ -31,6 +31,10 @@ classic|classic,consumer|consumer|PLAINTEXT|plaintext|SASL_SSL|SSL|DEFAULT|PLAIN
 1@localhost:9093|1@localhost|a@localhost:9093|localhost:9093|localhost|[::1]:9093|127.0.0.1:5|127.0.0.1:x|client_id=a|client_id=a,client_software_name=b|client_id=|client_id==|
 client_id=(|colour=red| client_id = a |broker|controller|broker,controller|/tmp/judged|ES256|es256""".replace("\n", "").split("|")
 
+# Nodes of one role.
+BROKER_ONLY = {"process.roles": "broker", "listeners": "PLAINTEXT://127.0.0.1:9092", "controller.quorum.bootstrap.servers": "a:9093,b:9093"}
+CONTROLLER_ONLY = {"process.roles": "controller", "listeners": "CONTROLLER://127.0.0.1:9093", "controller.quorum.bootstrap.servers": "a:9093,b:9093"}
+
 # Settings that only say something together: scope, and what is given.
 TOGETHER = [
     ("topic", {"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"}),
@@ -95,6 +99,43 @@ TOGETHER = [
     ("start", {"inter.broker.listener.name": "PLAINTEXT", "security.inter.broker.protocol": "PLAINTEXT"}),
     ("start", {"controller.quorum.voters": "1@localhost:9093"}),
     ("start", {"controller.quorum.voters": "1@127.0.0.1:9093", "controller.quorum.bootstrap.servers": ""}),
+    # A node of several, with both roles.
+    ("start", {"controller.quorum.voters": "1@a:9093,2@b:9093,3@c:9093"}),
+    ("start", {"controller.quorum.voters": "2@b:9093,3@c:9093"}),
+    ("start", {"controller.quorum.bootstrap.servers": "a:9093,b:9093,c:9093"}),
+    ("start", {"controller.quorum.auto.join.enable": "true"}),
+    ("start", {"controller.quorum.bootstrap.servers": "a:9093,b:9093", "inter.broker.listener.name": "CONTROLLER"}),
+    ("start", {"controller.quorum.bootstrap.servers": "a:9093,b:9093", "listeners": "OTHER://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093",
+               "listener.security.protocol.map": "OTHER:PLAINTEXT,CONTROLLER:PLAINTEXT"}),
+    # Only a broker.
+    ("start", {**BROKER_ONLY}),
+    ("start", {**BROKER_ONLY, "controller.quorum.bootstrap.servers": "", "controller.quorum.voters": "2@b:9093,3@c:9093"}),
+    ("start", {**BROKER_ONLY, "controller.quorum.bootstrap.servers": ""}),
+    ("start", {**BROKER_ONLY, "controller.quorum.voters": "1@a:9093,2@b:9093"}),
+    ("start", {**BROKER_ONLY, "listeners": "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"}),
+    ("start", {**BROKER_ONLY, "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT"}),
+    ("start", {**BROKER_ONLY, "controller.quorum.auto.join.enable": "true"}),
+    ("start", {**BROKER_ONLY, "controller.listener.names": "CONTROLLER,SECOND"}),
+    ("start", {**BROKER_ONLY, "advertised.listeners": "PLAINTEXT://a:9092,CONTROLLER://a:9093"}),
+    ("start", {**BROKER_ONLY, "advertised.listeners": "CONTROLLER://a:9093"}),
+    ("start", {**BROKER_ONLY, "advertised.listeners": "PLAINTEXT://a:9092,OTHER://a:9093"}),
+    ("start", {**BROKER_ONLY, "listeners": "OTHER://127.0.0.1:9092", "listener.security.protocol.map": "OTHER:PLAINTEXT,CONTROLLER:PLAINTEXT"}),
+    ("start", {**BROKER_ONLY, "listeners": "OTHER://127.0.0.1:9092", "inter.broker.listener.name": "OTHER",
+               "listener.security.protocol.map": "OTHER:PLAINTEXT,CONTROLLER:PLAINTEXT"}),
+    # Only a controller.
+    ("start", {**CONTROLLER_ONLY}),
+    ("start", {**CONTROLLER_ONLY, "controller.quorum.bootstrap.servers": "", "controller.quorum.voters": "1@a:9093,2@b:9093"}),
+    ("start", {**CONTROLLER_ONLY, "controller.quorum.bootstrap.servers": ""}),
+    ("start", {**CONTROLLER_ONLY, "controller.quorum.voters": "2@b:9093"}),
+    ("start", {**CONTROLLER_ONLY, "listeners": "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"}),
+    ("start", {**CONTROLLER_ONLY, "listeners": "PLAINTEXT://127.0.0.1:9092"}),
+    ("start", {**CONTROLLER_ONLY, "controller.listener.names": "CONTROLLER,SECOND"}),
+    ("start", {**CONTROLLER_ONLY, "inter.broker.listener.name": "CONTROLLER"}),
+    ("start", {**CONTROLLER_ONLY, "inter.broker.listener.name": "PLAINTEXT"}),
+    ("start", {**CONTROLLER_ONLY, "controller.quorum.auto.join.enable": "true"}),
+    ("start", {**CONTROLLER_ONLY, "advertised.listeners": "CONTROLLER://a:9093"}),
+    ("start", {**CONTROLLER_ONLY, "advertised.listeners": "PLAINTEXT://a:9092"}),
+    ("start", {**CONTROLLER_ONLY, "advertised.listeners": "CONTROLLER://0.0.0.0:9093"}),
 ]
 
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ottla_broker::FeatureChoice;
 
 /// What the manual says of a node beside its options.
 const SERVER_NOTES: &str = "\
@@ -176,9 +177,44 @@ pub struct FormatArgs {
     /// Declare a data directory lost, by its path or its directory id: its partitions start empty.
     #[arg(long, value_name = "DIR|ID", conflicts_with_all = ["ignore_formatted", "cluster_id"])]
     pub declare_lost: Vec<String>,
-    /// The cluster's id (default: a new one).
+    /// The cluster's id (default: a new one, for a node that begins a cluster).
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,
+    /// The first voters of the metadata quorum.
+    #[command(flatten)]
+    pub voters: VoterArgs,
+    /// A feature with which the new cluster begins at another level than the highest; may be
+    /// repeated.
+    #[arg(long = "feature", short = 'f', value_name = "NAME=LEVEL", value_parser = parse_feature)]
+    pub features: Vec<FeatureChoice>,
+    /// As kafka-storage: a controller must say who votes, and nothing else than its lines is
+    /// printed.
+    #[arg(long, hide = true)]
+    pub as_kafka_storage: bool,
+}
+
+/// Reads `NAME=LEVEL`.
+fn parse_feature(text: &str) -> Result<FeatureChoice, String> {
+    let read = text.split_once('=').and_then(|(name, level)| {
+        Some(FeatureChoice { name: name.trim().to_owned(), level: level.trim().parse().ok()? })
+    });
+    read.ok_or_else(|| format!("{text} is not NAME=LEVEL, such as group.version=1"))
+}
+
+/// The first voters of the metadata quorum; at most one of these. Where controller.quorum.voters
+/// names several nodes, none is needed.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false, conflicts_with = "declare_lost")]
+pub struct VoterArgs {
+    /// Begin a quorum with this controller as its only voter; others join later.
+    #[arg(long, short = 's')]
+    pub standalone: bool,
+    /// Begin a quorum with these controllers; each of them must be formatted with the same list.
+    #[arg(long, short = 'I', value_name = "ID@HOST:PORT:DIRECTORY-ID,...")]
+    pub initial_controllers: Option<String>,
+    /// Join a quorum that is there, which controller.quorum.bootstrap.servers finds.
+    #[arg(long, short = 'N')]
+    pub no_initial_controllers: bool,
 }
 
 /// How logs are written.

@@ -179,9 +179,9 @@ fn server_words(rest: &[&str]) -> Vec<String> {
     ottla_words("server", &rest.iter().filter(known).copied().collect::<Vec<_>>())
 }
 
-/// `kafka-storage format -t ID -c FILE`; what a node decides by itself is left out.
+/// `kafka-storage format -t ID -c FILE`, with the options of Apache Kafka's tool.
 fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
-    let (Some(action), mut rest) = (rest.first(), rest.iter().skip(1)) else {
+    let (Some(action), rest) = (rest.first(), rest.iter().skip(1)) else {
         return Err(
             "too few arguments: format, info, version-mapping, feature-dependencies or random-uuid"
                 .to_owned(),
@@ -192,27 +192,56 @@ fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
             "unknown command kafka-storage {action}; use format, info, version-mapping, feature-dependencies, random-uuid"
         ));
     }
-    let mut words = ottla_words("format", &[]);
+    let wrong = |why: String| Err(format!("kafka-storage format: {why}"));
+    let mut words = ottla_words("format", &["--as-kafka-storage"]);
+    let (mut has_config, mut has_cluster) = (false, false);
+    // --name=value is two words.
+    let split = |word: &&str| match word.split_once('=').filter(|(name, _)| name.starts_with("--"))
+    {
+        Some((name, value)) => vec![name.to_owned(), value.to_owned()],
+        None => vec![(*word).to_owned()],
+    };
+    let mut rest = rest.flat_map(split);
     while let Some(word) = rest.next() {
-        match *word {
+        let mut value = || rest.next().ok_or(format!("kafka-storage format: {word} needs a value"));
+        match word.as_str() {
             "-t" | "--cluster-id" => {
-                words.push("--cluster-id".to_owned());
-                words.extend(rest.next().map(|it| (*it).to_owned()));
+                has_cluster = true;
+                words.extend(["--cluster-id".to_owned(), value()?]);
             }
-            "-c" | "--config" => words.extend(rest.next().map(|it| (*it).to_owned())),
+            "-c" | "--config" => {
+                has_config = true;
+                words.push(value()?);
+            }
+            "-I" | "--initial-controllers" => {
+                words.extend(["--initial-controllers".to_owned(), value()?]);
+            }
             "--ignore-formatted" | "-g" => words.push("--ignore-formatted".to_owned()),
-            "--standalone" | "-s" => {}
-            "--release-version" | "-r" => match rest.next() {
-                Some(release) if release.starts_with("4.3") => {}
-                other => {
-                    let other = other.copied().unwrap_or_default();
-                    return Err(format!(
-                        "kafka-storage format: only release version 4.3-IV0 is supported, not {other}"
+            "--standalone" | "-s" => words.push("--standalone".to_owned()),
+            "--no-initial-controllers" | "-N" => words.push("--no-initial-controllers".to_owned()),
+            "--release-version" | "-r" => {
+                let release = value()?;
+                if !release.starts_with("4.3") {
+                    return wrong(format!(
+                        "only release version 4.3-IV0 is supported, not {release}"
                     ));
                 }
-            },
-            other => return Err(format!("kafka-storage format: unknown option {other}")),
+            }
+            "--feature" | "-f" => words.extend(["--feature".to_owned(), value()?]),
+            "--add-scram" | "-S" => {
+                return wrong(format!("{word} {} is not supported", value()?));
+            }
+            other => return wrong(format!("unknown option {other}")),
         }
+    }
+    const VOTERS: [&str; 3] = ["--standalone", "--initial-controllers", "--no-initial-controllers"];
+    let mut chosen = words.iter().filter(|word| VOTERS.contains(&word.as_str()));
+    if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
+        return wrong(format!("argument {second}: not allowed with argument {first}"));
+    }
+    if !has_cluster || !has_config {
+        let missing = if has_config { "--cluster-id/-t" } else { "--config/-c" };
+        return wrong(format!("argument {missing} is required"));
     }
     Ok(words)
 }
@@ -256,7 +285,23 @@ mod tests {
         assert_eq!(told("kafka-server-stop --node-id=2"), "Stop([\"--node-id=2\"])");
         assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
         let format = "kafka-storage.sh format --standalone -t ID -c f";
-        assert_eq!(told(format), "ottla format --cluster-id ID f");
+        assert_eq!(told(format), "ottla format --as-kafka-storage --standalone --cluster-id ID f");
+        let format = "kafka-storage format --cluster-id=ID -c f -g -I 1@a:2:x -f a=1";
+        assert_eq!(
+            told(format),
+            "ottla format --as-kafka-storage --cluster-id ID f --ignore-formatted --initial-controllers 1@a:2:x --feature a=1"
+        );
+        for (line, wanted) in [
+            ("kafka-storage format -c f", "--cluster-id/-t is required"),
+            ("kafka-storage format -t ID", "--config/-c is required"),
+            ("kafka-storage format -c", "-c needs a value"),
+            ("kafka-storage format -t ID -c f -s -N", "not allowed with argument --standalone"),
+            ("kafka-storage format -t ID -c f -r 3.9", "only release version 4.3-IV0"),
+            ("kafka-storage format -t ID -c f -S SCRAM-SHA-256=[]", "-S SCRAM-SHA-256=[] is not"),
+        ] {
+            let why = own_command(&words(line)).unwrap().unwrap_err();
+            assert!(why.contains(wanted), "{line}: {why}");
+        }
         assert!(own_command(&words("kafka-nothing")).unwrap().is_err());
         let why = own_command(&words("ottla kafka-topcs --list")).unwrap().unwrap_err();
         assert!(why.ends_with("did you mean kafka-topics?"), "{why}");

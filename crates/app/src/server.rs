@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, FormattedDirs, Formatting, LogLevels, NodeFailure, StartError, StartOptions,
-    is_local_host,
+    Broker, ChosenVoters, FormatRequest, FormattedDirs, Formatting, LogLevels, NodeFailure,
+    StartError, StartOptions, is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
@@ -193,6 +193,9 @@ fn absolute_path(path: &Path) -> PathBuf {
 /// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
 /// not found out by the first client that waits for them.
 fn warn_of_missing_brokers(settings: &Settings) {
+    if settings.other_nodes(&is_local_host).is_some() {
+        return;
+    }
     let kinds = [
         ("groups", "__consumer_offsets", "offsets.topic.replication.factor"),
         ("transactions", "__transaction_state", "transaction.state.log.replication.factor"),
@@ -209,19 +212,35 @@ fn warn_of_missing_brokers(settings: &Settings) {
 
 /// An error, and what can be done about it.
 ///
-/// Commands in it name the file with the settings, if there is one.
+/// Commands in it have the settings that were given: a command without them would be about other
+/// directories.
 fn with_advice(error: StartError, given: &SettingsArgs) -> String {
-    match (error.advice(), &given.file) {
-        (Some(advice), Some(file)) => {
-            let file = file.display().to_string();
-            format!("{error}\n  {}", advice.replace("SETTINGS", &file))
-        }
-        (Some(advice), None) => format!("{error}\n  {advice}"),
-        (None, _) => error.to_string(),
+    match error.advice() {
+        Some(advice) => format!("{error}\n  {}", advice.replace(" SETTINGS", &words_of(given))),
+        None => error.to_string(),
     }
 }
 
-/// Prepares data directories for a cluster, and prints its id.
+/// The words of a command line that give these settings, each after a blank.
+fn words_of(given: &SettingsArgs) -> String {
+    let quoted = |word: &str| {
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_=.,:/@+%".contains(it);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word.to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let file = given.file.iter().map(|path| quoted(&path.display().to_string()));
+    let mut words: Vec<String> = file.collect();
+    if given.env {
+        words.push("--env".to_owned());
+    }
+    words.extend(given.overrides.iter().map(|it| format!("--override {}", quoted(it))));
+    words.iter().map(|word| format!(" {word}")).collect()
+}
+
+/// Prepares data directories for a cluster, and prints which and its id.
 ///
 /// # Errors
 /// They are prepared already, or the disk fails.
@@ -233,15 +252,40 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "{}", said.join("\n"))?;
         return Ok(());
     }
-    let id = args.cluster_id.clone();
     let formatted = match args.ignore_formatted {
         true => FormattedDirs::Keep,
         false => FormattedDirs::Refuse,
     };
-    let id = Broker::format(&settings, id, formatted, &Clock::real());
-    let id = id.map_err(|error| with_advice(error, &args.settings))?;
-    writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
+    let request = FormatRequest {
+        cluster_id: args.cluster_id.clone(),
+        formatted,
+        voters: chosen_voters(args),
+        features: args.features.clone(),
+    };
+    let report = Broker::format(&settings, request, &Clock::real());
+    let report = report.map_err(|error| with_advice(error, &args.settings))?;
+    let mut out = std::io::stdout().lock();
+    for directory in &report.directories {
+        writeln!(out, "{directory}")?;
+    }
+    if report.directories.is_empty() {
+        writeln!(out, "All of the log directories are already formatted.")?;
+    }
+    if !args.as_kafka_storage {
+        writeln!(out, "Formatted for cluster {}.", report.cluster_id)?;
+    }
     Ok(())
+}
+
+/// The first voters, as the command line has them.
+fn chosen_voters(args: &FormatArgs) -> ChosenVoters {
+    match &args.voters.initial_controllers {
+        Some(list) => ChosenVoters::Initial(list.clone()),
+        None if args.voters.standalone => ChosenVoters::Standalone,
+        None if args.voters.no_initial_controllers => ChosenVoters::NoneYet,
+        None if args.as_kafka_storage => ChosenVoters::MustBeSaid,
+        None => ChosenVoters::Unsaid,
+    }
 }
 
 /// Prints settings in words.

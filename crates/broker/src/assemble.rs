@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ottla_clock::Clock;
@@ -16,24 +17,34 @@ use ottla_net::names::is_local_host;
 use ottla_net::threads::Spawner;
 use ottla_net::transport::Transport;
 use ottla_partitions::{Files, Keeper, MetaProperties, Partitions};
+use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_quorum::{Endpoint, Quorum};
+use ottla_quorum::Endpoint;
 use ottla_settings::{SettingError, SettingRules, Settings, unbuilt_settings};
-use ottla_types::{NodeId, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
+use tokio::sync::oneshot;
 
 use crate::dirs::{DirectoryFacts, check_formatted, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
-use crate::hosts::controller::ControllerHandle;
+use crate::hosts::controller::{ControllerHandle, MakeController, MetadataImage, News};
+use crate::hosts::controller_channel::ControllerChannel;
+use crate::hosts::quorum_member::QuorumMember;
+use crate::hosts::quorum_peers::{PeerParts, QuorumPeers};
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
-use crate::listening::{bind_listeners, serve_listeners};
+use crate::listening::{BoundListener, bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, leave_cluster, registration_request};
-use crate::rules::{controller_settings, keeper_settings};
+use crate::register::{
+    join_cluster, keep_session, leave_cluster, registration_request, send_reports,
+};
+use crate::register_controller::register_controller;
+use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
-use crate::voter::{open_quorum, voter_listeners};
+use crate::voter::{
+    OpenedMember, bootstrap_addresses, open_quorum, quorum_timing, voter_listeners,
+};
 
 /// What a node needs of the world.
 #[derive(Clone, Debug)]
@@ -105,12 +116,16 @@ pub struct Assembled {
     pub(crate) node: Arc<Node>,
     keeper: Keeper,
     lanes: NodeLanes,
+    spawner: Spawner,
     addresses: Vec<(String, SocketAddr)>,
     metrics_address: Option<SocketAddr>,
     formatted: bool,
     data: Vec<PathBuf>,
     facts: StartFacts,
+    /// The broker's epoch; -1 of a node that is none.
     epoch: i64,
+    /// Has [`Assembled::leave`] been called? Set once, by the caller that stops.
+    has_left: AtomicBool,
 }
 
 /// Builds a node and lets it serve: directories, metadata log, controller, partitions, listeners.
@@ -127,54 +142,40 @@ pub async fn assemble(
     refuse_promises(&settings)?;
     // Before anything is created: an empty mount point stays empty.
     check_formatted(&*seams.files, &settings, formatting)?;
-    let listeners = bind_listeners(&seams.transport, &settings)?;
+    let bound = bind_listeners(&seams.transport, &settings)?;
+    let (controllers, listeners): (Vec<_>, Vec<_>) =
+        bound.into_iter().partition(BoundListener::is_controllers);
     let host = listeners.first().map(|it| it.setting.host.as_str());
     let page = bind_page(&seams.transport, &settings)?;
     let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
-    let found = find_on_disk(&seams, settings, &voter_listeners)?;
-    let FoundOnDisk { started, meta, .. } = found;
-    let kraft_version = found.quorum.kraft_version();
-    let id = meta.node_id;
-    let Seams { clock, lanes, spawner, .. } = seams;
-    let rules = SettingRules { settings: Arc::clone(&started), node: id };
+    let is_broker = settings.is_broker();
+    let mut found = find_on_disk(&seams, settings, &voter_listeners)?;
     let cluster = cluster_at_start(found.cluster.settled(), &found.bootstrap);
-    let told = ControllerSettings {
-        cluster_id: meta.cluster_id.clone(),
-        kraft_version,
-        own_broker: Some(meta.node_id),
-        ..controller_settings(&started)
-    };
-    let controller = Controller::new(found.cluster, told, Box::new(rules));
-    let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
-    let node = Arc::new(Node::new(Parts {
-        clock: clock.clone(),
-        id,
-        facts: NodeFacts {
-            cluster_id: meta.cluster_id,
-            metadata_directory: meta.directory_id,
-            voter_listeners,
-            kraft_version,
-        },
-        started: Arc::clone(&started),
-        partitions: Arc::new(found.partitions),
-        controller,
-        levels,
-        authorizer,
-        lanes: lanes.clone(),
-    }));
+    let authority = Authority { levels, authorizer };
+    let (node, peers) = build_node(&seams, &mut found, voter_listeners, authority)?;
+    let Seams { clock, lanes, spawner, .. } = seams;
     lanes.hosts.metadata.keep_thread()?;
-    let told = Arc::clone(&node);
-    node.controller.serve(&lanes.hosts.metadata, move |news| match news {
-        Some(news) => told.take(news),
-        None => told.open_offline_partitions(),
-    });
-    let request = registration_request(&node, &listeners, found.directories, &cluster)?;
-    let epoch = join_cluster(&node, found.bootstrap, request).await?;
+    serve_metadata(&node, &lanes, std::mem::take(&mut found.image), found.is_settled);
+    serve_listeners(&node, controllers, &spawner).await;
+    peers.start().await;
+    // Nothing asks a node that is alone where its controller is.
+    let is_alone = found.is_settled && node.started().other_nodes(&is_local_host).is_none();
+    if node.started().is_controller() && !is_alone {
+        let told = Arc::clone(&node);
+        spawner.spawn(0, move || async move { register_controller(&told).await }).await;
+    }
+    let mut epoch = -1;
+    if is_broker {
+        let request = registration_request(&node, &listeners, found.directories, &cluster)?;
+        epoch = join_on(&spawner, &node, request).await?;
+        let reporting = Arc::clone(&node);
+        spawner.spawn(0, move || async move { send_reports(&reporting).await }).await;
+    }
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
+    let facts = start_facts(&node, found.was_clean || found.holds_no_log, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -182,8 +183,127 @@ pub async fn assemble(
     }
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
-    let (data, formatted) = (started.log_dirs(), found.formatted);
-    Ok(Assembled { node, keeper, lanes, addresses, metrics_address, formatted, data, facts, epoch })
+    let (data, formatted) = (node.started().log_dirs(), found.formatted);
+    Ok(Assembled {
+        node,
+        keeper,
+        lanes,
+        spawner,
+        addresses,
+        metrics_address,
+        formatted,
+        data,
+        facts,
+        epoch,
+        has_left: AtomicBool::new(false),
+    })
+}
+
+/// What decides beside the node's own parts.
+struct Authority {
+    levels: Arc<dyn LogLevels>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+/// The node, and its way to the other members of the metadata quorum; neither does anything yet.
+fn build_node(
+    seams: &Seams,
+    found: &mut FoundOnDisk,
+    voter_listeners: Vec<Endpoint>,
+    authority: Authority,
+) -> Result<(Arc<Node>, Arc<QuorumPeers>), StartError> {
+    let FoundOnDisk { started, meta, member, .. } = found;
+    let Seams { clock, lanes, spawner, transport, .. } = seams.clone();
+    let peers = QuorumPeers::new(PeerParts {
+        clock: clock.clone(),
+        member: Arc::clone(member),
+        lane: lanes.hosts.metadata.clone(),
+        spawner,
+        transport,
+        cluster_id: meta.cluster_id.clone(),
+        timing: quorum_timing(started),
+        bootstrap: bootstrap_addresses(started)?,
+    });
+    let peers = Arc::new(peers);
+    let (make, bootstrap) = (make_controller(started, meta), std::mem::take(&mut found.bootstrap));
+    let controller = ControllerHandle::new(clock.clone(), Arc::clone(member), bootstrap, make);
+    let channel = ControllerChannel::new(clock.clone(), controller.clone(), Arc::clone(&peers));
+    let facts = NodeFacts {
+        cluster_id: meta.cluster_id.clone(),
+        voter_listeners,
+        kraft_version: member.look(ottla_quorum::Quorum::kraft_version).unwrap_or(0),
+    };
+    let node = Node::new(Parts {
+        clock,
+        id: meta.node_id,
+        facts,
+        started: Arc::clone(started),
+        partitions: Arc::clone(&found.partitions),
+        controller,
+        channel,
+        levels: authority.levels,
+        authorizer: authority.authorizer,
+        lanes,
+    });
+    Ok((Arc::new(node), peers))
+}
+
+/// The node becomes what the committed metadata says from now on, and decides while it leads.
+fn serve_metadata(node: &Arc<Node>, lanes: &NodeLanes, image: MetadataImage, is_settled: bool) {
+    let told = Arc::clone(node);
+    let mut has_strays = !is_settled;
+    let publish = move |news: Option<News>| {
+        let Some(news) = news else { return told.open_offline_partitions() };
+        if std::mem::take(&mut has_strays) {
+            told.set_strays_aside(&news.cluster);
+        }
+        told.take(news)
+    };
+    // What a node of several reads before it has caught up may be old: its partitions stay as they
+    // are until it has read its own registration.
+    if !is_settled && node.started().is_broker() {
+        node.controller.publish_from(i64::MAX);
+    }
+    let rules = snapshot_rules(node.started());
+    node.controller.serve(&lanes.hosts.metadata, image, rules, publish);
+}
+
+/// Registers the broker and keeps its session, on a thread that may open connections to other
+/// nodes; returns its epoch.
+async fn join_on(
+    spawner: &Spawner,
+    node: &Arc<Node>,
+    request: BrokerRegistrationRequest,
+) -> Result<i64, StartError> {
+    let (sender, joined) = oneshot::channel();
+    let node = Arc::clone(node);
+    let join = move || async move {
+        let joined = join_cluster(&node, request).await;
+        let epoch = joined.as_ref().ok().copied();
+        // The receiver waits for it.
+        let _ = sender.send(joined);
+        if let Some(epoch) = epoch {
+            keep_session(&node, epoch).await;
+        }
+    };
+    spawner.spawn(0, join).await;
+    // A thread that ends answers nothing.
+    joined.await.unwrap_or(Err(StartError::Refused(ErrorCode::NOT_CONTROLLER)))
+}
+
+/// Makes a controller for each epoch that this node leads.
+fn make_controller(started: &Arc<Settings>, meta: &MetaProperties) -> MakeController {
+    let (started, meta) = (Arc::clone(started), meta.clone());
+    Box::new(move |cluster, kraft_version| {
+        let rules = SettingRules { settings: Arc::clone(&started), node: meta.node_id };
+        let settings = ControllerSettings {
+            cluster_id: meta.cluster_id.clone(),
+            kraft_version,
+            own_broker: started.is_broker().then_some(meta.node_id),
+            ..controller_settings(&started)
+        };
+        Controller::new(cluster, settings, Box::new(rules))
+    })
 }
 
 /// What a node finds in its data directories.
@@ -191,14 +311,20 @@ struct FoundOnDisk {
     started: Arc<Settings>,
     /// What the directory with the metadata log is.
     meta: MetaProperties,
-    /// The metadata as of the last stop.
+    /// The metadata as of the last stop; that of a node of several may not have committed.
     cluster: Cluster,
+    /// What of it is known to have committed.
+    image: MetadataImage,
+    /// Is that all of it? So it is for the only voter.
+    is_settled: bool,
     /// What a new cluster begins with.
     bootstrap: Vec<MetadataRecord>,
-    quorum: Quorum,
-    partitions: Partitions,
+    member: Arc<QuorumMember>,
+    partitions: Arc<Partitions>,
     /// Were all directories new?
     formatted: bool,
+    /// Is there no log to recover, as after `ottla format`?
+    holds_no_log: bool,
     was_clean: bool,
     directories: DirectoryFacts,
     /// When the metadata log began to be read.
@@ -215,12 +341,21 @@ fn find_on_disk(
     let mut dirs = open_dirs(files, &settings)?;
     let formatted = dirs.iter().all(|it| it.is_new);
     lost::check_metadata_log(&dirs, &settings)?;
+    lost::check_voters(&dirs, &settings)?;
     let meta = take_over(&mut dirs, &settings, clock, voter_listeners)?;
+    let holds_no_log = lost::holds_no_log(&dirs)?;
     let was_clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
     let recovery = clock.monotonic();
-    let opened = open_quorum(files, &settings, clock, &meta, was_clean)?;
+    let OpenedMember { own, opened } = open_quorum(files, &settings, clock, &meta, was_clean)?;
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
+    let quorum = opened.quorum;
+    let is_settled = quorum.leads().is_some();
+    let image = match is_settled {
+        true => MetadataImage { cluster: cluster.clone(), next: quorum.committed() },
+        false => MetadataImage::default(),
+    };
+    let member = Arc::new(QuorumMember::new(clock.clone(), own, quorum));
     let lost = lost::check_absent_directories(&dirs, &cluster, id, &settings)?;
     let bootstrap = ottla_quorum::read_bootstrap(files, &settings.metadata_dir())?;
     let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
@@ -232,16 +367,21 @@ fn find_on_disk(
     let partitions = Partitions::new(id, clock.clone(), parts.collect())?;
     let partitions = partitions.on_lanes(lanes.partitions.clone());
     partitions.sweep()?;
-    partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
+    if is_settled {
+        partitions.set_strays_aside(|place| assigned_topic(&cluster, id, place))?;
+    }
     lost::log_lost_partitions(&lost);
     Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
         cluster,
+        image,
+        is_settled,
         bootstrap,
-        quorum: opened.quorum,
-        partitions,
+        member,
+        partitions: Arc::new(partitions),
         formatted,
+        holds_no_log,
         was_clean,
         directories,
         recovery,
@@ -259,10 +399,7 @@ async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
 
 /// Goes on with moves between directories that a stop has interrupted.
 fn resume_moves(node: &Node) -> Result<(), StartError> {
-    for (place, path) in node.partitions.interrupted_moves()? {
-        // One whose partition or directory is gone is over.
-        let _ = node.partitions.plan_move(&place, &path);
-    }
+    node.partitions.resume_moves()?;
     node.start_moves();
     Ok(())
 }
@@ -316,22 +453,34 @@ impl Assembled {
         }
     }
 
+    /// Leaves the cluster while this node still serves: others lead what it leads, if there are
+    /// others, and another leads the metadata quorum.
+    pub async fn leave(&self) {
+        if self.has_left.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // First, as the last step of a move asks the controller.
+        self.node.stop_moves();
+        let (sender, left) = oneshot::channel();
+        let (node, epoch) = (Arc::clone(&self.node), self.epoch);
+        let leave = move || async move {
+            leave_cluster(&node, epoch).await;
+            // The receiver waits for it.
+            let _ = sender.send(());
+        };
+        self.spawner.spawn(0, leave).await;
+        // A thread that has ended cannot leave.
+        let _ = left.await;
+    }
+
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
     /// not recover it.
     ///
     /// # Errors
     /// The disk fails; the next start recovers every log.
     pub async fn stop(self) -> Result<(), StartError> {
+        self.node.stop_moves();
         let Self { node, keeper, lanes, epoch, .. } = self;
-        // First, as the last step of a move asks the controller.
-        node.stop_moves();
-        if let Err(code) = leave_cluster(&node, epoch).await {
-            tracing::error!(
-                node_id = ?node.id,
-                error = code.name(),
-                "controlled shutdown failed: the controller had stopped; the node stops without it"
-            );
-        }
         lanes.hosts.stop();
         if let Some(quorum) = node.controller.stop() {
             quorum.close()?;
@@ -358,7 +507,11 @@ fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration
 }
 
 /// The topic id of a partition that this node has according to the metadata.
-fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uuid> {
+pub(crate) fn assigned_topic(
+    cluster: &Cluster,
+    id: NodeId,
+    place: &TopicPartition,
+) -> Option<Uuid> {
     let topic = cluster.topic(&place.topic)?;
     let state = topic.partitions.get(&place.partition)?;
     state.replicas.contains(&id).then_some(topic.id)
@@ -383,6 +536,7 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+    settings.static_voters()?;
     let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }

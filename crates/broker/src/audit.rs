@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
 use ottla_settings::{Scope, find_setting};
+use ottla_types::NodeId;
 
 use crate::request::Call;
 
@@ -173,6 +174,16 @@ pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
             );
         }
     }
+}
+
+/// A broker that a request has taken out of the cluster, with the principal and client.
+pub fn broker_unregistered(call: &Call, broker: NodeId) {
+    tracing::info!(
+        broker,
+        principal = %call.principal,
+        client = %call.session.peer,
+        "broker unregistered"
+    );
 }
 
 /// A log level that a request has changed.

@@ -11,22 +11,12 @@ use ottla_partitions::{DiskFiles, Files};
 use ottla_settings::Settings;
 
 use crate::assemble::{Assembled, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-use crate::dirs::{open_dirs, own_directories};
+use crate::formatting::{FormatReport, FormatRequest, format_node};
 use crate::lanes::NodeLanes;
 use crate::lost;
 #[cfg(test)]
 use crate::node::Node;
 use crate::start_error::StartError;
-use crate::voter::voter_listeners;
-
-/// What formatting does with directories that are formatted for the cluster already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormattedDirs {
-    /// Refuses.
-    Refuse,
-    /// Leaves them as they are.
-    Keep,
-}
 
 /// A running node.
 #[derive(Debug)]
@@ -67,36 +57,18 @@ impl Broker {
         Ok(Self { assembled, threads })
     }
 
-    /// Formats the data directories of a node for the cluster of this id, or of a new one; says
-    /// which it is.
+    /// Formats the data directories of a node; says which, and for which cluster.
     ///
     /// # Errors
-    /// One of them is formatted already, or for another cluster, or the disk fails.
+    /// The voters cannot be as they are chosen, a directory is formatted already or belongs to
+    /// another cluster, or the disk fails.
     pub fn format(
         settings: &Settings,
-        cluster_id: Option<String>,
-        formatted: FormattedDirs,
+        request: FormatRequest,
         clock: &Clock,
-    ) -> Result<String, StartError> {
+    ) -> Result<FormatReport, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
-        lost::keep_metadata(&*files, settings)?;
-        let mut dirs = open_dirs(&files, settings)?;
-        let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
-        if let Some((path, meta)) = known {
-            let wanted = cluster_id.as_ref().filter(|it| **it != meta.cluster_id);
-            let why = match wanted {
-                Some(wanted) => format!(
-                    "it is formatted already, for cluster {} and not for {wanted}",
-                    meta.cluster_id
-                ),
-                None => "it is formatted already; --ignore-formatted leaves it as it is".to_owned(),
-            };
-            if wanted.is_some() || formatted == FormattedDirs::Refuse {
-                return Err(StartError::Foreign { path: path.to_owned(), why });
-            }
-        }
-        let endpoints = voter_listeners(settings, None)?;
-        Ok(own_directories(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
+        format_node(&files, settings, request, clock)
     }
 
     /// Declares data directories lost, each by its path or its id: their partitions are given up.
@@ -184,8 +156,10 @@ impl Broker {
     /// # Errors
     /// The disk fails; the next start recovers every log.
     pub fn stop(self) -> Result<(), StartError> {
+        let runtime = current_thread_runtime()?;
+        runtime.block_on(self.assembled.leave());
         self.threads.stop();
-        current_thread_runtime()?.block_on(self.assembled.stop())
+        runtime.block_on(self.assembled.stop())
     }
 }
 

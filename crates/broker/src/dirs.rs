@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::{METADATA_VERSION, bootstrap_records, with_versions};
+use ottla_metadata::{Feature, METADATA_VERSION, bootstrap_records_at, with_versions};
+use ottla_net::names::is_local_host;
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
-use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
+use ottla_quorum::{
+    Endpoint, FormatOptions, InitialVoters, ReplicaKey, Voter, VoterSet, format_directory,
+    write_bootstrap,
+};
 use ottla_settings::{SettingError, Settings};
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::assemble::Formatting;
-use crate::start_error::{NotFormatted, StartError};
+use crate::formatting::FeatureChoice;
+use crate::start_error::{NotFormatted, OtherNodes, StartError};
 
 /// A data directory that is open, and how it was left.
 pub struct OpenDir {
@@ -46,7 +51,8 @@ pub fn directory_states(
     Ok(directory_paths(settings).into_iter().map(state).collect::<Result<_, _>>()?)
 }
 
-/// Refuses a start in directories that are not formatted, unless they may be formatted now.
+/// Refuses a start in directories that are not formatted, unless they may be formatted now. Those
+/// of a node of several never may: it would begin a cluster of its own.
 ///
 /// # Errors
 /// It is refused, or a directory cannot be listed.
@@ -57,8 +63,9 @@ pub fn check_formatted(
 ) -> Result<(), StartError> {
     let states = directory_states(files, settings)?;
     let is_blank = |state: DirState| matches!(state, DirState::Missing | DirState::Empty);
+    let others = OtherNodes::of_settings(settings, &is_local_host);
     let may_format = formatting == Formatting::IfEmpty || settings.has_default_directory();
-    if may_format && states.iter().all(|(_, state)| is_blank(*state)) {
+    if may_format && others.is_none() && states.iter().all(|(_, state)| is_blank(*state)) {
         return Ok(());
     }
     let (formatted, absent): (Vec<_>, Vec<_>) =
@@ -68,7 +75,7 @@ pub fn check_formatted(
     }
     let formatted = formatted.into_iter().map(|(path, _)| path).collect();
     let metadata_dir = settings.metadata_dir();
-    Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir }))
+    Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir, others }))
 }
 
 /// The ids of the directories.
@@ -118,6 +125,50 @@ pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<Open
     Ok(all)
 }
 
+/// What directories that are not formatted yet are formatted with.
+pub struct NewDirectories {
+    /// The cluster's id; a new one if neither this nor another directory has one.
+    pub cluster_id: Option<String>,
+    /// The voters of the metadata quorum.
+    pub voters: InitialVoters,
+    /// The levels of features that are not to be the highest.
+    pub features: Vec<FeatureChoice>,
+}
+
+impl NewDirectories {
+    /// What a start, which no operator tells more, formats with: this node is the only voter,
+    /// unless the settings have others.
+    pub fn of_settings(
+        settings: &Settings,
+        clock: &Clock,
+        endpoints: &[Endpoint],
+    ) -> Result<Self, StartError> {
+        let key = ReplicaKey { id: settings.node_id()?, directory: clock.random_uuid() };
+        let voters = voters_of_settings(settings, key, endpoints);
+        Ok(Self { cluster_id: None, voters, features: Vec::new() })
+    }
+}
+
+/// The voters of the quorum in which this replica takes part, as far as the settings know them.
+pub fn voters_of_settings(
+    settings: &Settings,
+    own: ReplicaKey,
+    endpoints: &[Endpoint],
+) -> InitialVoters {
+    if !settings.items("controller.quorum.voters").is_empty() {
+        return InitialVoters::Static;
+    }
+    if settings.other_nodes(&is_local_host).is_some() {
+        return InitialVoters::NoneYet;
+    }
+    InitialVoters::Given(VoterSet::of([own_voter(own, endpoints)]))
+}
+
+/// This node among the voters.
+pub fn own_voter(key: ReplicaKey, endpoints: &[Endpoint]) -> Voter {
+    Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) }
+}
+
 /// Makes sure that all directories are this node's, formatting those that are new; returns what
 /// the directory with the metadata log is.
 ///
@@ -128,12 +179,11 @@ pub fn own_directories(
     dirs: &mut [OpenDir],
     settings: &Settings,
     clock: &Clock,
-    chosen: Option<String>,
-    endpoints: &[Endpoint],
+    new: NewDirectories,
 ) -> Result<MetaProperties, StartError> {
     let id = settings.node_id()?;
     let known = dirs.iter().find_map(|it| it.meta.as_ref().map(|meta| meta.cluster_id.clone()));
-    let cluster_id = known.or(chosen).unwrap_or_else(|| clock.random_uuid().to_string());
+    let cluster_id = known.or(new.cluster_id).unwrap_or_else(|| clock.random_uuid().to_string());
     let metadata_dir = settings.metadata_dir();
     let mut found = None;
     check_ids(dirs)?;
@@ -163,11 +213,16 @@ pub fn own_directories(
             }
             Some(meta) => meta.clone(),
             None => {
-                let (cluster_id, directory_id) = (cluster_id.clone(), clock.random_uuid());
-                let meta = MetaProperties { cluster_id, node_id: id, directory_id };
-                if path == metadata_dir {
-                    format_metadata(it.dir.files(), &path, clock, &meta, endpoints)?;
-                }
+                let is_metadata = path == metadata_dir;
+                let voter = new.voters.directory_of(id).filter(|_| is_metadata);
+                let meta = MetaProperties {
+                    cluster_id: cluster_id.clone(),
+                    node_id: id,
+                    directory_id: voter.unwrap_or_else(|| clock.random_uuid()),
+                };
+                let voters = Some(&new.voters).filter(|_| is_metadata);
+                let first = FirstMetadata { voters, features: &new.features };
+                write_first_metadata(it.dir.files(), &path, clock, first)?;
                 it.dir.set_meta(&meta)?;
                 meta
             }
@@ -191,7 +246,8 @@ pub fn take_over(
     clock: &Clock,
     endpoints: &[Endpoint],
 ) -> Result<MetaProperties, StartError> {
-    let meta = own_directories(dirs, settings, clock, None, endpoints)?;
+    let new = NewDirectories::of_settings(settings, clock, endpoints)?;
+    let meta = own_directories(dirs, settings, clock, new)?;
     for it in dirs.iter_mut().filter(|it| !it.is_new) {
         it.clean = it.dir.clean_shutdown()?;
     }
@@ -242,20 +298,33 @@ fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), Sta
     Ok(())
 }
 
-/// Writes the first metadata of a cluster into its metadata directory.
+/// What a data directory is told of the cluster when it is formatted.
+pub struct FirstMetadata<'a> {
+    /// The voters, for the metadata directory.
+    pub voters: Option<&'a InitialVoters>,
+    /// The levels of features that are not to be the highest.
+    pub features: &'a [FeatureChoice],
+}
+
+/// Writes the first metadata of a cluster into a data directory.
 ///
 /// # Errors
 /// The disk fails.
-pub fn format_metadata(
+pub fn write_first_metadata(
     files: &Arc<dyn Files>,
     dir: &Path,
     clock: &Clock,
-    meta: &MetaProperties,
-    endpoints: &[Endpoint],
+    first: FirstMetadata<'_>,
 ) -> Result<(), StartError> {
-    let records = with_versions(bootstrap_records(), METADATA_VERSION);
-    let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
-    let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
+    let level_of = |feature: &Feature| {
+        let chosen = first.features.iter().rfind(|it| it.name == feature.name);
+        chosen.map_or(feature.highest, |it| it.level)
+    };
+    let records = &with_versions(bootstrap_records_at(level_of), METADATA_VERSION);
     let now = &mut || clock.wall_ms();
-    Ok(ottla_quorum::format_directory(files, dir, FormatOptions { records: &records, voter, now })?)
+    match first.voters {
+        None => write_bootstrap(files, dir, records, now)?,
+        Some(voters) => format_directory(files, dir, FormatOptions { records, voters, now })?,
+    }
+    Ok(())
 }

@@ -22,9 +22,10 @@ use crate::dispatch::Serving;
 use crate::guard::{Authorizer, Operation, Requester, Resource, ResourceType};
 use crate::levels::NoLevels;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 
 pub mod asks;
+pub mod brokers;
 pub mod members;
 pub mod transacting;
 
@@ -45,10 +46,12 @@ impl Authorizer for Rights {
     }
 }
 
-/// A node and one connection to it.
+/// A node, and a connection to each kind of listener.
 pub struct Harness {
     broker: Broker,
     session: Arc<Session>,
+    /// A connection to a controller's listener.
+    controllers: Arc<Session>,
     rights: Arc<Rights>,
     runtime: tokio::runtime::Runtime,
     disk: FaultyFiles,
@@ -83,11 +86,20 @@ impl Harness {
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
         let files = Arc::new(disk.clone());
         let broker = Broker::start_on(files, settings, options, Clock::real()).expect("starts");
-        let session =
-            Session::new("127.0.0.1:4711".parse().expect("an address"), "PLAINTEXT".into());
+        let peer = "127.0.0.1:4711".parse().expect("an address");
+        let session = Session::new(peer, "PLAINTEXT".into(), ListenerScope::Broker);
+        let controllers = Session::new(peer, "CONTROLLER".into(), ListenerScope::Controller);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        Self { broker, session: Arc::new(session), rights, runtime, disk, folder }
+        Self {
+            broker,
+            session: Arc::new(session),
+            controllers: Arc::new(controllers),
+            rights,
+            runtime,
+            disk,
+            folder,
+        }
     }
 
     /// From now on the client may do exactly this; everything, without a list.
@@ -110,14 +122,36 @@ impl Harness {
         self.broker.metrics_address().expect("ottla.metrics.listener is set")
     }
 
-    /// The connection.
+    /// The connection to a broker's listener.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
     }
 
-    /// Sends a request in this version; what it is answered.
+    /// The connection to a controller's listener.
+    pub fn controllers(&self) -> &Arc<Session> {
+        &self.controllers
+    }
+
+    /// Sends a request in this version to a broker's listener, or to a controller's if only that
+    /// serves it; what it is answered.
     pub fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
-        self.runtime.block_on(ask_node(self.broker.node(), &self.session, request, version))
+        let session = if R::KEY.on_broker() { &self.session } else { &self.controllers };
+        self.runtime.block_on(ask_node(self.broker.node(), session, request, version))
+    }
+
+    /// Sends a request in this version to a controller's listener; what it is answered.
+    pub fn ask_controller<R: Request>(&self, request: &R, version: i16) -> R::Response {
+        self.runtime.block_on(ask_node(self.broker.node(), &self.controllers, request, version))
+    }
+
+    /// Sends a frame, without its length, to a listener of this kind; what it came to.
+    pub fn serve(&self, scope: ListenerScope, frame: Bytes) -> Outcome {
+        let session = match scope {
+            ListenerScope::Broker => &self.session,
+            ListenerScope::Controller => &self.controllers,
+        };
+        let serving = Serving { node: self.broker.node(), session: Arc::clone(session) };
+        self.runtime.block_on(serving.serve(frame))
     }
 }
 

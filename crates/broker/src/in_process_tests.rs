@@ -19,7 +19,7 @@ use crate::dispatch::Serving;
 use crate::guard::{Operation, ResourceType};
 use crate::harness::Harness;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 
 const LIMITS: Limits =
     Limits { frame_bytes_max: 1 << 20, replies_waiting_max: 100, unsent_bytes_max: 1 << 20 };
@@ -47,7 +47,7 @@ async fn serve_doors(node: &Node, mut doors: mpsc::Receiver<DuplexStream>) {
     poll_fn(|cx| {
         while let Poll::Ready(Some(stream)) = doors.poll_recv(cx) {
             let peer = "127.0.0.1:4711".parse().expect("an address");
-            let session = Arc::new(Session::new(peer, "PLAINTEXT".into()));
+            let session = Arc::new(Session::new(peer, "PLAINTEXT".into(), ListenerScope::Broker));
             let serving = Serving { node, session };
             connections.push(Box::pin(serve_requests(stream, LIMITS, serving, || {})));
         }

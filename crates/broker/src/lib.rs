@@ -18,9 +18,14 @@ mod audit;
 #[cfg(test)]
 mod authorisation_tests;
 mod broker;
+mod controllers;
+mod decoded;
 mod dirs;
 mod dispatch;
 mod enlist;
+mod envelope;
+mod formatting;
+mod forwarding;
 mod guard;
 mod handlers;
 #[cfg(test)]
@@ -38,9 +43,11 @@ mod node;
 mod numbers;
 mod produce_wire;
 mod register;
+mod register_controller;
 mod reply;
 mod request;
 mod rules;
+mod seldom;
 mod slow;
 #[cfg(test)]
 mod slow_disk_tests;
@@ -48,7 +55,10 @@ mod start_error;
 mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-pub use broker::{Broker, FormattedDirs};
+pub use broker::Broker;
+pub use formatting::{
+    ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
+};
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};

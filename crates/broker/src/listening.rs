@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::dispatch::Serving;
 use crate::node::Node;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 use crate::rules::socket_options;
+use crate::seldom::SeldomWarning;
 use crate::start_error::StartError;
 
 /// How many replies of one connection may wait for their turn.
@@ -31,10 +32,20 @@ pub struct BoundListener {
     pub setting: ListenerSetting,
     /// The address that is really bound.
     pub address: SocketAddr,
+    /// Is it one of `controller.listener.names`?
+    is_controllers: bool,
     bound: Bound,
 }
 
-/// Binds the listeners for clients.
+impl BoundListener {
+    /// Is it the controller's, and not for clients?
+    #[must_use]
+    pub const fn is_controllers(&self) -> bool {
+        self.is_controllers
+    }
+}
+
+/// Binds the listeners.
 ///
 /// # Errors
 /// One of them cannot be bound, or there is none.
@@ -46,8 +57,10 @@ pub fn bind_listeners(
     let sockets = socket_options(settings);
     let mut all = Vec::new();
     for setting in settings.listeners()? {
-        // The controller of a single node is reached within the process.
-        if controllers.contains(&setting.name) {
+        let is_controllers = controllers.contains(&setting.name);
+        // The controller of a single node is reached within the process, and until there are logins
+        // its listener is not opened to other machines for that.
+        if is_controllers && !may_serve(&setting, settings) {
             continue;
         }
         let shown = format!("{}:{}", setting.host, setting.port);
@@ -57,12 +70,17 @@ pub fn bind_listeners(
         let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let bound = transport.bind(address, sockets).map_err(failed)?;
         let address = bound.local_address().map_err(failed)?;
-        all.push(BoundListener { setting, address, bound });
+        all.push(BoundListener { setting, address, is_controllers, bound });
     }
-    if all.is_empty() {
+    if settings.is_broker() && all.iter().all(BoundListener::is_controllers) {
         return Err(SettingError::Missing("a listener for clients in listeners").into());
     }
     Ok(all)
+}
+
+/// Is a controller's listener bound?
+fn may_serve(setting: &ListenerSetting, settings: &Settings) -> bool {
+    setting.is_loopback() || settings.may_open_inter_node()
 }
 
 /// Serves connections to the listeners from now on.
@@ -92,45 +110,41 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
             return;
         }
     };
+    let scope = match one.is_controllers {
+        true => ListenerScope::Controller,
+        false => ListenerScope::Broker,
+    };
     let name: Arc<str> = Arc::from(one.setting.name);
+    let failures = SeldomWarning::default();
     let mut next = 0;
-    let mut refusals = Refusals::default();
     loop {
         match listener.accept(&admission).await {
-            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Refused(peer)) => connection_refused(&node, peer),
             Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
-                let (node, name) = (Arc::clone(&node), Arc::clone(&name));
-                let start = move || serve_connection(node, name, accepted, limits);
+                let node = Arc::clone(&node);
+                let session = Session::new(accepted.peer, Arc::clone(&name), scope);
+                let start = move || serve_connection(node, session, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(listener = %name, %error, "accepting a connection failed; retrying");
+                if let Some(count) = failures.count(node.clock.monotonic()) {
+                    tracing::error!(
+                        listener = %name,
+                        %error,
+                        count,
+                        "accepting a connection failed; retrying"
+                    );
+                }
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Connections that were refused since the last line in the log.
-#[derive(Default)]
-struct Refusals {
-    count: u64,
-    quiet_until: Duration,
-}
-
-impl Refusals {
-    /// A line in the log at most so often.
-    const TOLD_EVERY: Duration = Duration::from_secs(10);
-
-    fn count(&mut self, node: &Node, peer: SocketAddr) {
-        self.count += 1;
-        let now = node.clock.monotonic();
-        if now < self.quiet_until {
-            return;
-        }
-        self.quiet_until = now + Self::TOLD_EVERY;
-        let count = std::mem::take(&mut self.count);
+fn connection_refused(node: &Node, peer: SocketAddr) {
+    tracing::debug!(client = %peer, "connection refused");
+    if let Some(count) = node.clients.refused.count(node.clock.monotonic()) {
         let connections = node.clients.admission.connections();
         tracing::warn!(
             client = %peer,
@@ -141,14 +155,14 @@ impl Refusals {
     }
 }
 
-async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+async fn serve_connection(node: Arc<Node>, session: Session, accepted: Accepted, limits: Limits) {
     let Accepted { socket, peer, permit } = accepted;
-    let session = Arc::new(Session::new(peer, listener));
+    let session = Arc::new(session);
     match socket.adopt() {
         Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
         Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,
         Err(error) => {
-            tracing::warn!(client = %peer, %error, "connection closed: its socket cannot be used");
+            connection_closed(&node, peer, &format!("its socket cannot be used: {error}"))
         }
     }
     drop(permit);
@@ -175,7 +189,15 @@ where
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(client = %peer, "client closed the connection"),
         Some(Closed::Io(error)) => tracing::debug!(client = %peer, %error, "connection lost"),
-        Some(why) => tracing::warn!(client = %peer, %why, "connection closed by the broker"),
+        Some(why) => connection_closed(node, peer, &why.to_string()),
+    }
+}
+
+/// The broker has closed a connection for what came on it.
+fn connection_closed(node: &Node, peer: SocketAddr, why: &str) {
+    tracing::debug!(client = %peer, why, "connection closed by the broker");
+    if let Some(count) = node.clients.closed.count(node.clock.monotonic()) {
+        tracing::warn!(client = %peer, why, count, "connections closed by the broker");
     }
 }
 

@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use ottla_clock::Clock;
 use ottla_metadata::Cluster;
-use ottla_partitions::{DirState, Files, StorageError};
+use ottla_net::names::is_local_host;
+use ottla_partitions::{DirState, Files, MetaProperties, StorageError};
+use ottla_quorum::ReplicaKey;
 use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{
-    OpenDir, directory_ids, directory_paths, directory_states, format_metadata, open_dirs,
-    own_directories,
+    FirstMetadata, NewDirectories, OpenDir, directory_ids, directory_paths, directory_states,
+    open_dirs, own_directories, voters_of_settings, write_first_metadata,
 };
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
@@ -116,6 +118,43 @@ pub fn check_metadata_log(dirs: &[OpenDir], settings: &Settings) -> Result<(), S
     Ok(())
 }
 
+/// Refuses to go on when the metadata directory was formatted to join a quorum, and the settings
+/// name no other node: this one would make itself the voter of a new quorum.
+///
+/// # Errors
+/// It is so, or a directory cannot be listed.
+pub fn check_voters(dirs: &[OpenDir], settings: &Settings) -> Result<(), StartError> {
+    let path = settings.metadata_dir();
+    let Some(metadata) = dirs.iter().find(|it| it.dir.path() == path) else { return Ok(()) };
+    let is_named =
+        !settings.static_voters()?.is_empty() || settings.other_nodes(&is_local_host).is_some();
+    if metadata.is_new || is_named || has_metadata_log(&**metadata.dir.files(), &path)? {
+        return Ok(());
+    }
+    Err(StartError::NoVoters(path))
+}
+
+/// Is there no log that a crash may have cut short, as in directories that were only formatted?
+///
+/// # Errors
+/// A directory cannot be listed.
+pub fn holds_no_log(dirs: &[OpenDir]) -> Result<bool, StartError> {
+    for it in dirs {
+        for place in it.dir.partitions()? {
+            if &*place.topic != CLUSTER_METADATA {
+                return Ok(false);
+            }
+            let folder = it.dir.folder(&place);
+            let listed = it.dir.files().list(&folder);
+            let listed = listed.map_err(|source| StorageError::Io { path: folder, source })?;
+            if listed.iter().any(|it| it.name.ends_with(".log")) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 fn has_metadata_log(files: &dyn Files, dir: &Path) -> Result<bool, StartError> {
     let folder = dir.join(format!("{CLUSTER_METADATA}-0"));
     if !files.exists(&folder) {
@@ -146,7 +185,7 @@ pub fn keep_metadata(files: &dyn Files, settings: &Settings) -> Result<(), Start
     if absent.is_empty() || formatted.is_empty() {
         return Ok(());
     }
-    Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir }))
+    Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir, others: None }))
 }
 
 /// Declares directories lost, each by its path or its id; returns what was done, in lines.
@@ -168,15 +207,7 @@ pub fn declare_lost(
     let names = &as_in_settings(names, &directory_paths(settings))?[..];
     let named = |path: &Path| names.iter().any(|name| Path::new(name) == path);
     let mut said = Vec::new();
-    // Only what was named is formatted.
-    for (path, state) in &states {
-        if *state == DirState::Formatted || named(path) {
-            continue;
-        }
-        let (absent, formatted) = (vec![(path.clone(), *state)], Vec::new());
-        let metadata_dir = metadata_dir.clone();
-        return Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir }));
-    }
+    check_others_are_formatted(&states, &named, &metadata_dir)?;
     let mut dirs = open_dirs(files, settings)?;
     let metadata_is_named = named(&metadata_dir);
     if metadata_is_named && has_metadata_log(&**files, &metadata_dir)? {
@@ -188,7 +219,8 @@ pub fn declare_lost(
         error => Err(error),
     })?;
     let endpoints = voter_listeners(settings, None)?;
-    let meta = own_directories(&mut dirs, settings, clock, None, &endpoints)?;
+    let new = NewDirectories::of_settings(settings, clock, &endpoints)?;
+    let meta = own_directories(&mut dirs, settings, clock, new)?;
     for it in dirs.iter().filter(|it| it.is_new) {
         said.push(format!(
             "{} is formatted for cluster {}.",
@@ -198,7 +230,7 @@ pub fn declare_lost(
     }
     if metadata_is_named {
         if !has_metadata_log(&**files, &metadata_dir)? {
-            format_metadata(files, &metadata_dir, clock, &meta, &endpoints)?;
+            begin_metadata_log(files, settings, clock, &meta)?;
         }
         said.push(
             "The metadata log begins again with no topics; partitions that are still there are renamed to ...-stray at the next start."
@@ -206,7 +238,7 @@ pub fn declare_lost(
         );
         return Ok(said);
     }
-    let opened = open_quorum(files, settings, clock, &meta, false)?;
+    let opened = open_quorum(files, settings, clock, &meta, false)?.opened;
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     opened.quorum.close()?;
@@ -230,6 +262,36 @@ pub fn declare_lost(
         said.push("The directory held no partition of this node.".to_owned());
     }
     Ok(said)
+}
+
+/// Only what was named is formatted.
+fn check_others_are_formatted(
+    states: &[(PathBuf, DirState)],
+    named: &dyn Fn(&Path) -> bool,
+    metadata_dir: &Path,
+) -> Result<(), StartError> {
+    let blank = states.iter().find(|(path, state)| *state != DirState::Formatted && !named(path));
+    let Some(blank) = blank else { return Ok(()) };
+    Err(StartError::NotFormatted(NotFormatted {
+        absent: vec![blank.clone()],
+        formatted: Vec::new(),
+        metadata_dir: metadata_dir.to_owned(),
+        others: None,
+    }))
+}
+
+/// Writes the first files of the metadata log into a formatted metadata directory: of a new quorum,
+/// or, if the settings have other voters, of a member that is to find them.
+fn begin_metadata_log(
+    files: &Arc<dyn Files>,
+    settings: &Settings,
+    clock: &Clock,
+    meta: &MetaProperties,
+) -> Result<(), StartError> {
+    let own = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
+    let voters = voters_of_settings(settings, own, &voter_listeners(settings, None)?);
+    let first = FirstMetadata { voters: Some(&voters), features: &[] };
+    write_first_metadata(files, &settings.metadata_dir(), clock, first)
 }
 
 /// The names with each path as the settings have it: `./b`, `b/` and `/full/path/b` are one.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Lane};
@@ -12,15 +13,16 @@ use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_settings::Settings;
-use ottla_types::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
-};
+use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic};
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
+use crate::hosts::directory_reports::DirectoryReports;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
+use crate::hosts::quorum_serving::QuorumServing;
 use crate::hosts::sessions::Sessions;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
@@ -32,12 +34,16 @@ use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
     transaction_settings,
 };
+use crate::seldom::SeldomWarning;
 
 mod coordinators;
 mod internal_topics;
 mod reconcile;
 
 use coordinators::{CoordinatorParts, Coordinators};
+
+/// How long what a node needs by itself may wait for an active controller.
+const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A node, while it runs.
 #[derive(Debug)]
@@ -52,8 +58,12 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// The coordinators of groups and transactions.
     pub coordinators: Coordinators,
-    /// The way to the controller.
+    /// The controller of this node.
     pub controller: ControllerHandle,
+    /// The way to the active controller.
+    pub channel: ControllerChannel,
+    /// What it answers to other members of the metadata quorum.
+    pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
     pub clients: ClientState,
     /// What is counted of requests.
@@ -75,10 +85,9 @@ pub struct Node {
     /// Up to which offset of the metadata log `cluster` has come; set after it, so that it is never
     /// ahead.
     offset: AtomicI64,
-    /// The quorum's epoch at that offset. It may be read with an older offset: both only grow, and
-    /// are shown to operators together, nothing more.
-    epoch: AtomicI64,
     producer_ids: ProducerIds,
+    /// What another node's controller is to know of its directories.
+    pub reports: Arc<DirectoryReports>,
 }
 
 /// What is true of a node as long as it runs.
@@ -86,8 +95,6 @@ pub struct Node {
 pub struct NodeFacts {
     /// Its cluster's id.
     pub cluster_id: String,
-    /// The id of its directory with the metadata log.
-    pub metadata_directory: Uuid,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
@@ -103,6 +110,10 @@ pub struct ClientState {
     pub telemetry: Telemetry,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Connections that were more than there may be.
+    pub refused: SeldomWarning,
+    /// Connections that were closed for what came on them.
+    pub closed: SeldomWarning,
 }
 
 /// What a node is made of.
@@ -118,8 +129,10 @@ pub struct Parts {
     pub started: Arc<Settings>,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// The way to the controller.
+    /// The controller of this node.
     pub controller: ControllerHandle,
+    /// The way to the active controller.
+    pub channel: ControllerChannel,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
     /// The authorizer; without one, everything is allowed.
@@ -132,7 +145,7 @@ impl Node {
     /// A node without metadata of its cluster.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, id, facts, started, partitions, controller, .. } = parts;
+        let Parts { clock, id, facts, started, partitions, controller, channel, .. } = parts;
         let Parts { levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
@@ -153,7 +166,11 @@ impl Node {
             sessions: Sessions::new(own.fetch_sessions_max),
             telemetry: Telemetry::new(own.telemetry_bytes_max),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
+            refused: SeldomWarning::default(),
+            closed: SeldomWarning::default(),
         };
+        let (member, lane) = (Arc::clone(controller.member()), lanes.hosts.metadata);
+        let quorum = QuorumServing::new(clock.clone(), member, lane, &facts.cluster_id);
         Self {
             numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
             clock,
@@ -161,7 +178,9 @@ impl Node {
             facts,
             partitions,
             coordinators,
+            quorum,
             controller,
+            channel,
             clients,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             started,
@@ -174,8 +193,8 @@ impl Node {
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
-            epoch: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
+            reports: Arc::default(),
         }
     }
 
@@ -221,12 +240,6 @@ impl Node {
         self.offset.load(Ordering::Acquire)
     }
 
-    /// The epoch of the metadata quorum.
-    #[must_use]
-    pub fn quorum_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
-    }
-
     /// Carries out the moves between data directories that are planned.
     pub fn start_moves(&self) {
         self.moves.start(Mover {
@@ -234,6 +247,7 @@ impl Node {
             id: self.id,
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
+            reports: Arc::clone(&self.reports),
             bytes_per_second: self.settings().move_bytes_per_second,
             lane: self.moving.clone(),
         });
@@ -322,11 +336,11 @@ impl Node {
         Ok((leader, found.host, i32::from(found.port)))
     }
 
-    /// Creates topics through the controller.
+    /// Creates topics, if the active controller is on this node.
     ///
     /// # Errors
-    /// The controller is gone.
-    pub async fn create_topics(
+    /// It is not, or is gone.
+    pub async fn create_topics_here(
         &self,
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
@@ -334,11 +348,37 @@ impl Node {
         self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
     }
 
+    /// Creates topics through the active controller, wherever that is.
+    ///
+    /// # Errors
+    /// There is none, or it is gone.
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
+        self.channel
+            .ask(CONTROLLER_LIMIT, async |active| match active {
+                ControllerPlace::Here => self.create_topics_here(request.clone()).await,
+                ControllerPlace::There(link) => {
+                    self.channel.send(&link, &request, CONTROLLER_LIMIT).await
+                }
+            })
+            .await
+    }
+
+    /// The broker as the controller knows it; none before it has registered.
+    #[must_use]
+    pub fn broker_identity(&self) -> BrokerIdentity {
+        let cluster = self.cluster.load();
+        let epoch = cluster.broker(self.id).map_or(-1, |registered| registered.epoch);
+        BrokerIdentity { id: self.id, epoch }
+    }
+
     /// A producer id that was never given away before.
     ///
     /// # Errors
     /// The controller is gone.
     pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
-        self.producer_ids.next(self.id, &self.controller).await
+        self.producer_ids.next(self.broker_identity(), &self.controller, &self.channel).await
     }
 }

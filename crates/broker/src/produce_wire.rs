@@ -137,6 +137,9 @@ fn answer_produce(
 
 /// Serves the first of the frames that are produces to one partition, if they may be one append.
 pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> Vec<Outcome> {
+    if !session.scope.includes(ApiKey::Produce) {
+        return Vec::new();
+    }
     let (mut heads, mut client_id) = (Vec::new(), None);
     let mut run = produce::ProduceRun::default();
     for frame in frames {

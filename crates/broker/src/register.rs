@@ -1,16 +1,24 @@
-//! How a node joins its cluster: it registers with the controller and is let serve.
+//! How a broker joins its cluster, keeps its session, and leaves.
 
-use ottla_metadata::{Cluster, ControllerCommand, RegistrationRefusal, supported_features};
+use std::time::Duration;
+
+use ottla_metadata::{
+    AssignedDirectory, Cluster, ControllerCommand, RegistrationRefusal, supported_features,
+};
 use ottla_net::names::canonical_host_name;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::{
+    AssignReplicasToDirsRequest, DirectoryData, PartitionData, TopicData,
+};
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::broker_registration_request::{
-    BrokerRegistrationRequest, Feature, Listener as Registered,
+    BrokerRegistrationRequest, Feature, Listener as RegisteredListener,
 };
-use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::dirs::DirectoryFacts;
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerPlace};
+use crate::hosts::directory_reports::DirectoryReport;
 use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
@@ -35,7 +43,7 @@ pub fn registration_request(
         };
         // Without a host in the setting the machine's name is advertised; a wildcard was refused.
         let host = if host.is_empty() { canonical_host_name() } else { host };
-        Registered { name: bound.setting.name.clone(), host, port, ..Default::default() }
+        RegisteredListener { name: bound.setting.name.clone(), host, port, ..Default::default() }
     };
     let features = supported_features(cluster).map(|range| Feature {
         name: range.name.to_owned(),
@@ -56,45 +64,206 @@ pub fn registration_request(
     })
 }
 
-/// The first things a controller does in a node's life: begin the cluster if it is new, register
-/// the node, let it serve. Returns the broker's epoch.
+/// Registers the broker with the active controller, and waits until it is let serve; returns
+/// its epoch.
 ///
 /// # Errors
-/// The controller refuses, or has stopped.
+/// The controller refuses, or none has answered in `initial.broker.registration.timeout.ms`.
 pub async fn join_cluster(
     node: &Node,
-    records: Vec<MetadataRecord>,
     request: BrokerRegistrationRequest,
 ) -> Result<i64, StartError> {
-    let controller = &node.controller;
-    let stopped = StartError::Refused;
-    let () = controller.ask(ControllerCommand::Activate { records }).await.map_err(stopped)?;
-    let register = ControllerCommand::RegisterBroker(request);
-    let registered: Result<i64, RegistrationRefusal> =
-        controller.ask(register).await.map_err(stopped)?;
-    let epoch = registered.map_err(|refusal| {
-        tracing::error!(
-            broker = node.id,
-            error = refusal.code.name(),
-            reason = refusal.why,
-            "registration refused"
-        );
-        StartError::Refused(refusal.code)
-    })?;
-    // What is answered is in force on this node: it has applied its registration.
-    send_heartbeat(node, epoch, Wish::Serve).await.map_err(StartError::Refused)?;
-    Ok(epoch)
+    let limit = Duration::from_millis(node.started().quorum_timing().registration_ms);
+    let until = node.clock.monotonic() + limit;
+    let epoch = register_broker(node, request, limit).await?;
+    node.controller.publish_from(epoch);
+    loop {
+        let answer = send_heartbeat(node, epoch, Wish::Serve).await;
+        let is_late = node.clock.monotonic() >= until;
+        match answer {
+            Ok(answer) if !answer.is_fenced => return Ok(epoch),
+            // Its registration has not come to this node yet, or no controller is active.
+            Ok(_) | Err(ErrorCode::NOT_CONTROLLER | ErrorCode::NETWORK_EXCEPTION) if !is_late => {
+                node.clock.sleep(CATCHING_UP).await;
+            }
+            Ok(_) => return Err(StartError::Refused(ErrorCode::REQUEST_TIMED_OUT)),
+            Err(code) => return Err(StartError::Refused(code)),
+        }
+    }
 }
 
-/// The last thing that a node asks its controller: others lead what it leads, if there are others.
+/// How long a broker waits that has not caught up with its own registration.
+const CATCHING_UP: Duration = Duration::from_millis(10);
+
+/// Returns the broker's epoch.
+async fn register_broker(
+    node: &Node,
+    request: BrokerRegistrationRequest,
+    limit: Duration,
+) -> Result<i64, StartError> {
+    let asked = node.channel.ask(limit, async |active| match active {
+        ControllerPlace::Here => {
+            let command = ControllerCommand::RegisterBroker(request.clone());
+            let registered: Result<i64, RegistrationRefusal> = node.controller.ask(command).await?;
+            registered.map_err(|refusal| {
+                log_refused_registration(node, refusal.code, &refusal.why);
+                refusal.code
+            })
+        }
+        ControllerPlace::There(link) => {
+            let response = node.channel.send(&link, &request, limit).await?;
+            match ErrorCode(response.error_code) {
+                ErrorCode::NONE => Ok(response.broker_epoch),
+                ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
+                code => {
+                    log_refused_registration(node, code, "see the controller's log");
+                    Err(code)
+                }
+            }
+        }
+    });
+    asked.await.map_err(StartError::Refused)
+}
+
+fn log_refused_registration(node: &Node, code: ErrorCode, reason: &str) {
+    tracing::error!(broker = node.id, error = code.name(), reason, "registration refused");
+}
+
+/// Keeps the session of a broker with the active controller, as long as the node runs. The
+/// controller of the broker's own process needs to hear of it once only.
+pub async fn keep_session(node: &Node, epoch: i64) {
+    let every = Duration::from_millis(node.started().quorum_timing().heartbeat_ms);
+    let mut active = node.controller.watch_active();
+    loop {
+        let is_here = active.borrow_and_update().is_some();
+        let again = if is_here { Duration::MAX } else { node.clock.monotonic() + every };
+        tokio::select! {
+            biased;
+            changed = active.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = sleep_until(node, again) => {}
+        }
+        if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
+            tracing::warn!(
+                broker = node.id,
+                epoch,
+                error = error.name(),
+                "heartbeat to the controller failed; retrying"
+            );
+        }
+    }
+}
+
+async fn sleep_until(node: &Node, at: Duration) {
+    if at == Duration::MAX {
+        std::future::pending::<()>().await;
+    }
+    node.clock.sleep_until(at).await;
+}
+
+/// Sends what the broker reports of its directories to the active controller, as long as the node
+/// runs.
+pub async fn send_reports(node: &Node) {
+    loop {
+        for DirectoryReport { assigned, asker } in node.reports.next().await {
+            let taken = assign_directories(node, assigned).await;
+            if let Err(error) = taken {
+                tracing::warn!(
+                    broker = node.id,
+                    error = error.name(),
+                    "controller has not taken where replicas are; reported again later"
+                );
+            }
+            if let Some(asker) = asker {
+                // One that waits no longer needs no answer.
+                let _ = asker.send(taken.is_ok());
+            }
+        }
+    }
+}
+
+async fn assign_directories(
+    node: &Node,
+    assigned: Vec<AssignedDirectory>,
+) -> Result<(), ErrorCode> {
+    let BrokerIdentity { id, epoch } = node.broker_identity();
+    let asked = node.channel.ask(HEARTBEAT_LIMIT, async |active| match active {
+        ControllerPlace::Here => {
+            let assigned = assigned.clone();
+            let (broker, broker_epoch) = (id, None);
+            let command = ControllerCommand::AssignDirectories { broker, broker_epoch, assigned };
+            let codes: Result<Vec<ErrorCode>, ErrorCode> = node.controller.ask(command).await?;
+            codes?.into_iter().try_for_each(ErrorCode::check)
+        }
+        ControllerPlace::There(link) => {
+            let request = directories_request(id, epoch, &assigned);
+            let response = node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?;
+            ErrorCode(response.error_code).check()?;
+            let topics = response.directories.iter().flat_map(|it| &it.topics);
+            let mut partitions = topics.flat_map(|it| &it.partitions);
+            partitions.try_for_each(|it| ErrorCode(it.error_code).check())
+        }
+    });
+    asked.await
+}
+
+fn directories_request(
+    broker_id: NodeId,
+    broker_epoch: i64,
+    assigned: &[AssignedDirectory],
+) -> AssignReplicasToDirsRequest {
+    let directory = |one: &AssignedDirectory| DirectoryData {
+        id: one.directory,
+        topics: vec![TopicData {
+            topic_id: one.topic_id,
+            partitions: vec![PartitionData { partition_index: one.index, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    AssignReplicasToDirsRequest {
+        broker_id,
+        broker_epoch,
+        directories: assigned.iter().map(directory).collect(),
+        ..Default::default()
+    }
+}
+
+/// The last things that a node does in its cluster: others lead what it leads, if there are others,
+/// and another leads the metadata quorum.
+pub async fn leave_cluster(node: &Node, epoch: i64) {
+    if epoch >= 0 {
+        stop_serving(node, epoch).await;
+    }
+    // What it says to the others it says while they are asked; they notice the rest by themselves.
+    let _ = node.controller.member().step(ottla_quorum::Quorum::resign);
+}
+
 /// A node that is alone may stop with the second answer.
-///
-/// # Errors
-/// The controller has stopped.
-pub async fn leave_cluster(node: &Node, epoch: i64) -> Result<(), ErrorCode> {
-    for _ in 0..2 {
-        if send_heartbeat(node, epoch, Wish::Stop).await?.should_shut_down {
-            return Ok(());
+async fn stop_serving(node: &Node, epoch: i64) {
+    let until = node.clock.monotonic() + LEAVING;
+    for attempt in 0.. {
+        let is_last = attempt > 0 && node.controller.member().view().voters == 1
+            || node.clock.monotonic() >= until;
+        match send_heartbeat(node, epoch, Wish::Stop).await {
+            Ok(answer) if answer.should_shut_down => return,
+            Ok(_) if is_last => break,
+            Ok(_) => {}
+            Err(code) => {
+                tracing::error!(
+                    broker = node.id,
+                    error = code.name(),
+                    "controlled shutdown failed: no controller has answered; the broker stops \
+                     without it"
+                );
+                return;
+            }
+        }
+        if attempt > 0 {
+            node.clock.sleep(CATCHING_UP).await;
         }
     }
     tracing::warn!(
@@ -102,8 +271,12 @@ pub async fn leave_cluster(node: &Node, epoch: i64) -> Result<(), ErrorCode> {
         epoch,
         "controlled shutdown not granted: other brokers have not applied the new leaders"
     );
-    Ok(())
 }
+
+/// How long a broker waits at most until others lead what it has led.
+const LEAVING: Duration = Duration::from_secs(10);
+/// How long one heartbeat may take.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(4);
 
 /// What a node wants of its controller.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,23 +285,31 @@ enum Wish {
     Stop,
 }
 
-/// Asks the controller of this node's process.
 async fn send_heartbeat(
     node: &Node,
     broker_epoch: i64,
     wish: Wish,
 ) -> Result<BrokerHeartbeatResponse, ErrorCode> {
-    let request = BrokerHeartbeatRequest {
-        broker_id: node.id,
-        broker_epoch,
-        current_metadata_offset: node.metadata_offset() - 1,
-        want_shut_down: wish == Wish::Stop,
-        ..Default::default()
-    };
-    let command = ControllerCommand::Heartbeat(request);
-    let response: BrokerHeartbeatResponse = node.controller.ask(command).await?;
-    match ErrorCode(response.error_code) {
-        ErrorCode::NONE => Ok(response),
-        code => Err(code),
-    }
+    let asked = node.channel.ask(HEARTBEAT_LIMIT, async |active| {
+        let request = BrokerHeartbeatRequest {
+            broker_id: node.id,
+            broker_epoch,
+            current_metadata_offset: node.metadata_offset() - 1,
+            want_shut_down: wish == Wish::Stop,
+            ..Default::default()
+        };
+        let response: BrokerHeartbeatResponse = match active {
+            ControllerPlace::Here => {
+                node.controller.ask(ControllerCommand::Heartbeat(request)).await?
+            }
+            ControllerPlace::There(link) => {
+                node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?
+            }
+        };
+        match ErrorCode(response.error_code) {
+            ErrorCode::NONE => Ok(response),
+            code => Err(code),
+        }
+    });
+    asked.await
 }

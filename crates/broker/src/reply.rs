@@ -5,6 +5,7 @@ use ottla_protocol::{ApiKey, Encoder, FrameHead, Message, response_head_is_flexi
 use ottla_types::ErrorCode;
 
 use crate::handlers::api_versions;
+use crate::request::ListenerScope;
 
 /// The answer to a request.
 pub fn reply(key: ApiKey, head: &FrameHead, response: &impl Message) -> Outcome {
@@ -54,11 +55,11 @@ pub fn encoded<M: Message>(
 
 /// To a version of ApiVersions that is not known, the answer says in version 0 which are, and lists
 /// nothing else (KIP-511); of any other API the client should have asked first.
-pub fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
+pub fn unserved(key: ApiKey, head: &FrameHead, scope: ListenerScope) -> Outcome {
     if key != ApiKey::ApiVersions {
         return Outcome::Close(format!("{} version {} is not supported", key.name(), head.version));
     }
-    let mut response = api_versions::served();
+    let mut response = api_versions::served(scope);
     response.error_code = ErrorCode::UNSUPPORTED_VERSION.0;
     response.api_keys.retain(|it| it.api_key == key.code());
     reply_in_version(key, head, &response, 0)

@@ -21,11 +21,42 @@ pub struct Session {
     pub peer: SocketAddr,
     /// The listener it came in on, such as `PLAINTEXT`.
     pub listener: Arc<str>,
+    /// Which APIs that listener serves.
+    pub scope: ListenerScope,
     /// The principal of the next requests: authentication changes it. A request that has begun
     /// keeps the principal that it came with ([`Call::principal`]).
     pub principal: Mutex<Arc<Principal>>,
     /// The client's library, as soon as it is known; ApiVersions sets it, metrics read it.
     pub software: Mutex<Software>,
+}
+
+/// Kafka's two kinds of listeners: each serves the APIs whose schemas name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerScope {
+    /// For clients, and for brokers among themselves.
+    Broker,
+    /// For controllers and the brokers that register with them (`controller.listener.names`).
+    Controller,
+}
+
+impl ListenerScope {
+    /// Does Kafka serve this API on such a listener?
+    #[must_use]
+    pub const fn includes(self, key: ApiKey) -> bool {
+        match self {
+            Self::Broker => key.on_broker(),
+            Self::Controller => key.on_controller(),
+        }
+    }
+
+    /// `broker` or `controller`, as in Kafka's schemas.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Controller => "controller",
+        }
+    }
 }
 
 /// The name and version of a client's library (KIP-511).
@@ -49,9 +80,20 @@ const NAME_MAX: usize = 256;
 impl Session {
     /// A connection of a client that has not logged in.
     #[must_use]
-    pub fn new(peer: SocketAddr, listener: Arc<str>) -> Self {
-        let principal = Mutex::new(Arc::new(Principal::anonymous()));
-        Self { peer, listener, principal, software: Mutex::default() }
+    pub fn new(peer: SocketAddr, listener: Arc<str>, scope: ListenerScope) -> Self {
+        Self::of_principal(peer, listener, scope, Principal::anonymous())
+    }
+
+    /// A client that is known to be this principal.
+    #[must_use]
+    pub fn of_principal(
+        peer: SocketAddr,
+        listener: Arc<str>,
+        scope: ListenerScope,
+        principal: Principal,
+    ) -> Self {
+        let principal = Mutex::new(Arc::new(principal));
+        Self { peer, listener, scope, principal, software: Mutex::default() }
     }
 
     /// The address as Kafka shows it in groups: `/127.0.0.1`.

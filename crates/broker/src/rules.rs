@@ -11,11 +11,14 @@ use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
 };
+use ottla_quorum::LogRetention;
 use ottla_records::Compression;
 use ottla_settings::{
     Scope, Settings, connections_of_addresses, describe_setting, find_setting, in_force,
 };
 use ottla_types::NodeId;
+
+use crate::hosts::controller::SnapshotRules;
 
 /// How many connections may wait to be accepted, unless the settings say.
 const BACKLOG: i32 = 1024;
@@ -102,15 +105,33 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
     }
 }
 
-/// What the settings that a node was started with mean to its controller. Those about other nodes
-/// keep their defaults until there can be others.
+/// When snapshots of the metadata are written, and what is kept.
+#[must_use]
+pub fn snapshot_rules(settings: &Settings) -> SnapshotRules {
+    let bytes = |name: &str| u64::try_from(settings.number(name)).ok();
+    let between = bytes("metadata.log.max.record.bytes.between.snapshots");
+    SnapshotRules {
+        between_bytes: between.unwrap_or(u64::MAX),
+        // A negative number is no limit.
+        retention: LogRetention { bytes_max: bytes("metadata.max.retention.bytes"), ms_max: None },
+    }
+}
+
+/// What the settings that a node was started with mean to its controller.
 #[must_use]
 pub fn controller_settings(settings: &Settings) -> ControllerSettings {
     let own = node_settings(settings);
+    let balance_ms =
+        settings.number("leader.imbalance.check.interval.seconds").saturating_mul(1000);
+    let idle_ms = settings.number("metadata.max.idle.interval.ms");
     ControllerSettings {
         partitions: own.partitions,
         replication_factor: own.replication_factor,
         delete_topics: own.deletes_topics,
+        balance_ms: settings.is_on("auto.leader.rebalance.enable").then_some(balance_ms),
+        unclean_ms: settings.number("unclean.leader.election.interval.ms"),
+        idle_ms: Some(idle_ms).filter(|it| *it > 0),
+        session_ms: settings.number("broker.session.timeout.ms"),
         ..ControllerSettings::default()
     }
 }

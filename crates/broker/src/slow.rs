@@ -69,7 +69,7 @@ mod tests {
     use ottla_protocol::{ApiKey, Text};
 
     use super::*;
-    use crate::request::Session;
+    use crate::request::{ListenerScope, Session};
 
     /// What was logged.
     #[derive(Clone, Default)]
@@ -95,7 +95,8 @@ mod tests {
     }
 
     fn call(key: ApiKey) -> Call {
-        let session = Session::new("127.0.0.1:4711".parse().unwrap(), "PLAINTEXT".into());
+        let peer = "127.0.0.1:4711".parse().unwrap();
+        let session = Session::new(peer, "PLAINTEXT".into(), ListenerScope::Broker);
         Call::new(&Arc::new(session), key, 9, Text::default())
     }
 

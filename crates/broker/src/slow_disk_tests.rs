@@ -27,7 +27,7 @@ use crate::assemble::{Formatting, StartOptions};
 use crate::broker::Broker;
 use crate::harness::ask_node;
 use crate::levels::NoLevels;
-use crate::request::Session;
+use crate::request::{ListenerScope, Session};
 
 const PARTITIONS: i32 = 4;
 /// How long the fsync of the other directory takes at least, while this one is measured.
@@ -98,7 +98,8 @@ fn fetch(partition: i32) -> FetchRequest {
 }
 
 fn session() -> Arc<Session> {
-    Arc::new(Session::new("127.0.0.1:4711".parse().expect("an address"), "PLAINTEXT".into()))
+    let peer = "127.0.0.1:4711".parse().expect("an address");
+    Arc::new(Session::new(peer, "PLAINTEXT".into(), ListenerScope::Broker))
 }
 
 /// Polls once.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_partitions::{DirState, StorageError};
 use ottla_quorum::QuorumError;
-use ottla_settings::SettingError;
+use ottla_settings::{SettingError, Settings};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 /// Why a node does not start.
@@ -44,6 +44,15 @@ pub enum StartError {
         .0.display()
     )]
     MetadataLogLost(PathBuf),
+    /// The metadata directory is to join a quorum, and the settings name none.
+    #[error(
+        "{}: there is no metadata log, as --no-initial-controllers leaves it for a node that joins a quorum, but controller.quorum.bootstrap.servers names no other node",
+        .0.display()
+    )]
+    NoVoters(PathBuf),
+    /// The directories cannot be formatted as was asked.
+    #[error("{0}")]
+    Format(String),
     /// What is to be declared lost is not lost, or not one directory.
     #[error("{0}")]
     NotLost(String),
@@ -72,6 +81,33 @@ pub struct NotFormatted {
     pub formatted: Vec<PathBuf>,
     /// The one that is to hold the metadata log.
     pub metadata_dir: PathBuf,
+    /// The cluster that the node belongs to, if it is one of several.
+    pub others: Option<OtherNodes>,
+}
+
+/// That a node is one of several, which a start never formats.
+#[derive(Debug)]
+pub struct OtherNodes {
+    /// The setting that says so.
+    pub says: String,
+    /// The command that formats the node, and what else to do.
+    pub advice: String,
+}
+
+impl OtherNodes {
+    /// What the settings say of other nodes; `None` for a node that is its own quorum. `is_local`
+    /// says whether a host is this machine.
+    #[must_use]
+    pub fn of_settings(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Option<Self> {
+        let says = settings.other_nodes(is_local)?;
+        let has_static_voters = !settings.items("controller.quorum.voters").is_empty();
+        let advice = if !settings.is_controller() || has_static_voters {
+            "format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
+        } else {
+            "format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
+        };
+        Some(Self { says, advice: advice.to_owned() })
+    }
 }
 
 /// A directory that held partitions of this node.
@@ -102,6 +138,8 @@ impl fmt::Display for NotFormatted {
         }
         if let Some(first) = self.formatted.first() {
             write!(f, ", while {} is formatted: this node has run before", first.display())?;
+        } else if let Some(others) = &self.others {
+            write!(f, ", and a start does not format a node of several: {}", others.says)?;
         }
         Ok(())
     }
@@ -167,6 +205,9 @@ impl StartError {
             }
             Self::NotFormatted(it) => return Some(it.advice()),
             Self::DirectoriesLost(lost) => return Some(lost_advice(lost)),
+            Self::NoVoters(_) => {
+                "Name the controllers of its quorum in controller.quorum.bootstrap.servers; or, if it is to be a cluster of its own, remove the directory and format it again:\n    ottla format SETTINGS --standalone"
+            }
             Self::MetadataLogLost(path) => {
                 return Some(format!(
                     "Restore the folder from where it was moved to, or mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions that are there are renamed to ...-stray.",
@@ -195,6 +236,10 @@ fn lost_advice(lost: &[LostDirectory]) -> String {
 impl NotFormatted {
     fn advice(&self) -> String {
         let path = self.absent.first().map_or_else(PathBuf::new, |(path, _)| path.clone());
+        if let Some(others) = self.others.as_ref().filter(|_| self.formatted.is_empty()) {
+            let mount = "If this node has run before, its volume is not mounted: mount it.";
+            return format!("{mount} If the node is new, {}", others.advice);
+        }
         if self.formatted.is_empty() {
             return "If this node has run before, its volume is not mounted: mount it. If the node is new, format its directories:\n    ottla format SETTINGS\n  or start it with --format-if-empty."
                 .to_owned();

@@ -304,7 +304,8 @@ impl Client {
                 Some(it) => (it.error_code, it.node_id, &it.host, it.port),
                 None => (response.error_code, response.node_id, &response.host, response.port),
             };
-            match ClientError::check(code, || format!("the coordinator of {key}")) {
+            let reason = found.map_or(&response.error_message, |it| &it.error_message);
+            match ClientError::check(code, || missing_coordinator(key, code, reason.as_deref())) {
                 Ok(()) => {
                     self.shared.metadata.add_broker(node, format!("{host}:{port}"));
                     return Ok(node);
@@ -371,6 +372,14 @@ impl Client {
             }
         }
         Err(failed.expect("there is a bootstrap address"))
+    }
+}
+
+/// What is missing, with the broker's reason if it says more than the error code.
+fn missing_coordinator(key: &str, code: i16, reason: Option<&str>) -> String {
+    match reason.filter(|it| !it.is_empty() && *it != ErrorCode(code).message()) {
+        Some(reason) => format!("the coordinator of {key}: {reason}"),
+        None => format!("the coordinator of {key}"),
     }
 }
 

@@ -80,7 +80,7 @@ pub use client::{Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
 pub use dialer::Dialer;
 pub use error::ClientError;
-pub use link::VersionRange;
+pub use link::{BrokerLink, Greeting, PendingReply, VersionRange};
 pub use obstacle::TooFewBrokers;
 pub use options::{ConsumerOptions, GroupProtocol, IsolationLevel, OptionError, Start};
 pub use ottla_net::transport::{ByteStream, Connecting, Transport};

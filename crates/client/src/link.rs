@@ -36,7 +36,7 @@ pub struct VersionRange {
 
 /// The broker's answer when the connection was opened.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Greeting {
+pub struct Greeting {
     /// By the key of the request.
     pub versions: BTreeMap<i16, VersionRange>,
     /// The level of each of the cluster's features.
@@ -144,7 +144,7 @@ fn decode_response<R: Request>(answer: Bytes, version: i16) -> Result<R::Respons
 
 /// A connection to a broker, opened when it is first used. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct BrokerLink {
+pub struct BrokerLink {
     peer: Peer<BrokerReach>,
 }
 
@@ -167,6 +167,8 @@ impl<E: Into<ClientError>> From<E> for CallError {
 }
 
 impl BrokerLink {
+    /// A link to `host:port` that has no connection yet.
+    #[must_use]
     pub fn new(
         address: &str,
         dialer: &Arc<dyn Dialer>,
@@ -189,16 +191,24 @@ impl BrokerLink {
         Self { peer: Peer::new(reach, limits) }
     }
 
+    /// The address.
+    #[must_use]
     pub fn address(&self) -> &str {
         &self.peer.reach().address
     }
 
     /// The broker's answer when the connection was opened; opens it if need be.
+    ///
+    /// # Errors
+    /// The broker cannot be reached within `limit`.
     pub async fn greeting(&self, limit: Duration) -> Result<Arc<Greeting>, ClientError> {
         self.peer.greeting(limit).await.map_err(|error| self.failed(error))
     }
 
     /// Sends a request, in a version up to `newest`; its answer is another wait.
+    ///
+    /// # Errors
+    /// The broker cannot be reached within `limit`, or speaks no version of the request.
     pub async fn send<R: Request>(
         &self,
         request: &R,
@@ -215,6 +225,9 @@ impl BrokerLink {
     }
 
     /// Sends a request that is not answered.
+    ///
+    /// # Errors
+    /// As [`BrokerLink::send`].
     pub async fn tell<R: Request>(&self, request: &R, limit: Duration) -> Result<(), ClientError> {
         let told = self.peer.tell(limit, |greeting| {
             let version = greeting.version(R::KEY, None)?;
@@ -246,7 +259,7 @@ impl BrokerLink {
 
 /// The answer to a request that was sent.
 #[must_use = "an answer comes to those who wait for it"]
-pub(crate) struct PendingReply<R> {
+pub struct PendingReply<R> {
     link: BrokerLink,
     answer: PendingAnswer<BrokerReach>,
     version: i16,
@@ -255,11 +268,17 @@ pub(crate) struct PendingReply<R> {
 
 impl<R: Request> PendingReply<R> {
     /// Waits for it.
+    ///
+    /// # Errors
+    /// The connection broke, the broker was silent, or the answer cannot be read.
     pub async fn wait(mut self) -> Result<R::Response, ClientError> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
     /// Has the answer come? Must not be called again once it has.
+    ///
+    /// # Errors
+    /// As [`PendingReply::wait`].
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Response, ClientError>> {
         Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
             Ok(answer) => decode_response::<R>(answer, self.version),

@@ -20,11 +20,26 @@ use crate::error::ClientError;
 pub(crate) struct TopicLeaders {
     pub id: Uuid,
     pub leaders: BTreeMap<i32, NodeId>,
+    /// Has it partitions, and has each of them a leader?
+    is_complete: bool,
+    /// Do its partitions count from 0 without a gap?
+    is_gapless: bool,
 }
 
 impl TopicLeaders {
-    fn is_complete(&self) -> bool {
-        !self.leaders.is_empty() && self.leaders.values().all(|leader| *leader >= 0)
+    fn new(id: Uuid, leaders: BTreeMap<i32, NodeId>) -> Self {
+        // Found out once: producers ask for each record.
+        let is_complete = !leaders.is_empty() && leaders.values().all(|leader| *leader >= 0);
+        let is_gapless = (0..).zip(leaders.keys()).all(|(at, index)| at == *index);
+        Self { id, leaders, is_complete, is_gapless }
+    }
+
+    /// The partition with this many before it; 0 if there is none.
+    pub fn partition_at(&self, at: usize) -> i32 {
+        if self.is_gapless {
+            return i32::try_from(at).unwrap_or(0);
+        }
+        self.leaders.keys().nth(at).copied().unwrap_or(0)
     }
 }
 
@@ -73,7 +88,7 @@ impl MetadataCache {
     }
 
     fn complete_topic(&self, name: &str) -> Option<Arc<TopicLeaders>> {
-        self.known.lock().topics.get(name).filter(|topic| topic.is_complete()).cloned()
+        self.known.lock().topics.get(name).filter(|topic| topic.is_complete).cloned()
     }
 
     fn take_in(&self, response: &MetadataResponse) {
@@ -85,7 +100,7 @@ impl MetadataCache {
             let Some(name) = &topic.name else { continue };
             if topic.error_code == 0 {
                 let leaders = topic.partitions.iter().map(|it| (it.partition_index, it.leader_id));
-                let leaders = TopicLeaders { id: topic.topic_id, leaders: leaders.collect() };
+                let leaders = TopicLeaders::new(topic.topic_id, leaders.collect());
                 known.topics.insert(name.clone(), Arc::new(leaders));
             } else {
                 known.topics.remove(name);

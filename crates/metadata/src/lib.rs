@@ -17,10 +17,11 @@ pub use cluster::{
 };
 pub use controller::{
     AlteredResource, AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand,
-    ControllerMemory, ControllerReply, ControllerSettings, ControllerTimer, RegistrationRefusal,
-    bootstrap_records,
+    ControllerMemory, ControllerReply, ControllerSettings, ControllerTimer, ProducerIdBlock,
+    RegistrationRefusal, bootstrap_records, bootstrap_records_at,
 };
 pub use versions::{
     FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,
-    METADATA_VERSION_OLDEST, supported_features, unbuilt_features, version_of, with_versions,
+    METADATA_VERSION_NAME, METADATA_VERSION_OLDEST, supported_features, unbuilt_features,
+    version_of, with_versions,
 };

@@ -8,6 +8,8 @@ use crate::cluster::Cluster;
 
 /// The metadata version that a new cluster gets: 4.3-IV0.
 pub const METADATA_VERSION: i16 = 30;
+/// The name of [`METADATA_VERSION`].
+pub const METADATA_VERSION_NAME: &str = "4.3-IV0";
 /// The oldest metadata version that can be read: 3.3-IV3.
 pub const METADATA_VERSION_OLDEST: i16 = 7;
 

@@ -78,7 +78,7 @@ impl Dir {
             log_starts: or_none(dir.log_starts())?,
             clean: Mutex::new(dir.clean_offsets()?),
             written: WrittenCheckpoints::default(),
-            trouble: Arc::new(Trouble::new(&dir, Arc::clone(failures))),
+            trouble: Arc::new(Trouble::new(&dir, Arc::clone(failures), clock.clone())),
             disk: DiskTimes::new(metrics, clock, dir.path()).into(),
             dir,
             id,

@@ -155,6 +155,7 @@ fn upkeep_task(
             all.retain_in(dir, &clock);
         }
         dir.bin.empty(now);
+        dir.trouble.end_shortage();
         if flushed { Next::After(FLUSH_APART) } else { Next::WhenRung { at_most: TICK } }
     })
 }

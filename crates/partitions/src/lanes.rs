@@ -13,6 +13,9 @@ const TASKS: usize = 2;
 /// How many reads of one directory wait for its disk at once.
 const READS_MAX: usize = 16;
 
+/// How many logs of one directory are closed at once.
+const CLOSED_AT_ONCE_MAX: usize = 16;
+
 /// Where partitions wait for disks.
 #[derive(Clone, Debug)]
 pub struct Lanes {
@@ -78,6 +81,17 @@ impl Lanes {
             let share_max = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let threads_max = directories.saturating_mul(share_max);
             let (name, priority) = ("ottla-open", Priority::Normal);
+            Lane::threads(LaneRules { name, threads_max, share_max, priority })
+        })
+    }
+
+    /// Where all logs are closed: each waits for its disk a few times, and the file system makes
+    /// several files durable in the time of one.
+    pub(crate) fn closing(&self, directories: usize) -> Lane {
+        self.simulated.clone().unwrap_or_else(|| {
+            let threads_max = directories.saturating_mul(CLOSED_AT_ONCE_MAX);
+            let (name, priority) = ("ottla-close", Priority::Normal);
+            let share_max = CLOSED_AT_ONCE_MAX;
             Lane::threads(LaneRules { name, threads_max, share_max, priority })
         })
     }

@@ -6,9 +6,10 @@
 
 use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
+use ottla_storage::{DataDir, Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::dir::{Dir, remove_folder};
@@ -27,6 +28,10 @@ pub struct Moving {
     pub directory: Uuid,
     /// How many bytes are there already.
     pub copied_bytes: u64,
+    /// The folder there that shows after a crash that the move was accepted.
+    folder: PathBuf,
+    /// Is it under way? Then what carries it out removes the folder, should the move be cancelled.
+    is_begun: bool,
 }
 
 /// Why a partition is not moved.
@@ -38,6 +43,8 @@ pub enum MoveRefused {
     NoDirectory,
     /// The directory has failed.
     Offline,
+    /// The folder that it is made ready in would have too long a name.
+    NameTooLong,
 }
 
 impl MoveRefused {
@@ -48,32 +55,84 @@ impl MoveRefused {
             Self::NoPartition => ErrorCode::REPLICA_NOT_AVAILABLE,
             Self::NoDirectory => ErrorCode::LOG_DIR_NOT_FOUND,
             Self::Offline => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::NameTooLong => ErrorCode::INVALID_TOPIC_EXCEPTION,
         }
     }
 }
 
 impl Partitions {
-    /// Notes that a partition is to lie in the directory of this path; whether there is anything
-    /// to be done for that.
+    /// [`Self::plan_move`], on a lane.
     ///
     /// # Errors
-    /// There is no such partition or directory.
+    /// See there.
+    pub async fn plan_move_on_lane(
+        self: &Arc<Self>,
+        place: TopicPartition,
+        path: String,
+    ) -> Result<bool, MoveRefused> {
+        let share = self.target_dir(&place, &path)?.share;
+        let all = Arc::clone(self);
+        let planned = self.lanes.reading.run(share, move || all.plan_move(&place, &path));
+        planned.await.unwrap_or(Err(MoveRefused::Offline))
+    }
+
+    /// Notes that a partition is to lie in the directory of this path, there too: an accepted move
+    /// goes on after a crash. Returns whether there is anything to be done for it.
+    ///
+    /// # Errors
+    /// There is no such partition or directory, or the directory has failed.
     pub fn plan_move(&self, place: &TopicPartition, path: &str) -> Result<bool, MoveRefused> {
-        let path = path.trim_end_matches('/');
-        let is_it = |dir: &&Dir| dir.dir.path().to_string_lossy().trim_end_matches('/') == path;
-        let dir = self.dirs.iter().find(is_it).ok_or(MoveRefused::NoDirectory)?;
+        let dir = self.target_dir(place, path)?;
         if dir.trouble.has_failed() {
             return Err(MoveRefused::Offline);
         }
         let partition = self.find(&place.topic, place.partition).ok_or(MoveRefused::NoPartition)?;
-        let mut moves = self.lock_moves();
         if partition.directory() == dir.id {
-            // A move that was under way is cancelled.
-            moves.remove(place);
+            // A move that was planned is cancelled.
+            let cancelled = self.lock_moves().remove(place);
+            self.remove_future(cancelled);
             return Ok(false);
         }
-        moves.insert(place.clone(), Moving { directory: dir.id, copied_bytes: 0 });
+        let (files, folder) = (dir.dir.files(), future_replica_folder(dir, &partition));
+        if !files.exists(&folder)
+            && let Err(error) = files.make_dir(&folder)
+        {
+            let folder = folder.display();
+            tracing::error!(partition = %place, %folder, %error, "folder for a move cannot be made");
+            return Err(MoveRefused::Offline);
+        }
+        let mut moves = self.lock_moves();
+        if moves.get(place).is_some_and(|it| it.directory == dir.id) {
+            return Ok(true);
+        }
+        let moving = Moving { directory: dir.id, copied_bytes: 0, folder, is_begun: false };
+        let replaced = moves.insert(place.clone(), moving);
+        drop(moves);
+        self.remove_future(replaced);
         Ok(true)
+    }
+
+    /// The directory of this path, if the partition can be moved to any.
+    fn target_dir(&self, place: &TopicPartition, path: &str) -> Result<&Dir, MoveRefused> {
+        if !DataDir::has_future_folder(place) {
+            return Err(MoveRefused::NameTooLong);
+        }
+        let path = path.trim_end_matches('/');
+        let is_it = |dir: &&Dir| dir.dir.path().to_string_lossy().trim_end_matches('/') == path;
+        self.dirs.iter().find(is_it).ok_or(MoveRefused::NoDirectory)
+    }
+
+    /// Removes the folder of a move that will not be carried out.
+    fn remove_future(&self, moving: Option<Moving>) {
+        let folders = moving.filter(|it| !it.is_begun).into_iter();
+        let with_dir = folders.filter_map(|it| Some((self.dir(it.directory)?, it.folder)));
+        for (dir, folder) in with_dir.filter(|(dir, folder)| dir.dir.files().exists(folder)) {
+            if let Err(error) = dir.dir.files().remove_dir(&folder) {
+                // The next start would take it for a move to go on with.
+                let folder = folder.display();
+                tracing::error!(%folder, %error, "folder of a cancelled move cannot be removed");
+            }
+        }
     }
 
     /// The partitions that are on their way.
@@ -82,20 +141,25 @@ impl Partitions {
         self.lock_moves().iter().map(|(place, it)| (place.clone(), it.clone())).collect()
     }
 
-    /// Where partitions were on their way to when the node stopped; what had arrived is removed.
+    /// Plans the moves again that were accepted before the node stopped; what is left of others is
+    /// removed. To be called when the partitions are open.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn interrupted_moves(&self) -> Result<Vec<(TopicPartition, String)>, StorageError> {
-        let mut all = Vec::new();
+    pub fn resume_moves(&self) -> Result<(), StorageError> {
         for dir in &self.dirs {
             for (place, folder) in dir.dir.futures()? {
-                let removed = dir.dir.files().remove_dir(&folder);
-                removed.map_err(|source| StorageError::Io { path: folder, source })?;
-                all.push((place, dir.dir.path().display().to_string()));
+                // One whose partition is gone or is here is over.
+                let planned = self.plan_move(&place, &dir.dir.path().to_string_lossy());
+                let is_kept = planned == Ok(true)
+                    && self.lock_moves().get(&place).is_some_and(|it| it.folder == folder);
+                if !is_kept && dir.dir.files().exists(&folder) {
+                    let removed = dir.dir.files().remove_dir(&folder);
+                    removed.map_err(|source| StorageError::Io { path: folder, source })?;
+                }
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Carries a planned move out, on this thread; `tell` lets the cluster know of the new
@@ -104,7 +168,7 @@ impl Partitions {
     /// # Errors
     /// One of the two disks fails, or the controller does not confirm; the partition stays where it
     /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it
-    /// the next start knows that the move goes on ([`Partitions::interrupted_moves`]).
+    /// the next start knows that the move goes on ([`Partitions::resume_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,
@@ -115,9 +179,13 @@ impl Partitions {
         let Some(target) = self.target_of(place) else { return Ok(()) };
         let Some(partition) = self.find(&place.topic, place.partition) else {
             // It was deleted before its turn came.
-            self.lock_moves().remove(place);
+            let planned = self.lock_moves().remove(place);
+            self.remove_future(planned);
             return Ok(());
         };
+        if let Some(it) = self.lock_moves().get_mut(place).filter(|it| it.directory == target) {
+            it.is_begun = true;
+        }
         partition.begin_move();
         // Running retention and cleaning end first, and begin no new work.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
@@ -126,18 +194,22 @@ impl Partitions {
         if matches!(done, Err(StorageError::Stopped)) {
             return done;
         }
-        if done.is_err() {
-            let files = self
+        let mut moves = self.lock_moves();
+        let planned = moves.get(place).filter(|it| it.directory == target);
+        // Cancelled meanwhile and accepted again, it has its turn still before it.
+        let is_accepted_again = planned.is_some_and(|it| !it.is_begun);
+        if planned.is_some_and(|it| it.is_begun) {
+            moves.remove(place);
+        }
+        drop(moves);
+        if done.is_err() && !is_accepted_again {
+            let left = self
                 .dir(target)
                 .map(|dir| (dir.dir.files(), future_replica_folder(dir, &partition)));
-            if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
-                // What is left of it is removed at the next start, too.
+            if let Some((files, folder)) = left.filter(|(files, folder)| files.exists(folder)) {
+                // Else the next start would take it for a move to go on with.
                 let _ = files.remove_dir(&folder);
             }
-        }
-        let mut moves = self.lock_moves();
-        if moves.get(place).is_some_and(|it| it.directory == target) {
-            moves.remove(place);
         }
         done
     }
@@ -267,6 +339,6 @@ impl Partitions {
 }
 
 /// Where a partition is made ready that is to move into a directory.
-fn future_replica_folder(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
+fn future_replica_folder(dir: &Dir, partition: &Partition) -> PathBuf {
     dir.dir.future_folder(partition.name(), partition.topic_id())
 }

@@ -217,7 +217,7 @@ impl Partition {
             return None;
         }
         match self.turn(StorageError::Failed, |owner| owner.append_together(all, terms)) {
-            Ok(appended) => appended.inspect(|_| home.trouble.end_shortage()),
+            Ok(appended) => appended.inspect(|_| home.trouble.note_room()),
             Err(error) => {
                 self.trouble(&error, "append failed");
                 None
@@ -275,7 +275,7 @@ impl Partition {
         }
         let appended = self.turn(AppendRefusal::NotLeader, turn);
         match &appended {
-            Ok(_) => self.0.home.load().trouble.end_shortage(),
+            Ok(_) => self.0.home.load().trouble.note_room(),
             Err(AppendRefusal::Storage(error)) => self.trouble(error, "append failed"),
             Err(_) => {}
         }

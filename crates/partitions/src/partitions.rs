@@ -38,6 +38,14 @@ pub struct Assigned {
     pub rules: PartitionRules,
 }
 
+/// A data directory that is being closed.
+struct DirClosing<'a> {
+    dir: &'a Dir,
+    all: Vec<Partition>,
+    /// What has come of it so far.
+    done: Result<(), StorageError>,
+}
+
 /// All partitions of this node.
 #[derive(Debug)]
 pub struct Partitions {
@@ -314,25 +322,47 @@ impl Partitions {
     /// The first that a file system refused.
     pub fn close(&self, broker_epoch: i64) -> Result<(), StorageError> {
         let _changing = self.changing.lock();
-        let mut first = Ok(());
-        for dir in self.online() {
-            // One that fails keeps no other from being closed.
-            let closed = self.close_dir(dir, broker_epoch);
-            first = first.and(closed);
+        // One that fails keeps no other from being closed.
+        let mut closing: Vec<_> = self
+            .online()
+            .map(|dir| DirClosing { dir, all: self.all_in(dir), done: Ok(()) })
+            .collect();
+        self.close_step(&mut closing, Partition::flush);
+        for it in closing.iter_mut().filter(|it| it.done.is_ok()) {
+            it.done = self.checkpoint_dir(it.dir);
         }
-        first
+        self.close_step(&mut closing, |partition| match partition.take_owner() {
+            Some(owner) => owner.log.close_clean().map(drop),
+            None => Ok(()),
+        });
+        // Everything is durable before the mark says so.
+        let mark = |DirClosing { dir, done, .. }| {
+            done?;
+            dir.dir.mark_clean_shutdown(CleanShutdown { broker_epoch })
+        };
+        closing.into_iter().map(mark).fold(Ok(()), Result::and)
     }
 
-    fn close_dir(&self, dir: &Dir, broker_epoch: i64) -> Result<(), StorageError> {
-        let all = self.all_in(dir);
-        for partition in &all {
-            partition.flush()?;
+    /// Does one step of closing for all partitions, several at once; each waits for its disk.
+    fn close_step(
+        &self,
+        closing: &mut [DirClosing<'_>],
+        step: impl Fn(&Partition) -> Result<(), StorageError> + Sync,
+    ) {
+        let step = &step;
+        let open = || closing.iter().filter(|it| it.done.is_ok());
+        let of_dir = |it: &DirClosing<'_>| it.all.len();
+        let counts: Vec<usize> = open().map(of_dir).collect();
+        let work = open().flat_map(|DirClosing { dir, all, .. }| {
+            let share = dir.share;
+            all.iter().map(move |partition| (share, move || step(partition)))
+        });
+        let done = self.lanes.closing(self.dirs.len()).all(work.collect());
+        let mut done = done.into_iter().map(|it| it.unwrap_or(Err(StorageError::Failed)));
+        let open = closing.iter_mut().filter(|it| it.done.is_ok());
+        for (it, count) in open.zip(counts) {
+            it.done = done.by_ref().take(count).fold(Ok(()), Result::and);
         }
-        self.checkpoint_dir(dir)?;
-        for owner in all.iter().filter_map(Partition::take_owner) {
-            owner.log.close_clean()?;
-        }
-        dir.dir.mark_clean_shutdown(CleanShutdown { broker_epoch })
     }
 
     /// Returns when every data directory has failed: then there is nothing left to serve.

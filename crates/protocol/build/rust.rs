@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::schema::{Field, Message, Struct, Versions};
+use crate::schema::{Field, Kind, Message, Struct, Versions};
 
 /// The modules of `messages`, one below the other.
 pub fn message_modules(messages: &[Message]) -> String {
@@ -17,6 +17,9 @@ pub fn message_modules(messages: &[Message]) -> String {
             declare_struct(&mut out, message, part);
             default_impl(&mut out, part, message);
             codec_impl(&mut out, message, part);
+            if message.kind == Kind::Response {
+                answer_impl(&mut out, part);
+            }
         }
         message_impl(&mut out, message);
         push_line(&mut out, "}");
@@ -360,6 +363,35 @@ fn codec_name(ty: &str) -> &'static str {
     }
 }
 
+/// `Answer`, which looks for an error code in the struct and in the structs inside it.
+fn answer_impl(out: &mut String, part: &Struct) {
+    let in_field = |field: &Field| {
+        let name = snake_case(&field.name);
+        let is_null = !field.nullable.is_empty();
+        match field.element() {
+            Some(element) if is_struct(element) && is_null => {
+                format!("self.{name}.iter().flatten().any(|it| it.has_error(code))")
+            }
+            Some(element) if is_struct(element) => {
+                format!("self.{name}.iter().any(|it| it.has_error(code))")
+            }
+            None if is_struct(&field.ty) && is_null => {
+                format!("self.{name}.as_ref().is_some_and(|it| it.has_error(code))")
+            }
+            None if is_struct(&field.ty) => format!("self.{name}.has_error(code)"),
+            None if field.name == "ErrorCode" => format!("self.{name} == code.0"),
+            _ => "false".to_owned(),
+        }
+    };
+    let asked: Vec<String> = part.fields.iter().map(in_field).filter(|it| it != "false").collect();
+    let found = if asked.is_empty() { "false".to_owned() } else { asked.join(" || ") };
+    let _ = writeln!(
+        out,
+        "impl Answer for {} {{ fn has_error(&self, code: ErrorCode) -> bool {{ {found} }} }}",
+        part.name
+    );
+}
+
 fn message_impl(out: &mut String, message: &Message) {
     let Versions { from, to } = message.versions;
     let flexible_from = if message.flexible.is_empty() { i16::MAX } else { message.flexible.from };
@@ -370,13 +402,22 @@ fn message_impl(out: &mut String, message: &Message) {
          const FLEXIBLE_FROM: i16 = {flexible_from}; }}",
         message.name, message.name
     );
-    if message.kind == crate::schema::Kind::Request {
+    if message.kind == Kind::Request {
         let name = message.name.strip_suffix("Request").expect("requests are called so");
+        let timeout = match message.structs[0].fields.iter().find(|it| is_timeout(it)) {
+            Some(_) => "fn timeout_ms(&self) -> Option<i32> { Some(self.timeout_ms) }",
+            None => "",
+        };
         let _ = writeln!(
             out,
             "impl Request for {name}Request {{ const KEY: ApiKey = ApiKey::{name};\n\
-             type Response = crate::messages::{}::{name}Response; }}",
+             type Response = crate::messages::{}::{name}Response; {timeout} }}",
             snake_case(&format!("{name}Response"))
         );
     }
+}
+
+/// Does the field say how long the server may take, in every version?
+fn is_timeout(field: &Field) -> bool {
+    field.name.eq_ignore_ascii_case("TimeoutMs") && field.versions.from == 0
 }

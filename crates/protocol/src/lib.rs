@@ -30,6 +30,7 @@ pub use json::{Json, ToJson};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::{Deref, RangeInclusive};
+use ottla_types::ErrorCode;
 
 /// Tagged fields that a schema does not know, in the order they came (KIP-482).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,7 +141,18 @@ pub trait Request: Message {
     /// Its key on the wire.
     const KEY: ApiKey;
     /// What answers it.
-    type Response: Message;
+    type Response: Message + Answer;
+
+    /// How long the server may take, in milliseconds, if the request says so (`timeoutMs`).
+    fn timeout_ms(&self) -> Option<i32> {
+        None
+    }
+}
+
+/// A response, or a part of one.
+pub trait Answer {
+    /// Has it this error code, for the whole request or for one of the things asked for?
+    fn has_error(&self, code: ErrorCode) -> bool;
 }
 
 #[allow(clippy::too_many_lines)]
@@ -168,14 +180,14 @@ mod generated_api_key {
 mod generated {
     pub use crate::encoder::Tags;
     pub use crate::{
-        ApiKey, DecodeError, Decoder, EncodeError, Encoder, LengthForm, Message, Part, Request,
-        UnknownTags,
+        Answer, ApiKey, DecodeError, Decoder, EncodeError, Encoder, LengthForm, Message, Part,
+        Request, UnknownTags,
     };
     pub use alloc::string::String;
     pub use alloc::vec::Vec;
     pub use bytes::Bytes;
     pub use core::ops::RangeInclusive;
-    pub use ottla_types::Uuid;
+    pub use ottla_types::{ErrorCode, Uuid};
 }
 
 /// Requests and responses, a module for each, and enums over all of them.

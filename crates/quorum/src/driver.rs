@@ -4,28 +4,27 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{DecodeError, EncodeError};
 use ottla_raft::{
     Candidacy, Durable, Effect, Input, LogBatch, LogEnd, Moment, QuorumControl, QuorumLog, Raft,
-    RaftSetup, ReplicaKey, Role, SnapshotId, Timing, Voter, VoterSet,
+    RaftSetup, ReplicaKey, SnapshotId, Timing, Voter, VoterSet,
 };
 use ottla_records::BadBatch;
 use ottla_storage::{
-    AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Slice, Stamp, StorageError,
-    Sync,
+    AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Stamp, StorageError, Sync,
 };
 use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
 
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
+use crate::committed::read_batches;
+use crate::outgoing::{Answers, PeerMessage, PeerRequest};
 use crate::replay::Replay;
-use crate::snapshot::{self, read_file, replace_file, snapshot_path};
+use crate::snapshot::{self, Download, read_file, replace_file, snapshot_path};
 use crate::state;
-
-/// How much of the log is read at a time, in bytes.
-const READ_BYTES: usize = 8 << 20;
 
 /// Why the quorum cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +50,9 @@ pub enum QuorumError {
     /// Another replica leads, or none does.
     #[error("this node does not lead the metadata quorum")]
     NotLeader,
+    /// The log is not as it was any more: it has grown, or a snapshot has taken its place.
+    #[error("the metadata log has moved on meanwhile; retry")]
+    Moved,
 }
 
 impl QuorumError {
@@ -59,7 +61,10 @@ impl QuorumError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::NotLeader | Self::Encode(_) | Self::Append(AppendError::Producer(_)) => true,
+            Self::NotLeader
+            | Self::Moved
+            | Self::Encode(_)
+            | Self::Append(AppendError::Producer(_)) => true,
             Self::Append(AppendError::Storage(error)) => error.is_shortage(),
             _ => false,
         }
@@ -73,8 +78,12 @@ pub struct Setup {
     pub files: Arc<dyn Files>,
     /// The data directory with the metadata log.
     pub dir: PathBuf,
-    /// Which replica this is.
-    pub own: ReplicaKey,
+    /// Which replica this is, and where it listens.
+    pub own: Voter,
+    /// May it vote?
+    pub candidacy: Candidacy,
+    /// How long it waits for what.
+    pub timing: Timing,
     /// The voters, where the log does not say (kraft.version 0).
     pub static_voters: VoterSet,
     /// Was the log closed cleanly?
@@ -90,10 +99,9 @@ pub struct Setup {
 pub struct OpenedQuorum {
     /// The member.
     pub quorum: Quorum,
-    /// All records so far, the newest snapshot's first.
+    /// All records so far, the newest snapshot's first, committed or not; those that begin and end
+    /// metadata transactions among them.
     pub records: Vec<MetadataRecord>,
-    /// Is there a transaction that was begun and not ended?
-    pub unfinished: bool,
 }
 
 /// Makes durable what the metadata log held at one moment, beside its writer.
@@ -139,16 +147,28 @@ impl Snapshot {
     }
 }
 
-/// A member of the metadata quorum.
+/// A member of the metadata quorum: a voter, or an observer.
 #[derive(Debug)]
 pub struct Quorum {
-    files: Arc<dyn Files>,
-    folder: PathBuf,
-    log: Log,
-    raft: Raft,
-    own: ReplicaKey,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) folder: PathBuf,
+    pub(crate) log: Log,
+    pub(crate) raft: Raft,
+    pub(crate) own: ReplicaKey,
     committed: Offset,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    /// When [`Quorum::wake_up`] is to be called, on the clock's monotonic time in milliseconds.
+    wake_ms: Option<u64>,
+    /// What is to be sent to others, since [`Quorum::take_outgoing`] was last called.
+    pub(crate) outgoing: Vec<PeerMessage>,
+    /// What the last step answers to others.
+    pub(crate) answers: Answers,
+    /// The batches of the fetch that is being answered, each whole.
+    pub(crate) fetched: Vec<Bytes>,
+    /// The bytes of the part of a snapshot that has just come.
+    pub(crate) part: Bytes,
+    /// The snapshot that is being fetched.
+    pub(crate) download: Option<Download>,
 }
 
 impl Quorum {
@@ -167,7 +187,7 @@ impl Quorum {
             let bytes = read_file(&**files, &snapshot_path(id, &folder))?;
             replay.take_snapshot(id, &bytes.unwrap_or_default())?;
         }
-        let log = Self::open_log(&setup, &folder)?;
+        let mut log = Self::open_log(&setup, &folder)?;
         let start = newest.map_or(0, |id| id.end);
         if log.log_start() > start {
             let why = format!(
@@ -176,36 +196,41 @@ impl Quorum {
             );
             return Err(QuorumError::Corrupt(why));
         }
-        if log.log_end() < start {
-            let why = format!("it ends at {}, before its snapshot at {start}", log.log_end());
-            return Err(QuorumError::Corrupt(why));
+        // A snapshot that was fetched takes the place of the log; a crash may have come between.
+        if let Some(id) = newest.filter(|id| log.log_end() < id.end) {
+            log.reset_to(id.end, id.epoch)?;
         }
-        read_log(&log, start, &mut replay)?;
-        let unfinished = replay.finish();
-        let known = replay.log.voters().of_node(setup.own.id);
-        let Some(known) = known.filter(|_| replay.log.voters().has(setup.own)) else {
-            let why = format!("node {} is not among its voters", setup.own.id);
-            return Err(QuorumError::Corrupt(why));
+        read_batches(&log.view(), start..log.log_end(), |bytes| replay.take_log(bytes))?;
+        let key = setup.own.key;
+        let voters = replay.log.voters();
+        // A lone voter has no peers that would have to know where it listens now.
+        let own = match voters.of_node(key.id) {
+            Some(known) if voters.is_only(key) => Voter { key, ..known.clone() },
+            _ => setup.own,
         };
-        // What the log says of this node stays as it is until the node has peers to tell.
-        let own = Voter { key: setup.own, ..known.clone() };
         let durable = state::read_state(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
             raft: Raft::new(RaftSetup {
                 own,
-                candidacy: Candidacy::ByOperator,
+                candidacy: setup.candidacy,
                 log: replay.log,
-                timing: Timing::default(),
+                timing: setup.timing,
             }),
             folder,
             log,
-            own: setup.own,
+            own: key,
             committed: 0,
             clock: setup.clock,
+            wake_ms: None,
+            outgoing: Vec::new(),
+            answers: Answers::default(),
+            fetched: Vec::new(),
+            part: Bytes::new(),
+            download: None,
         };
         quorum.step(Input::Started(durable))?;
-        Ok(OpenedQuorum { quorum, records: replay.records, unfinished })
+        Ok(OpenedQuorum { quorum, records: replay.records })
     }
 
     fn open_log(setup: &Setup, folder: &Path) -> Result<Log, StorageError> {
@@ -227,7 +252,7 @@ impl Quorum {
     }
 
     /// Takes an input in and carries out everything that follows from it.
-    fn step(&mut self, input: Input) -> Result<(), QuorumError> {
+    pub(crate) fn step(&mut self, input: Input) -> Result<(), QuorumError> {
         let mut todo = VecDeque::from(self.decide(input));
         while let Some(effect) = todo.pop_front() {
             match effect {
@@ -241,14 +266,62 @@ impl Quorum {
                     todo.extend(self.decide(Input::Appended(batch)));
                     todo.extend(self.decide(Input::Stored(self.end())));
                 }
-                Effect::Committed(end) => self.committed = end,
+                Effect::AppendControls(controls) => {
+                    let batch = self.append_controls(controls)?;
+                    todo.extend(self.decide(Input::Appended(batch)));
+                }
+                Effect::Append { batches } => self.append_fetched(batches)?,
+                Effect::Truncate { end } => self.log.truncate_to(end)?,
+                Effect::Committed(end) => self.committed = self.committed.max(end),
+                Effect::WriteSnapshot { id, position } => self.write_part(id, position)?,
+                Effect::FreezeSnapshot(id) => {
+                    let controls = self.freeze_snapshot(id)?;
+                    todo.extend(self.decide(Input::SnapshotFrozen { id, controls }));
+                }
+                Effect::ReplaceLog(id) => self.log.reset_to(id.end, id.epoch)?,
+                Effect::Wait { until_ms } => self.wake_ms = until_ms,
+                // What is left of a leader's work its host finds in `Quorum::leads`.
+                Effect::StepDown => {}
                 Effect::Fatal(reason) => return Err(QuorumError::Corrupt(reason.to_string())),
-                // A single voter asks no other voter and waits for none. The peers of a larger
-                // quorum are the next thing to be built here.
-                _ => {}
+                message => self.say(message),
             }
         }
         Ok(())
+    }
+
+    /// Keeps what is to be sent to another replica, until its host takes it.
+    fn say(&mut self, effect: Effect) {
+        let mut all = |voters: Vec<ReplicaKey>, request: &dyn Fn(ReplicaKey) -> PeerRequest| {
+            self.outgoing.extend(
+                voters.into_iter().map(|to| PeerMessage { to: to.id, request: request(to) }),
+            );
+        };
+        match effect {
+            Effect::AskVotes { asked, voters } => {
+                all(voters, &|voter| PeerRequest::Vote { asked, voter });
+            }
+            Effect::BeginEpoch { epoch, voters } => {
+                all(voters, &|voter| PeerRequest::BeginEpoch { epoch, voter });
+            }
+            Effect::EndEpoch { epoch, voters } => {
+                let preferred = voters.clone();
+                all(voters, &|_| PeerRequest::EndEpoch { epoch, preferred: preferred.clone() });
+            }
+            Effect::AskChange { leader, change } => {
+                self.outgoing
+                    .push(PeerMessage { to: leader, request: PeerRequest::Change(change) });
+            }
+            Effect::AskVersions(voter) => {
+                let to = voter.key.id;
+                self.outgoing.push(PeerMessage { to, request: PeerRequest::Versions(voter) });
+            }
+            Effect::AnswerVote { answer, .. } => self.answers.vote = Some(answer),
+            Effect::AnswerBegin { error, .. } | Effect::AnswerEnd { error, .. } => {
+                self.answers.epoch = Some(error);
+            }
+            Effect::AnswerChange { request, error } => self.answers.changes.push((request, error)),
+            other => unreachable!("{other:?} is carried out by the step"),
+        }
     }
 
     /// What follows from an input at this moment.
@@ -264,8 +337,9 @@ impl Quorum {
         state::write_state(&*self.files, &self.folder, durable, self.kraft_version())
     }
 
-    fn end(&self) -> LogEnd {
-        LogEnd { epoch: self.log.view().latest_epoch().max(0), offset: self.log.log_end() }
+    /// Where the log ends, and of which epoch its last record is.
+    pub(crate) fn end(&self) -> LogEnd {
+        LogEnd { epoch: self.raft.log().end().epoch, offset: self.log.log_end() }
     }
 
     fn place(&self, epoch: LeaderEpoch) -> BatchPlace {
@@ -296,6 +370,17 @@ impl Quorum {
         Ok(LogBatch { base, end: self.log.log_end(), epoch, controls })
     }
 
+    /// A batch that changes the quorum; a power cut may take it back until it is stored.
+    fn append_controls(&mut self, controls: Vec<QuorumControl>) -> Result<LogBatch, QuorumError> {
+        let all = controls.iter().map(batch::quorum_control).collect::<Result<Vec<_>, _>>()?;
+        let place = self.place(self.raft.epoch());
+        let bytes = batch::of_controls(place, &all)?;
+        self.write(&bytes, place)?;
+        let (base, epoch) = (place.base_offset, place.leader_epoch);
+        let controls = (base..).zip(controls).collect();
+        Ok(LogBatch { base, end: self.log.log_end(), epoch, controls })
+    }
+
     fn write(&mut self, bytes: &[u8], place: BatchPlace) -> Result<(), QuorumError> {
         let stamp =
             Stamp { leader_epoch: place.leader_epoch, append_time: None, max_timestamp: None };
@@ -303,16 +388,25 @@ impl Quorum {
         Ok(())
     }
 
-    /// Appends records as one atomic batch and returns the log's end after them. A power cut may
-    /// take them back until they are stored: [`Quorum::begin_store`].
+    /// Appends records as one atomic batch of the leader of `epoch` at offset `base` and returns
+    /// the log's end after them. A power cut may take them back until they are stored:
+    /// [`Quorum::begin_store`].
     ///
     /// # Errors
     /// See [`QuorumError::is_refusal`].
-    pub fn append(&mut self, records: &[(MetadataRecord, i16)]) -> Result<Offset, QuorumError> {
-        if !matches!(self.raft.role(), Role::Leader(_)) {
+    pub fn append(
+        &mut self,
+        epoch: LeaderEpoch,
+        base: Offset,
+        records: &[(MetadataRecord, i16)],
+    ) -> Result<Offset, QuorumError> {
+        if self.raft.leads() != Some(epoch) {
             return Err(QuorumError::NotLeader);
         }
-        let place = self.place(self.raft.epoch());
+        if self.log.log_end() != base {
+            return Err(QuorumError::Moved);
+        }
+        let place = self.place(epoch);
         let bytes = batch::of_records(place, records)?;
         self.write(&bytes, place)?;
         let (base, end, epoch) = (place.base_offset, self.log.log_end(), place.leader_epoch);
@@ -328,6 +422,14 @@ impl Quorum {
         Ok(Store { sync: self.log.begin_sync()?, end: self.end() })
     }
 
+    /// A snapshot was written, by [`Snapshot::run`].
+    ///
+    /// # Errors
+    /// The protocol is broken.
+    pub fn snapshot_taken(&mut self, id: SnapshotId) -> Result<(), QuorumError> {
+        self.step(Input::SnapshotTaken(id))
+    }
+
     /// It has been done, or has failed. With one voter, what is durable is committed.
     ///
     /// # Errors
@@ -338,7 +440,40 @@ impl Quorum {
         done: Result<(), StorageError>,
     ) -> Result<(), QuorumError> {
         self.log.end_sync(&store.sync, done)?;
-        self.step(Input::Stored(store.end))
+        // What was cut off meanwhile is not there any more.
+        let lineage = self.raft.log().lineage();
+        let is_there = store.end.offset <= self.log.log_end()
+            && lineage.end_of(store.end.epoch).epoch == store.end.epoch
+            && lineage.end_of(store.end.epoch).offset >= store.end.offset;
+        if is_there { self.step(Input::Stored(store.end)) } else { Ok(()) }
+    }
+
+    /// Is there anything in the log that is not known to be durable?
+    #[must_use]
+    pub fn has_unstored(&self) -> bool {
+        self.raft.stored_end() != self.raft.log().end()
+    }
+
+    /// When [`Quorum::wake_up`] is to be called, on the clock's monotonic time in milliseconds.
+    #[must_use]
+    pub const fn wake_ms(&self) -> Option<u64> {
+        self.wake_ms
+    }
+
+    /// The time for which this replica has waited has come.
+    ///
+    /// # Errors
+    /// The disk fails, or the protocol is broken.
+    pub fn wake_up(&mut self) -> Result<(), QuorumError> {
+        self.step(Input::TimedOut)
+    }
+
+    /// The node shuts down, or its controller cannot go on: another replica is to lead.
+    ///
+    /// # Errors
+    /// The disk fails, or the protocol is broken.
+    pub fn resign(&mut self) -> Result<(), QuorumError> {
+        self.step(Input::Resign)
     }
 
     /// What must be done to write a snapshot of everything below `end`, which has committed.
@@ -346,18 +481,18 @@ impl Quorum {
     /// # Errors
     /// The voters have no form in their version.
     pub fn begin_snapshot(&self, end: Offset) -> Result<Snapshot, QuorumError> {
-        let more = if self.kraft_version() >= 1 {
-            vec![
-                batch::kraft_version(self.kraft_version())?,
-                batch::voters_record(self.raft.voters())?,
-            ]
-        } else {
-            Vec::new()
-        };
+        let known = self.raft.log();
+        let version = known.kraft_version_at(end - 1);
+        let mut more = Vec::new();
+        if version >= 1 {
+            more.push(batch::kraft_version(version)?);
+            let voters = known.voters_at(end - 1);
+            more.extend(voters.map(batch::voters_record).transpose()?);
+        }
         Ok(Snapshot {
             files: Arc::clone(&self.files),
             folder: self.folder.clone(),
-            id: SnapshotId { end, epoch: self.raft.epoch() },
+            id: SnapshotId { end, epoch: self.log.view().epoch_of(end - 1).max(0) },
             more,
             clock: self.clock.clone(),
         })
@@ -400,6 +535,19 @@ impl Quorum {
         self.raft.leader()
     }
 
+    /// The epoch that this replica leads and in which it has committed something, so that all of
+    /// earlier epochs has committed, too.
+    #[must_use]
+    pub fn leads(&self) -> Option<LeaderEpoch> {
+        self.raft.committed().and(self.raft.leads())
+    }
+
+    /// The core, to look at.
+    #[must_use]
+    pub const fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
     /// The voters.
     #[must_use]
     pub fn voters(&self) -> &VoterSet {
@@ -413,20 +561,4 @@ impl Quorum {
     pub fn close(self) -> Result<(), StorageError> {
         self.log.close_clean().map(|_| ())
     }
-}
-
-fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumError> {
-    let view = log.view();
-    let mut at = from;
-    while at < view.log_end() {
-        let slice =
-            Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
-        let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
-        let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
-            return Err(QuorumError::Corrupt(format!("no batch can be read at offset {at}")));
-        };
-        replay.take_log(&bytes)?;
-        at = last.next_offset();
-    }
-    Ok(())
 }

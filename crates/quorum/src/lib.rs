@@ -6,15 +6,28 @@
 //! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 
 mod batch;
+mod cleaning;
+mod committed;
 mod driver;
+mod following;
 mod format;
+mod outgoing;
 mod replay;
+mod serving;
 mod snapshot;
 mod state;
+pub mod wire;
 
+pub use committed::{CommittedLog, CommittedRecords};
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
-pub use format::{FormatOptions, format_directory, read_bootstrap};
-pub use ottla_raft::{Endpoint, ReplicaKey, SnapshotId, Voter, VoterSet};
+pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
+pub use ottla_raft::{
+    Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
+    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked,
+    SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
+};
+pub use outgoing::{PeerMessage, PeerRequest};
+pub use serving::SnapshotBytes;
 
 /// The folder of the metadata log in its data directory.
 pub const FOLDER: &str = "__cluster_metadata-0";

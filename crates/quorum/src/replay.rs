@@ -18,12 +18,11 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 /// The result of reading the log.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
-    /// Records for the metadata, in order; those of a transaction that was aborted are left out.
+    /// Records for the metadata, in order; those that begin and end metadata transactions among
+    /// them.
     pub records: Vec<MetadataRecord>,
     /// The epochs, snapshots and voters of the log.
     pub log: QuorumLog,
-    /// Where the open metadata transaction began, among the records.
-    open: Option<usize>,
 }
 
 impl Replay {
@@ -32,15 +31,19 @@ impl Replay {
         Self { log, ..Self::default() }
     }
 
-    /// Takes all batches of a snapshot in.
-    pub fn take_snapshot(&mut self, id: SnapshotId, bytes: &[u8]) -> Result<(), QuorumError> {
+    /// Takes all batches of a snapshot in; returns what it says of the quorum.
+    pub fn take_snapshot(
+        &mut self,
+        id: SnapshotId,
+        bytes: &[u8],
+    ) -> Result<Vec<QuorumControl>, QuorumError> {
         let mut controls = Vec::new();
         for batch in batches_in(bytes) {
             let batch = self.take_batch(&batch?)?;
             controls.extend(batch.controls.into_iter().map(|(_, control)| control));
         }
-        self.log.replaced(id, controls);
-        Ok(())
+        self.log.replaced(id, controls.clone());
+        Ok(controls)
     }
 
     /// Takes all batches of a part of the log in.
@@ -53,48 +56,49 @@ impl Replay {
     }
 
     fn take_batch(&mut self, batch: &Batch<'_>) -> Result<LogBatch, QuorumError> {
-        let base = batch.base_offset();
-        if !batch.crc_is_right() {
-            return Err(QuorumError::Corrupt(format!(
-                "the checksum at offset {base} does not fit"
-            )));
+        let known = log_batch(batch)?;
+        if !batch.is_control() {
+            for record in batch.unpack(UNPACKED_BYTES_MAX)?.records() {
+                let value = Bytes::copy_from_slice(record?.value.unwrap_or_default());
+                self.records.push(decode_metadata(value)?);
+            }
         }
-        let mut controls = Vec::new();
-        let unpacked = batch.unpack(UNPACKED_BYTES_MAX)?;
-        for record in unpacked.records() {
+        Ok(known)
+    }
+}
+
+/// A batch as far as the quorum is concerned; one that is not as it was written is refused.
+fn log_batch(batch: &Batch<'_>) -> Result<LogBatch, QuorumError> {
+    let base = batch.base_offset();
+    if !batch.crc_is_right() {
+        return Err(QuorumError::Corrupt(format!("the checksum at offset {base} does not fit")));
+    }
+    let mut controls = Vec::new();
+    if batch.is_control() {
+        for record in batch.unpack(UNPACKED_BYTES_MAX)?.records() {
             let record = record?;
             let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
-            if batch.is_control() {
-                let control = decode_control(ControlKind::of(&record), value)?;
-                controls.extend(control.map(|control| (record.offset, control)));
-            } else {
-                self.record(decode_metadata(value)?);
-            }
+            let control = decode_control(ControlKind::of(&record), value)?;
+            controls.extend(control.map(|control| (record.offset, control)));
         }
-        Ok(LogBatch { base, end: batch.next_offset(), epoch: batch.leader_epoch(), controls })
     }
+    Ok(LogBatch { base, end: batch.next_offset(), epoch: batch.leader_epoch(), controls })
+}
 
-    fn record(&mut self, record: MetadataRecord) {
-        match record {
-            MetadataRecord::BeginTransaction(_) => self.open = Some(self.records.len()),
-            MetadataRecord::EndTransaction(_) => self.open = None,
-            MetadataRecord::AbortTransaction(_) => {
-                if let Some(start) = self.open.take() {
-                    self.records.truncate(start);
-                }
-            }
-            other => self.records.push(other),
-        }
+/// The batches of an answer to a fetch, up to the first that is cut off or broken: the bytes of
+/// each, and what it is for the quorum.
+pub(crate) fn whole_batches(records: &Bytes) -> (Vec<Bytes>, Vec<LogBatch>) {
+    let (mut bytes, mut known) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    for batch in batches_in(records) {
+        let Ok(batch) = batch else { break };
+        let Ok(one) = log_batch(&batch) else { break };
+        let end = at + batch.size();
+        bytes.push(records.slice(at..end));
+        known.push(one);
+        at = end;
     }
-
-    /// Leaves a transaction out that was never ended; says whether there was one.
-    pub fn finish(&mut self) -> bool {
-        let open = self.open.take();
-        if let Some(start) = open {
-            self.records.truncate(start);
-        }
-        open.is_some()
-    }
+    (bytes, known)
 }
 
 /// What a control record says of the quorum, if it does.

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_raft::SnapshotId;
-use ottla_storage::{Files, StorageError};
+use ottla_storage::{FileRef, Files, StorageError};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::batch::{self, BatchPlace, Control};
@@ -76,6 +77,83 @@ pub(crate) fn read_file(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>
     Ok(Some(bytes))
 }
 
+/// How large a snapshot is, in bytes; `None` if there is none.
+pub(crate) fn snapshot_size(files: &dyn Files, path: &Path) -> Result<Option<u64>, StorageError> {
+    let failed = |source| StorageError::Io { path: path.to_owned(), source };
+    match files.open(path) {
+        Ok(file) => file.size().map(Some).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes a snapshot; there may be none.
+pub(crate) fn remove_snapshot(files: &dyn Files, path: &Path) -> Result<(), StorageError> {
+    match files.remove(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A part of a snapshot, from this byte on; as much as there is.
+pub(crate) fn read_part(
+    files: &dyn Files,
+    path: &Path,
+    position: u64,
+    bytes_max: usize,
+) -> Result<Bytes, StorageError> {
+    let failed = |source| StorageError::Io { path: path.to_owned(), source };
+    let file = files.open(path).map_err(failed)?;
+    let left = file.size().map_err(failed)?.saturating_sub(position);
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes_max);
+    let mut bytes = Vec::new();
+    file.read_into(&mut bytes, position, most).map_err(failed)?;
+    Ok(bytes.into())
+}
+
+/// A snapshot that comes in parts, in a file aside.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub id: SnapshotId,
+    path: PathBuf,
+    aside: PathBuf,
+    file: FileRef,
+}
+
+impl Download {
+    /// Begins the file.
+    pub fn begin(files: &dyn Files, folder: &Path, id: SnapshotId) -> Result<Self, StorageError> {
+        let path = snapshot_path(id, folder);
+        let aside = with_suffix(&path, ".part");
+        let failed = |source| StorageError::Io { path: aside.clone(), source };
+        let file = files.create(&aside).map_err(failed)?;
+        Ok(Self { id, path, aside, file })
+    }
+
+    /// Writes a part.
+    pub fn write(&self, bytes: &[u8], position: u64) -> Result<(), StorageError> {
+        let failed = |source| StorageError::Io { path: self.aside.clone(), source };
+        self.file.write_at(bytes, position).map_err(failed)
+    }
+
+    /// Makes it a snapshot, durable under its name; returns its bytes.
+    pub fn finish(self, files: &dyn Files) -> Result<Vec<u8>, StorageError> {
+        let failed = |source| StorageError::Io { path: self.aside.clone(), source };
+        self.file.sync().map_err(failed)?;
+        files.rename(&self.aside, &self.path).map_err(failed)?;
+        self.path.parent().map_or(Ok(()), |folder| sync_folder(files, folder))?;
+        Ok(read_file(files, &self.path)?.unwrap_or_default())
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut named = path.as_os_str().to_owned();
+    named.push(suffix);
+    PathBuf::from(named)
+}
+
 /// Replaces the file's content as a whole; on the disk before this returns.
 pub(crate) fn replace_file(
     files: &dyn Files,
@@ -93,9 +171,7 @@ pub(crate) fn replace_named(
     bytes: &[u8],
 ) -> Result<(), StorageError> {
     let failed = |source| StorageError::Io { path: path.to_owned(), source };
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".tmp");
-    let aside = PathBuf::from(aside);
+    let aside = with_suffix(path, ".tmp");
     let file = files.create(&aside).map_err(failed)?;
     file.write_at(bytes, 0).and_then(|()| file.sync()).map_err(failed)?;
     files.rename(&aside, path).map_err(failed)

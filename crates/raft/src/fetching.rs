@@ -223,7 +223,8 @@ impl Raft {
         }
         let (follower, epoch) = (self.own, self.durable.epoch);
         let leader = match &self.role {
-            Role::Unattached => None,
+            // One that led before its node was started again: there may be another by now.
+            Role::Unattached | Role::Resigned => None,
             Role::Follower(following) => {
                 let leader = following.leader;
                 if let Some(download) = following.download {

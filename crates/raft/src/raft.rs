@@ -113,6 +113,12 @@ impl Raft {
         &self.log
     }
 
+    /// Where the log ends on this replica's disk.
+    #[must_use]
+    pub const fn stored_end(&self) -> LogEnd {
+        self.stored
+    }
+
     /// The voters in force.
     #[must_use]
     pub fn voters(&self) -> &VoterSet {

@@ -209,11 +209,15 @@ pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     Ok((host, port.parse().map_err(|_| wrong())?))
 }
 
+/// Is this an address that no other machine can reach, or the name of one?
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// An address of this machine that no other can reach.
 fn check_loopback(text: &str) -> Result<(), String> {
     let (host, _) = host_and_port(text)?;
-    let address = host.parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+    if is_loopback_host(host) {
         return Ok(());
     }
     Err(format!("{text} must be a loopback address, such as 127.0.0.1:9404"))

@@ -11,6 +11,7 @@ mod environment;
 mod explain;
 mod listeners;
 mod pairs;
+mod quorum;
 mod started;
 mod table;
 mod unbuilt;
@@ -22,6 +23,7 @@ pub use effective::{ConfigSource, Effective, Synonym, describe_setting, in_force
 pub use explain::{explain_setting, settings_reference};
 pub use listeners::{ListenerSetting, Protocol, listener_protocols};
 pub use pairs::connections_of_addresses;
+pub use quorum::{BootstrapServer, QuorumPeer, QuorumTiming};
 pub use started::{Origin, SettingError, Settings, Sources};
 pub use table::{
     ConfigType, Scope, Setting, SettingEffect, UpdateMode, find_setting, in_scope, nearest_setting,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::allowed::is_loopback_host;
 use crate::started::Settings;
 
 /// A listener as configured.
@@ -45,6 +46,12 @@ impl ListenerSetting {
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         matches!(self.host.as_str(), "" | "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
+    }
+
+    /// Is the host a loopback address, which no other machine can reach?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback_host(&self.host)
     }
 }
 
@@ -198,16 +205,13 @@ fn roles_of_listeners(
             found.push(("early.start.listeners", why));
         }
     }
-    let is_broker = settings.items("process.roles").iter().all(|it| it != "controller")
-        || settings.items("process.roles").iter().any(|it| it == "broker");
-    let is_controller = settings.items("process.roles").iter().any(|it| it == "controller");
     let missing = controllers.iter().filter(|name| !listeners.iter().any(|it| it.name == **name));
-    if is_controller {
+    if settings.is_controller() && !settings.roles().is_empty() {
         found.extend(missing.map(|name| {
             (NAMES, format!("{NAMES} names {name}, which does not appear in listeners"))
         }));
     }
-    if is_broker && listeners.iter().all(|it| controllers.contains(&it.name)) {
+    if settings.is_broker() && listeners.iter().all(|it| controllers.contains(&it.name)) {
         let why = format!("listeners has none for clients: all of them appear in {NAMES}");
         found.push(("listeners", why));
     }
@@ -223,7 +227,11 @@ fn addresses_for_clients(
     const ADVERTISED: &str = "advertised.listeners";
     let mut found = Vec::new();
     let controllers = settings.items("controller.listener.names");
-    for one in advertised.iter().filter(|it| !listeners.iter().any(|own| own.name == it.name)) {
+    // The controllers' listener may be advertised by a broker that does not listen there.
+    let is_clients =
+        |it: &&ListenerSetting| settings.is_broker() && !controllers.contains(&it.name);
+    let is_absent = |it: &&ListenerSetting| !listeners.iter().any(|own| own.name == it.name);
+    for one in advertised.iter().filter(is_clients).filter(is_absent) {
         let why = format!("{ADVERTISED} has {}, which does not appear in listeners", one.name);
         found.push((ADVERTISED, why));
     }
@@ -243,6 +251,9 @@ fn addresses_for_clients(
             ),
         ));
     }
+    if !settings.is_broker() {
+        return found;
+    }
     let inter = settings.text("inter.broker.listener.name").map(str::to_ascii_uppercase);
     let protocol = settings.text("security.inter.broker.protocol").unwrap_or("PLAINTEXT");
     if inter.is_some() && settings.given("security.inter.broker.protocol").is_some() {
@@ -250,7 +261,8 @@ fn addresses_for_clients(
         found.push(("inter.broker.listener.name", why.to_owned()));
     } else if let Some(name) = inter.or_else(|| {
         // One node sends nothing to other brokers: the default need not be listened on.
-        settings.given("security.inter.broker.protocol").map(|_| protocol.to_owned())
+        let is_given = settings.given("security.inter.broker.protocol").is_some();
+        (is_given || settings.has_several_nodes()).then(|| protocol.to_owned())
     }) && !told.iter().any(|it| it.name == name && !controllers.contains(&name))
     {
         let why =

@@ -9,6 +9,7 @@ use ottla_types::NodeId;
 use crate::environment::{Variable, read_variable};
 use crate::listeners::{self, ListenerSetting};
 use crate::pairs;
+use crate::quorum;
 use crate::table::{Scope, Setting, find_setting, nearest_setting};
 
 /// Where a value of a node comes from. The later ones count more.
@@ -229,10 +230,10 @@ impl Settings {
         let lookup = |name: &str| self.text(name).map(str::to_owned);
         let contradiction = pairs::check_start(&lookup).err();
         wrong.extend(contradiction.map(|why| format!("{}: {why}", self.place_in(&why))));
-        let listeners = listeners::check_listeners(self);
-        wrong.extend(
-            listeners.into_iter().map(|(name, why)| format!("{}: {why}", self.place(name))),
-        );
+        let listeners = listeners::check_listeners(self).into_iter();
+        let combinations = listeners.chain(quorum::check_roles(self));
+        wrong.extend(combinations.map(|(name, why)| format!("{}: {why}", self.place(name))));
+        self.warnings.extend(quorum::warn_of_roles(self));
         wrong
     }
 

@@ -1,11 +1,11 @@
 //! What a node's settings promise and this release cannot keep: the node does not start with it.
 //!
-//! A listener that was to encrypt and serves in plain text, or a broker that was to join a cluster
-//! and begins one of its own, is worse than none. What counts is what a used listener needs: a
+//! A listener that was to encrypt and serves in plain text, or that lets any machine change the
+//! cluster, is worse than none. What counts is what a used listener needs: a
 //! `listener.security.protocol.map` that merely names SASL_SSL promises nothing.
 
-use crate::allowed::{host_and_port, parse_voter};
-use crate::listeners::{ListenerSetting, Protocol, listener_protocols};
+use crate::listeners::{Protocol, listener_protocols};
+use crate::quorum::closed_listeners;
 use crate::started::{Settings, ZOOKEEPER, base_name};
 use crate::table::{Scope, SettingEffect, find_setting};
 
@@ -23,7 +23,14 @@ pub fn unbuilt_settings(settings: &Settings, is_local: &dyn Fn(&str) -> bool) ->
             all.push(format!("{origin}: {name}={value}: {why}"));
         }
     }
-    all.extend(other_nodes(settings, is_local));
+    if settings.relies_on_zookeeper() {
+        let place = settings.place(ZOOKEEPER);
+        all.push(format!(
+            "{place}: zookeeper.connect: there is no ZooKeeper since Kafka 4.0. Migrate the cluster to \
+             KRaft with Apache Kafka 3.9 first, or begin a new one without this line"
+        ));
+    }
+    all.extend(closed_listeners(settings, is_local));
     all
 }
 
@@ -68,69 +75,6 @@ fn given_for(settings: &Settings, listener: &str, protocol: Protocol) -> Vec<Str
     names.filter(|name| concerns(base_name(name))).map(str::to_owned).collect()
 }
 
-/// Roles and peers of a cluster of several nodes.
-fn other_nodes(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
-    const NEXT: &str = "This release runs one node that is both: set process.roles=broker,controller \
-                        and name only this node, or keep Apache Kafka for this cluster";
-    let mut all = Vec::new();
-    let roles = settings.roles();
-    if !roles.is_empty() && roles.len() < 2 {
-        let place = settings.place("process.roles");
-        all.push(format!(
-            "{place}: process.roles={}: a node that is only a {} needs others, and clusters of several \
-             nodes are not built yet. {NEXT}",
-            roles.join(","),
-            roles.join(",")
-        ));
-    }
-    if settings.relies_on_zookeeper() {
-        let place = settings.place(ZOOKEEPER);
-        all.push(format!(
-            "{place}: zookeeper.connect: there is no ZooKeeper since Kafka 4.0. Migrate the cluster to \
-             KRaft with Apache Kafka 3.9 first, or begin a new one without this line"
-        ));
-    }
-    let own = settings.node_id().unwrap_or(-1);
-    let voters = settings.items("controller.quorum.voters");
-    for text in voters.iter().filter(|text| parse_voter(text).is_ok_and(|(id, ..)| id != own)) {
-        let place = settings.place("controller.quorum.voters");
-        all.push(format!(
-            "{place}: controller.quorum.voters names {text}, which is not this node ({own}), and clusters of \
-             several nodes are not built yet. {NEXT}"
-        ));
-    }
-    for text in settings.items("controller.quorum.bootstrap.servers") {
-        let Ok((host, port)) = host_and_port(&text) else { continue };
-        if !is_self(settings, host, port, is_local) {
-            let place = settings.place("controller.quorum.bootstrap.servers");
-            all.push(format!(
-                "{place}: controller.quorum.bootstrap.servers names {text}, which is not a controller \
-                 listener of this node, and clusters of several nodes are not built yet. {NEXT}"
-            ));
-        }
-    }
-    all
-}
-
-/// Is this one of the controller's own listeners: by the port, and by the host as it is written
-/// there or as an address of this machine?
-fn is_self(settings: &Settings, host: &str, port: u16, is_local: &dyn Fn(&str) -> bool) -> bool {
-    let controllers = settings.controller_listeners();
-    let listeners = settings.listeners().unwrap_or_default();
-    let advertised = settings.advertised().unwrap_or_default();
-    let own: Vec<&ListenerSetting> =
-        listeners.iter().chain(&advertised).filter(|it| controllers.contains(&it.name)).collect();
-    if !own.is_empty() && !own.iter().any(|it| it.port == port || it.port == 0) {
-        return false;
-    }
-    // The advertised host of any listener is a name of this machine, even if it cannot be resolved.
-    let mut names = listeners.iter().chain(&advertised);
-    if names.any(|it| it.host.eq_ignore_ascii_case(host)) {
-        return true;
-    }
-    is_local(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_promises_protection_or_other_nodes_is_refused() {
+    fn what_promises_protection_is_refused() {
         // The lines of a file, and what the one refusal speaks of; an empty one is accepted.
         let cases = [
             ("listeners=SASL_SSL://:9092", "listener SASL_SSL asks for SASL_SSL"),
@@ -182,35 +126,16 @@ mod tests {
             ("delegation.token.secret.key=s", "[hidden]"),
             ("config.providers=file", "config.providers"),
             ("remote.log.storage.system.enable=true", "remote.log.storage.system.enable"),
-            ("process.roles=broker\ncontroller.listener.names=C", "process.roles=broker"),
-            (
-                "process.roles=controller\ncontroller.listener.names=PLAINTEXT",
-                "process.roles=controller",
-            ),
             ("process.roles=controller,broker", ""),
             ("zookeeper.connect=localhost:2181", "ZooKeeper"),
             ("controller.quorum.voters=1@localhost:9093", ""),
-            ("controller.quorum.voters=1@localhost:9093,2@b:9093", "2@b:9093"),
             ("controller.quorum.bootstrap.servers=127.0.0.1:9093", ""),
-            ("controller.quorum.bootstrap.servers=192.0.2.1:9093", "192.0.2.1:9093"),
+            ("controller.quorum.bootstrap.servers=192.0.2.1:9093", ""),
         ];
         for (text, wanted) in cases {
             let found = refused(text);
             assert_eq!(found.len(), usize::from(!wanted.is_empty()), "{text}: {found:?}");
             assert!(found.iter().all(|it| it.contains(wanted)), "{text}: {found:?}");
         }
-    }
-
-    #[test]
-    fn oneself_is_the_controllers_port_at_an_own_name_or_address() {
-        let servers = |text: &str| {
-            let line = format!(
-                "{COMBINED}advertised.listeners=PLAINTEXT://me.example:9092\ncontroller.quorum.bootstrap.servers={text}"
-            );
-            refused(&line).len()
-        };
-        let counts =
-            ["127.0.0.1:9093", "me.example:9093", "127.0.0.1:9094", "192.0.2.1:9093"].map(servers);
-        assert_eq!(counts, [0, 0, 1, 1]);
     }
 }

@@ -51,16 +51,23 @@ pub struct LogCopy {
 }
 
 impl LogCopy {
-    /// Begins one; what lies at the new place is removed.
+    /// Begins one; what lies in the new folder is removed. The folder itself stays, if it is there:
+    /// it says that the move was accepted.
     ///
     /// # Errors
     /// The disk fails.
     pub fn begin(from: LogFolder, to: LogFolder) -> Result<Self, StorageError> {
         let LogFolder { files, folder } = &to;
         if files.exists(folder) {
-            files.remove_dir(folder).map_err(StorageError::io(folder))?;
+            for entry in files.list(folder).map_err(StorageError::io(folder))? {
+                let path = folder.join(&entry.name);
+                let removed =
+                    if entry.is_dir { files.remove_dir(&path) } else { files.remove(&path) };
+                removed.map_err(StorageError::io(&path))?;
+            }
+        } else {
+            files.make_dir(folder).map_err(StorageError::io(folder))?;
         }
-        files.make_dir(folder).map_err(StorageError::io(folder))?;
         Ok(Self { from, to, records: BTreeMap::new(), others: BTreeMap::new() })
     }
 

@@ -173,6 +173,14 @@ impl DataDir {
         Ok(aside)
     }
 
+    /// Can there be a folder in which this partition is made ready to move? Its name may be too
+    /// long for a file system.
+    #[must_use]
+    pub fn has_future_folder(place: &TopicPartition) -> bool {
+        let digits = Uuid::ZERO.0.len() * 2;
+        place.to_string().len() + 1 + digits + FUTURE.len() <= FOLDER_NAME_MAX
+    }
+
     /// The folder in which a partition is made ready that is to move here.
     #[must_use]
     pub fn future_folder(&self, place: &TopicPartition, id: Uuid) -> PathBuf {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use ottla_records::{Batch, crc32c};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
+use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::Files;
 use crate::folder::{FolderListing, remove_segment, remove_snapshot};
@@ -287,6 +288,53 @@ impl Log {
         let cut = self.cut(offset);
         self.failed |= cut.is_err();
         cut
+    }
+
+    /// Throws everything away, for good: the log starts and ends at `offset` from now on, behind a
+    /// record of `epoch` that it does not have. For a log that a snapshot takes the place of.
+    ///
+    /// # Errors
+    /// The disk fails; the log takes no more then.
+    pub fn reset_to(&mut self, offset: Offset, epoch: LeaderEpoch) -> Result<(), StorageError> {
+        let done = self.reset(offset, epoch);
+        self.failed |= done.is_err();
+        done
+    }
+
+    fn reset(&mut self, offset: Offset, epoch: LeaderEpoch) -> Result<(), StorageError> {
+        self.truncations += 1;
+        self.snapshots_due.clear();
+        self.drop_snapshots_behind(-1)?;
+        let gone = Vec::clone(&self.shared.segments.load());
+        let fresh = match gone.iter().any(|segment| segment.base == offset) {
+            // What it holds is of another history, or comes again.
+            true => {
+                for segment in &gone {
+                    remove_segment(&*self.files, &self.folder, segment.base)?;
+                }
+                Segment::create(&*self.files, &self.folder, offset)?
+            }
+            // The new one first: a log without any segment would begin at 0 again.
+            false => {
+                let fresh = Segment::create(&*self.files, &self.folder, offset)?;
+                self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
+                for segment in &gone {
+                    remove_segment(&*self.files, &self.folder, segment.base)?;
+                }
+                fresh
+            }
+        };
+        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
+        self.shared.segments.store(Arc::new(vec![Arc::new(fresh)]));
+        *self.shared.epochs.write() = Epochs::default();
+        self.assign_epoch(epoch, offset);
+        self.producers = Producers::default();
+        self.shared.log_start.store(offset, Ordering::Release);
+        self.shared.log_end.store(offset, Ordering::Release);
+        self.recovery_point = offset;
+        self.durable = offset;
+        self.written_bytes = 0;
+        Ok(())
     }
 
     fn cut(&mut self, offset: Offset) -> Result<(), StorageError> {

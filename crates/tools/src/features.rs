@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
+use ottla_client::{ChangeMode, FeatureChange, FeatureDescriptions, ItemRefusal};
 
 use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
@@ -185,6 +185,23 @@ fn describe_features(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// The levels of a release. An upgrade does not ask for level 0, which is no upgrade.
+fn release_levels(metadata: i16, action: &str) -> BTreeMap<String, i16> {
+    let others = FEATURES.iter().map(|it| (it.0, level_in(*it, metadata)));
+    let is_asked = |(_, level): &(&str, i16)| action != "upgrade" || *level > 0;
+    let all = [(METADATA, metadata)].into_iter().chain(others.filter(is_asked));
+    all.map(|(name, level)| (name.to_owned(), level)).collect()
+}
+
+/// Takes the features out that the cluster does not support: their names.
+fn take_unsupported(
+    levels: &mut BTreeMap<String, i16>,
+    cluster: &FeatureDescriptions,
+) -> Vec<String> {
+    let is_unsupported = |name: &str| !cluster.features.contains_key(name);
+    levels.extract_if(.., |name, _| is_unsupported(name)).map(|(name, _)| name).collect()
+}
+
 /// The levels that the command line asks for.
 fn asked_levels(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError> {
     let mut all = BTreeMap::new();
@@ -194,9 +211,7 @@ fn asked_levels(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, To
         if args.has("feature") || args.has("metadata") {
             return Err(tool_failed("Can not specify `release-version` with other feature flags."));
         }
-        let metadata = release_level(name)?;
-        all.insert(METADATA.to_owned(), metadata);
-        all.extend(FEATURES.map(|it| (it.0.to_owned(), level_in(it, metadata))));
+        all = release_levels(release_level(name)?, action);
     } else {
         if let Some(name) = args.one("metadata") {
             tell!("`metadata` flag is deprecated and may be removed in a future release.");
@@ -219,7 +234,7 @@ fn update_features(
     session: &mut ToolSession<'_>,
     action: &str,
 ) -> Result<(), ToolError> {
-    let all = asked_levels(args, action)?;
+    let mut all = asked_levels(args, action)?;
     let kind = match (action, args.has("unsafe")) {
         ("upgrade", _) => FeatureChange::Upgrade,
         (_, false) => FeatureChange::SafeDowngrade,
@@ -228,6 +243,13 @@ fn update_features(
     let is_dry = args.has("dry-run");
     let mode = if is_dry { ChangeMode::Check } else { ChangeMode::Change };
     let client = session.connect()?;
+    let cluster = session.wait(client.describe_features()).map_err(plain_error)?;
+    if args.has("release-version") {
+        // A release is asked for as far as the cluster has it.
+        for name in take_unsupported(&mut all, &cluster) {
+            tell!("{name} is left out: this cluster does not support it.");
+        }
+    }
     let outcomes = session.wait(client.update_features(&all, kind, mode))?;
     let refusal = |name: &str| outcomes.get(name).and_then(|outcome| outcome.clone().err());
     let mut wrong = 0;
@@ -240,7 +262,12 @@ fn update_features(
         };
         match refusal(name) {
             None if is_dry => writeln!(session.out, "{name} can be {past}{to}.")?,
-            None => writeln!(session.out, "{name} was {past}{to}.")?,
+            None => {
+                writeln!(session.out, "{name} was {past}{to}.")?;
+                if !cluster.features.contains_key(name) {
+                    tell!("{name} was off before: this cluster does not support it.");
+                }
+            }
             Some(ItemRefusal { code, reason }) => {
                 wrong += 1;
                 let why = reason.unwrap_or_else(|| code.message().to_owned());
@@ -253,4 +280,32 @@ fn update_features(
         return Ok(());
     }
     Err(tool_failed(format!("{wrong} out of {} operation(s) failed.", all.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_client::FeatureDescription;
+
+    use super::*;
+
+    #[test]
+    fn a_release_is_asked_for_as_far_as_the_cluster_supports_it() {
+        let names = |levels: &BTreeMap<String, i16>| -> Vec<String> {
+            levels.iter().map(|(name, level)| format!("{name}={level}")).collect()
+        };
+        let built = ["metadata.version", "kraft.version", "group.version", "transaction.version"];
+        let features = built.map(|name| (name.to_owned(), FeatureDescription::default()));
+        let cluster = FeatureDescriptions { features: features.into(), epoch: 1 };
+        let mut newest = release_levels(release_level("4.3").unwrap(), "upgrade");
+        let left_out = take_unsupported(&mut newest, &cluster);
+        let unbuilt = ["eligible.leader.replicas.version", "share.version", "streams.version"];
+        assert_eq!(left_out, unbuilt);
+        let wanted =
+            ["group.version=1", "kraft.version=1", "metadata.version=30", "transaction.version=2"];
+        assert_eq!(names(&newest), wanted);
+        let old = release_level("3.9").unwrap();
+        let upgrade = names(&release_levels(old, "upgrade"));
+        assert_eq!(upgrade, ["kraft.version=1", "metadata.version=21"]);
+        assert_eq!(release_levels(old, "downgrade").len(), 7, "levels of 0 are asked for");
+    }
 }

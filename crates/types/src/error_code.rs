@@ -54,6 +54,14 @@ impl ErrorCode {
     pub const fn is_error(self) -> bool {
         self.0 != 0
     }
+
+    /// Fails with this code, if it is an error.
+    ///
+    /// # Errors
+    /// The code itself.
+    pub const fn check(self) -> Result<(), Self> {
+        if self.is_error() { Err(self) } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for ErrorCode {

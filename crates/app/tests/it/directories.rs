@@ -310,6 +310,15 @@ fn an_empty_directory_that_a_setting_names_stops_the_start() {
 }
 
 #[test]
+fn a_data_directory_may_be_a_name_below_the_working_directory() {
+    let home = Home::new().with("log.dirs=here,there/below");
+    home.start().stop();
+    for name in ["here", "there/below"] {
+        assert!(home.path().join(name).join("meta.properties").exists(), "{name}");
+    }
+}
+
+#[test]
 fn meta_properties_that_contradict_stop_the_start() {
     let (home, [first, second]) = two_directories();
     let file = second.join("meta.properties");

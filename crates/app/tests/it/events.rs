@@ -220,3 +220,18 @@ fn connections_that_are_refused_are_told() {
     let log = node.stop();
     assert_eq!(log.lines().filter(|line| line.contains("connections refused")).count(), 1, "{log}");
 }
+
+#[test]
+fn connections_that_are_no_kafka_clients_are_logged_once_in_ten_seconds() {
+    let home = Home::new();
+    let node = start(&home);
+    for _ in 0..5 {
+        let mut stranger = node.connect();
+        Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\nHost: kafka\r\n\r\n").unwrap();
+        // Closed by the node, which has logged it before.
+        assert_eq!(std::io::Read::read(&mut stranger, &mut [0]).unwrap_or(0), 0);
+    }
+    let log = node.stop();
+    let lines = log.lines().filter(|line| line.contains("closed by the broker"));
+    assert_eq!(lines.count(), 1, "{log}");
+}

@@ -1,7 +1,9 @@
 //! A request for each row of `authorisation.txt`, and what it concerns.
 
 mod clients;
+mod nodes;
 mod operators;
+mod quorum;
 
 use bytes::Bytes;
 use ottla_protocol::Request;
@@ -42,7 +44,7 @@ fn topic(name: &str) -> create_topics_request::CreatableTopic {
 
 /// The requests, by the names of the table.
 pub fn samples() -> impl Iterator<Item = (&'static str, SampleRequest)> {
-    clients::ALL.iter().chain(operators::ALL).copied()
+    clients::ALL.iter().chain(operators::ALL).chain(nodes::ALL).chain(quorum::ALL).copied()
 }
 
 /// Asks until the answer is as wanted: topics and coordinators come up in their own time.

@@ -11,7 +11,8 @@ use ottla_protocol::messages::{
     describe_topic_partitions_request, describe_user_scram_credentials_request,
     elect_leaders_request, expire_delegation_token_request, incremental_alter_configs_request,
     list_config_resources_request, list_groups_request, list_partition_reassignments_request,
-    offset_delete_request, renew_delegation_token_request, update_features_request,
+    offset_delete_request, renew_delegation_token_request, unregister_broker_request,
+    update_features_request,
 };
 
 use super::{SampleRequest, d, show, topic};
@@ -464,6 +465,14 @@ pub const ALL: &[(&str, SampleRequest)] = &[
     }),
     ("DescribeCluster", |h| {
         show(h, 1, &describe_cluster_request::DescribeClusterRequest::default())
+    }),
+    ("DescribeCluster of controllers", |h| {
+        let request = describe_cluster_request::DescribeClusterRequest { endpoint_type: 2, ..d() };
+        format!("{:?}", h.ask_controller(&request, 1))
+    }),
+    ("UnregisterBroker", |h| {
+        let broker_id = 99;
+        show(h, 0, &unregister_broker_request::UnregisterBrokerRequest { broker_id, ..d() })
     }),
     ("ElectLeaders", |h| {
         show(

@@ -28,7 +28,7 @@ pub async fn handle(
     call: &Call,
     request: AlterClientQuotasRequest,
 ) -> AlterClientQuotasResponse {
-    let refused = refusal(&request);
+    let refused = error_answers(&request);
     if !call.may(node, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
@@ -48,7 +48,7 @@ fn entity(entry: &RequestedEntry) -> QuotaEntity {
 }
 
 /// The answer if nothing could be done at all.
-fn refusal(
+pub fn error_answers(
     request: &AlterClientQuotasRequest,
 ) -> impl Fn(ErrorCode) -> AlterClientQuotasResponse + use<> {
     let part =

@@ -11,30 +11,34 @@ use ottla_protocol::messages::alter_configs_request::{AlterConfigsRequest, Alter
 use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
 
 use crate::alter_settings::{alter_settings, named_resources, refuse_resources};
+use crate::forwarding::ask_active_controller;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterConfigs, 0, 2);
 
-/// Asks the controller.
+/// Asks the active controller.
+///
+/// # Errors
+/// The active controller does not know this version: the connection is closed, as by Kafka.
 pub async fn handle(
     node: &Node,
     call: &Call,
     request: AlterConfigsRequest,
-) -> AlterConfigsResponse {
+) -> Result<AlterConfigsResponse, String> {
     let AlterConfigsRequest { resources, validate_only, .. } = request;
     let ask = async |resources: Vec<AlterConfigsResource>| {
         let named = named_resources(&resources);
         let request = AlterConfigsRequest { resources, validate_only, ..Default::default() };
-        let command = ControllerCommand::AlterConfigs(request);
-        match node.controller.ask::<AlterConfigsResponse>(command).await {
-            Ok(response) => response.responses,
-            Err(code) => refuse_resources::<AlterConfigsResource>(named, code),
+        let ask_here = async |it| node.controller.ask(ControllerCommand::AlterConfigs(it)).await;
+        match ask_active_controller(node, call, request, ask_here).await {
+            Ok(response) => Ok(response.responses),
+            Err(failure) => refuse_resources::<AlterConfigsResource>(named, failure),
         }
     };
-    let responses = alter_settings(node, call, resources, ask).await;
-    AlterConfigsResponse { responses, ..Default::default() }
+    let responses = alter_settings(node, call, resources, ask).await?;
+    Ok(AlterConfigsResponse { responses, ..Default::default() })
 }
 
 #[cfg(test)]

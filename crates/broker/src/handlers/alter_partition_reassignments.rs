@@ -28,7 +28,7 @@ pub async fn handle(
         return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
     }
     let (is_late, is_empty) = (is_over(request.timeout_ms), request.topics.is_empty());
-    let refused = refusal(&request);
+    let refused = error_answers(&request);
     let mut response = if is_late {
         refused(ErrorCode::REQUEST_TIMED_OUT)
     } else {
@@ -45,7 +45,7 @@ pub async fn handle(
 }
 
 /// The answer if no partition could be moved: the code of each, and of the request as a whole.
-fn refusal(
+pub fn error_answers(
     request: &AlterPartitionReassignmentsRequest,
 ) -> impl Fn(ErrorCode) -> AlterPartitionReassignmentsResponse + use<> {
     let allow_replication_factor_change = request.allow_replication_factor_change;

@@ -1,7 +1,7 @@
 //! AlterReplicaLogDirs: move partitions to other directories of this node.
 //!
 //! KIP-113. Version 0 was removed in Kafka 4.0. 2: flexible. As in Kafka the answer says that a
-//! move is planned, and DescribeLogDirs how far it is.
+//! move is planned, and DescribeLogDirs how far it is; planned moves go on after a crash.
 //!
 //! Gap: a directory cannot be chosen for a partition that is not here yet.
 
@@ -13,7 +13,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDir
 use ottla_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
-use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
+use ottla_types::{ErrorCode, TopicPartition};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -39,13 +39,11 @@ pub async fn handle(
     }
     let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
     for ((topic, index), path) in asked {
-        let place = TopicPartition::new(topic, index);
         let code = if !allowed {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-        } else if topic.len() > TOPIC_NAME_LENGTH_MAX {
-            ErrorCode::INVALID_TOPIC_EXCEPTION
         } else {
-            match node.partitions.plan_move(&place, path) {
+            let place = TopicPartition::new(topic, index);
+            match node.partitions.plan_move_on_lane(place, path.to_owned()).await {
                 Ok(_) => ErrorCode::NONE,
                 Err(refused) => MoveRefused::code(refused),
             }

@@ -28,7 +28,7 @@ pub async fn handle(
     call: &Call,
     request: AlterUserScramCredentialsRequest,
 ) -> AlterUserScramCredentialsResponse {
-    let refused = refusal(&request);
+    let refused = error_answers(&request);
     if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
@@ -74,7 +74,7 @@ fn keys_by<D: Digest, M: Mac + KeyInit>(salted: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The answer if nothing could be done at all.
-fn refusal(
+pub fn error_answers(
     request: &AlterUserScramCredentialsRequest,
 ) -> impl Fn(ErrorCode) -> AlterUserScramCredentialsResponse + use<> {
     let of = request.deletions.iter().map(|it| it.name.clone());

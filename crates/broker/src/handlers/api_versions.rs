@@ -13,20 +13,21 @@ use ottla_types::ErrorCode;
 
 use crate::dispatch::SERVED;
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, ListenerScope};
 
 /// The first request of every client.
 pub const API: Api = Api::of(ApiKey::ApiVersions, 0, 5);
 
-/// What is served, without the features.
-pub fn served() -> ApiVersionsResponse {
+/// What is served on such listeners, without the features.
+pub fn served(scope: ListenerScope) -> ApiVersionsResponse {
     let entry = |api: &Api| ApiVersion {
         api_key: api.key.code(),
         min_version: api.oldest,
         max_version: api.newest,
         ..Default::default()
     };
-    let mut api_keys: Vec<ApiVersion> = SERVED.iter().map(entry).collect();
+    let listed = SERVED.iter().filter(|api| scope.includes(api.key));
+    let mut api_keys: Vec<ApiVersion> = listed.map(entry).collect();
     api_keys.sort_by_key(|it| it.api_key);
     ApiVersionsResponse { api_keys, ..Default::default() }
 }
@@ -76,7 +77,7 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
             .collect(),
         finalized_features: finalized.chain(kraft).collect(),
         finalized_features_epoch: node.metadata_offset(),
-        ..served()
+        ..served(call.session.scope)
     }
 }
 

@@ -8,6 +8,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use ottla_protocol::messages::create_acls_response::{AclCreationResult, CreateAclsResponse};
+use ottla_types::ErrorCode;
 
 use crate::acls::{check_acl_elements, refuse_acls};
 use crate::guard::Operation;
@@ -33,7 +34,19 @@ pub async fn handle(
     check_acl_elements(request.creations.iter().map(knows))?;
     let no_authorizer = "No Authorizer is configured.";
     let (code, why) = refuse_acls(node, call, Operation::Alter, no_authorizer);
+    Ok(answer_all(request.creations.len(), code, why))
+}
+
+/// The answer if the active controller does not answer.
+pub fn error_answers(
+    request: &CreateAclsRequest,
+) -> impl Fn(ErrorCode) -> CreateAclsResponse + use<> {
+    let count = request.creations.len();
+    move |code| answer_all(count, code, code.message().to_owned())
+}
+
+fn answer_all(count: usize, code: ErrorCode, why: String) -> CreateAclsResponse {
     let result =
         AclCreationResult { error_code: code.0, error_message: Some(why), ..Default::default() };
-    Ok(CreateAclsResponse { results: vec![result; request.creations.len()], ..Default::default() })
+    CreateAclsResponse { results: vec![result; count], ..Default::default() }
 }

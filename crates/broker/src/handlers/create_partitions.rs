@@ -27,7 +27,7 @@ pub async fn handle(
     call: &Call,
     mut request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let refused = refusal(&request);
+    let refused = error_answers(&request);
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
@@ -53,7 +53,7 @@ fn result(name: &str, code: ErrorCode) -> CreatePartitionsTopicResult {
 }
 
 /// The answer if nothing could be done at all.
-fn refusal(
+pub fn error_answers(
     request: &CreatePartitionsRequest,
 ) -> impl Fn(ErrorCode) -> CreatePartitionsResponse + use<> {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();

@@ -26,24 +26,12 @@ pub async fn handle(
     call: &Call,
     mut request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let refused = |code: ErrorCode| CreateTopicsResponse {
-        topics: names
-            .iter()
-            .map(|name| CreatableTopicResult {
-                name: name.clone(),
-                error_code: code.0,
-                error_message: None,
-                ..Default::default()
-            })
-            .collect(),
-        ..Default::default()
-    };
+    let refused = error_answers(&request);
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
     let denied = take_uncreatable(node, call, &mut request);
-    let mut response = match node.create_topics(request).await {
+    let mut response = match node.create_topics_here(request).await {
         Ok(response) => response,
         Err(code) => return refused(code),
     };
@@ -52,6 +40,22 @@ pub async fn handle(
     }
     response.topics.extend(denied);
     response
+}
+
+/// The answer if nothing could be done at all.
+pub fn error_answers(
+    request: &CreateTopicsRequest,
+) -> impl Fn(ErrorCode) -> CreateTopicsResponse + use<> {
+    let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    move |code| {
+        let topic = |name: &String| CreatableTopicResult {
+            name: name.clone(),
+            error_code: code.0,
+            error_message: None,
+            ..Default::default()
+        };
+        CreateTopicsResponse { topics: names.iter().map(topic).collect(), ..Default::default() }
+    }
 }
 
 /// Takes the topics out of the request that the client may not create: their answers. What is named

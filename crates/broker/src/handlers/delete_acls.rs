@@ -8,6 +8,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
+use ottla_types::ErrorCode;
 
 use crate::acls::{check_acl_elements, refuse_acls};
 use crate::guard::Operation;
@@ -38,13 +39,22 @@ pub async fn handle(
     check_acl_elements(request.filters.iter().map(knows))?;
     let no_authorizer = "No Authorizer is configured.";
     let (code, why) = refuse_acls(node, call, Operation::Alter, no_authorizer);
+    Ok(answer_all(request.filters.len(), code, why))
+}
+
+/// The answer if the active controller does not answer.
+pub fn error_answers(
+    request: &DeleteAclsRequest,
+) -> impl Fn(ErrorCode) -> DeleteAclsResponse + use<> {
+    let count = request.filters.len();
+    move |code| answer_all(count, code, code.message().to_owned())
+}
+
+fn answer_all(count: usize, code: ErrorCode, why: String) -> DeleteAclsResponse {
     let result = DeleteAclsFilterResult {
         error_code: code.0,
         error_message: Some(why),
         ..Default::default()
     };
-    Ok(DeleteAclsResponse {
-        filter_results: vec![result; request.filters.len()],
-        ..Default::default()
-    })
+    DeleteAclsResponse { filter_results: vec![result; count], ..Default::default() }
 }

@@ -27,7 +27,7 @@ pub async fn handle(
     call: &Call,
     mut request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let refused = refuse_all(&request);
+    let refused = error_answers(&request);
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
@@ -88,7 +88,9 @@ fn topic_result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> Deleta
 }
 
 /// The answer if nothing could be done at all.
-fn refuse_all(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsResponse + use<> {
+pub fn error_answers(
+    request: &DeleteTopicsRequest,
+) -> impl Fn(ErrorCode) -> DeleteTopicsResponse + use<> {
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
     let both = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(both).collect();

@@ -27,7 +27,7 @@ pub async fn handle(
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ElectLeadersResponse { error_code, ..Default::default() };
     }
-    let refused = refusal(&request);
+    let refused = error_answers(&request);
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
@@ -36,7 +36,9 @@ pub async fn handle(
 }
 
 /// The answer if no partition's election could be tried.
-fn refusal(request: &ElectLeadersRequest) -> impl Fn(ErrorCode) -> ElectLeadersResponse + use<> {
+pub fn error_answers(
+    request: &ElectLeadersRequest,
+) -> impl Fn(ErrorCode) -> ElectLeadersResponse + use<> {
     let named: Vec<TopicPartitions> = request.topic_partitions.iter().flatten().cloned().collect();
     move |code| {
         let partition = |partition_id: &i32| PartitionResult {

@@ -30,7 +30,7 @@ use crate::hosts::sessions::{
     FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, ListenerScope};
 
 /// Fetch of consumers, and later of followers.
 ///
@@ -42,6 +42,9 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 
 /// Reads; waits if there is too little; says what is there, or what is news to the session.
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
+    if call.session.scope == ListenerScope::Controller {
+        return fetch_metadata_log(node, call, request).await;
+    }
     let by_id = call.version >= 13;
     let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
     let plan = match node.clients.sessions.plan(
@@ -82,6 +85,15 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     count_fetched(&found);
     build_response(&plan, found)
+}
+
+/// The metadata log, which other controllers and brokers fetch from a controller's listener
+/// (KIP-595).
+async fn fetch_metadata_log(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
+    if let Err(code) = call.check(node, Operation::ClusterAction, Resource::Cluster) {
+        return FetchResponse { error_code: code.0, ..Default::default() };
+    }
+    node.quorum.fetch(request).await
 }
 
 /// The answer to a request that is refused as a whole. Before version 13, clients look at the

@@ -81,8 +81,13 @@ async fn find_one(node: &Node, call: &Call, kind: i8, key: String) -> Coordinato
     if !call.may(node, Operation::Describe, resource) {
         return refused(denied, key);
     }
-    if node.topic_id(topic).is_none() && node.create_internal(topic).await.is_err() {
-        return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key);
+    if node.topic_id(topic).is_none()
+        && let Err(why) = node.create_internal(topic).await
+    {
+        let (what, why_name) = (why.message(), why.name());
+        let reason = format!("topic {topic} cannot be created: {what} ({why_name})");
+        let unavailable = refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key);
+        return Coordinator { error_message: Some(reason), ..unavailable };
     }
     match node.coordinator(topic, &key, call) {
         Ok((node_id, host, port)) => Coordinator {

@@ -15,6 +15,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::alter_settings::{alter_settings, named_resources, refuse_resources};
+use crate::forwarding::ask_active_controller;
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -22,37 +23,45 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
 
-/// Asks the controller; log levels change here.
+/// Asks the active controller; log levels change here.
+///
+/// # Errors
+/// The active controller does not know this version: the connection is closed, as by Kafka.
 pub async fn handle(
     node: &Node,
     call: &Call,
     request: IncrementalAlterConfigsRequest,
-) -> IncrementalAlterConfigsResponse {
+) -> Result<IncrementalAlterConfigsResponse, String> {
     let IncrementalAlterConfigsRequest { resources, validate_only, .. } = request;
     let alter = async |resources: Vec<AlterConfigsResource>| {
         // Log levels are this node's own affair; everything else is the controller's.
         let is_logger =
             |it: &AlterConfigsResource| it.resource_type == ResourceKind::BrokerLogger as i8;
         let (loggers, others): (Vec<_>, Vec<_>) = resources.into_iter().partition(is_logger);
-        let mut answers = ask_controller(node, others, validate_only).await;
+        let mut answers = match others.is_empty() {
+            true => Vec::new(),
+            false => ask_controller(node, call, others, validate_only).await?,
+        };
         answers.extend(loggers.into_iter().map(|it| alter_logger(node, call, it, validate_only)));
-        answers
+        Ok(answers)
     };
-    let responses = alter_settings(node, call, resources, alter).await;
-    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+    let responses = alter_settings(node, call, resources, alter).await?;
+    Ok(IncrementalAlterConfigsResponse { responses, ..Default::default() })
 }
 
 async fn ask_controller(
     node: &Node,
+    call: &Call,
     resources: Vec<AlterConfigsResource>,
     validate_only: bool,
-) -> Vec<AlterConfigsResourceResponse> {
+) -> Result<Vec<AlterConfigsResourceResponse>, String> {
     let named = named_resources(&resources);
     let request = IncrementalAlterConfigsRequest { resources, validate_only, ..Default::default() };
-    let command = ControllerCommand::IncrementalAlterConfigs(request);
-    match node.controller.ask::<IncrementalAlterConfigsResponse>(command).await {
-        Ok(response) => response.responses,
-        Err(code) => refuse_resources::<AlterConfigsResource>(named, code),
+    let ask_here =
+        async |it| node.controller.ask(ControllerCommand::IncrementalAlterConfigs(it)).await;
+    match ask_active_controller(node, call, request, ask_here).await {
+        Ok(response) => Ok(response.responses),
+        Err(failure) => refuse_resources::<AlterConfigsResource>(named, failure),
     }
 }
 

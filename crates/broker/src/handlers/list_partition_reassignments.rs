@@ -23,8 +23,7 @@ pub async fn handle(
     request: asked::ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
-        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
-        return ListPartitionReassignmentsResponse { error_code, ..Default::default() };
+        return error_answers(&request)(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let cluster = node.cluster();
     let wanted = |topic: &str, partition: i32| {
@@ -52,4 +51,11 @@ pub async fn handle(
         }
     }
     ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() }
+}
+
+/// The answer if nothing can be listed.
+pub fn error_answers(
+    _: &asked::ListPartitionReassignmentsRequest,
+) -> impl Fn(ErrorCode) -> ListPartitionReassignmentsResponse + use<> {
+    |code| ListPartitionReassignmentsResponse { error_code: code.0, ..Default::default() }
 }

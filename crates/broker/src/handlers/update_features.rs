@@ -22,9 +22,7 @@ pub async fn handle(
     call: &Call,
     request: UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
-    // The answer if nothing could be done at all.
-    let refused =
-        |code: ErrorCode| UpdateFeaturesResponse { error_code: code.0, ..Default::default() };
+    let refused = error_answers(&request);
     if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
@@ -33,4 +31,11 @@ pub async fn handle(
     let response = node.controller.ask(command).await.unwrap_or_else(refused);
     audit::features_changed(call, &before, &node.cluster());
     response
+}
+
+/// The answer if nothing could be done at all.
+pub fn error_answers(
+    _: &UpdateFeaturesRequest,
+) -> impl Fn(ErrorCode) -> UpdateFeaturesResponse + use<> {
+    |code| UpdateFeaturesResponse { error_code: code.0, ..Default::default() }
 }

@@ -1,13 +1,15 @@
 use super::*;
+use crate::hosts::quorum_member::QuorumMember;
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Waker};
 
 use ottla_clock::{ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
-use ottla_metadata::{ControllerSettings, bootstrap_records};
+use ottla_metadata::{ControllerSettings, ProducerIdBlock, bootstrap_records};
 use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
-use ottla_quorum::{ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{Candidacy, ReplicaKey, Setup, Timing, Voter, VoterSet};
 use ottla_settings::{SettingRules, Settings};
 use ottla_types::{Offset, ProducerId, Uuid};
 use tokio::sync::oneshot::error::TryRecvError;
@@ -23,6 +25,11 @@ struct ControllerBench {
     published: Arc<Mutex<Vec<Offset>>>,
 }
 
+const NO_SNAPSHOTS: SnapshotRules = SnapshotRules {
+    between_bytes: u64::MAX,
+    retention: LogRetention { bytes_max: None, ms_max: None },
+};
+
 /// An answer that was asked for.
 type TestAnswer = oneshot::Receiver<ControllerReply>;
 
@@ -36,12 +43,18 @@ impl ControllerBench {
         let lane = Lane::simulated(&clock, Duration::from_millis(5));
         let published = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&published);
-        controller.serve(&lane, move |news| {
-            told.lock().extend(news.map(|news| news.offset));
-            Duration::MAX
-        });
+        controller.serve(
+            &lane,
+            MetadataImage::default(),
+            NO_SNAPSHOTS,
+            move |news: Option<News>| {
+                told.lock().extend(news.map(|news| news.offset));
+                Duration::MAX
+            },
+        );
         let scene = Self { folder, disk, time, lane, controller, published };
         scene.run();
+        scene.published.lock().clear();
         scene
     }
 
@@ -57,7 +70,7 @@ impl ControllerBench {
 
     /// Asks for a block of producer ids, which is written down.
     fn allocate(&self) -> Result<TestAnswer, ErrorCode> {
-        self.controller.start(ControllerCommand::AllocateProducerIds { broker: 1 })
+        self.controller.start(NEXT_IDS)
     }
 
     fn published(&self) -> usize {
@@ -77,24 +90,31 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
     let opened = Quorum::open(Setup {
         files,
         dir: folder.to_owned(),
-        own,
-        static_voters: VoterSet::of([voter]),
+        own: voter.clone(),
+        candidacy: Candidacy::ByOperator,
+        timing: Timing::default(),
+        static_voters: VoterSet::of([voter.clone()]),
         clean: false,
         segment_bytes: 1 << 20,
         clock: clock.clone(),
     });
-    let mut cluster = Cluster::default();
-    bootstrap_records().iter().for_each(|record| cluster.apply(record));
     let settings = Arc::new(Settings::read(None, &[]).expect("settings"));
-    let rules = Box::new(SettingRules { settings, node: 1 });
-    let controller = Controller::new(cluster, ControllerSettings::default(), rules);
-    ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
+    let make: MakeController = Box::new(move |cluster, _| {
+        let rules = SettingRules { settings: Arc::clone(&settings), node: 1 };
+        Controller::new(cluster, ControllerSettings::default(), Box::new(rules))
+    });
+    let member = QuorumMember::new(clock.clone(), voter, opened.expect("opens").quorum);
+    ControllerHandle::new(clock.clone(), Arc::new(member), bootstrap_records(), make)
 }
 
 fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
-    let (first, _): (ProducerId, i32) = ottla_machine::expect_reply(answer.try_recv()?);
-    Ok(first)
+    let block: Result<ProducerIdBlock, ErrorCode> = ottla_machine::expect_reply(answer.try_recv()?);
+    Ok(block.expect("ids").first)
 }
+
+/// Asks for the next producer ids.
+const NEXT_IDS: ControllerCommand =
+    ControllerCommand::AllocateProducerIds { broker: 1, broker_epoch: None };
 
 #[test]
 fn commands_that_come_together_are_committed_together() {
@@ -119,13 +139,14 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
     let other = tempfile::tempdir().expect("a folder");
     let clock = Clock::simulated(&scene.time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 8 });
     let controller = controller(&scene.disk, other.path(), &clock);
-    controller.serve(&scene.lane, move |_| {
-        let mut seen = seen.lock();
-        let answer = seen.as_mut().expect("it is asked for");
-        tried.lock().push(first_id(answer));
+    controller.serve(&scene.lane, MetadataImage::default(), NO_SNAPSHOTS, move |_| {
+        if let Some(answer) = seen.lock().as_mut() {
+            tried.lock().push(first_id(answer));
+        }
         Duration::MAX
     });
-    let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    scene.run();
+    let asked = controller.start(NEXT_IDS);
     *answer.lock() = Some(asked.expect("accepted"));
     scene.run();
     assert_eq!(*early.lock(), [Err(TryRecvError::Empty)], "while it is published");
@@ -140,12 +161,19 @@ fn what_is_left_of_publishing_is_done_without_news() {
     let controller = controller(&scene.disk, other.path(), &clock);
     let calls = Arc::new(Mutex::new(Vec::new()));
     let (called, at) = (Arc::clone(&calls), clock.clone());
-    controller.serve(&scene.lane, move |news| {
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let counts = Arc::clone(&has_begun);
+    controller.serve(&scene.lane, MetadataImage::default(), NO_SNAPSHOTS, move |news| {
+        if !counts.load(Ordering::Relaxed) {
+            return Duration::MAX;
+        }
         let mut called = called.lock();
         called.push((news.is_some(), at.monotonic().as_secs()));
         if called.len() < 3 { Duration::from_secs(10) } else { Duration::MAX }
     });
-    let _answer = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    scene.run();
+    has_begun.store(true, Ordering::Relaxed);
+    let _answer = controller.start(NEXT_IDS);
     scene.run();
     let calls = calls.lock();
     let begun = calls[0].1;

@@ -28,13 +28,15 @@ pub trait Journal<R> {
     /// Does it take records now, as far as is known before the append?
     fn accepts(&self) -> bool;
 
-    /// Writes `records` as one atomic batch; returns the journal's end after them.
+    /// Writes `records` as one atomic batch at `base`, the journal's end when they were decided;
+    /// returns its end after them.
     ///
     /// # Errors
     /// Nothing was written, or it is unknown whether it was.
     fn append(
         &mut self,
         records: &[R],
+        base: Offset,
         now_ms: TimestampMs,
     ) -> Result<Offset, AppendFailed<Self::Error>>;
 
@@ -277,11 +279,10 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         self.is_lost.store(true, Ordering::Release);
     }
 
-    /// Looks at the machine between two turns, and does what its journal needs done.
-    pub fn between_turns<T>(&self, look: impl FnOnce(&M, &mut J) -> T) -> T {
-        let mut inner = self.lock();
-        let HostInner { machine, journal, .. } = &mut *inner;
-        look(machine, journal)
+    /// Looks at the machine between two turns.
+    #[cfg(test)]
+    pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
+        look(&self.lock().machine)
     }
 
     fn lock(&self) -> MutexGuard<'_, HostInner<M, J>> {
@@ -312,7 +313,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         let end = if turn.records.is_empty() {
             turn.base_offset
         } else {
-            match self.journal.append(&turn.records, now_ms) {
+            match self.journal.append(&turn.records, turn.base_offset, now_ms) {
                 Ok(end) => {
                     (self.is_trusted, self.is_refused) = (true, false);
                     end

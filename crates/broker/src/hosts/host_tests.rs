@@ -106,6 +106,7 @@ impl Journal<i64> for Paper {
     fn append(
         &mut self,
         records: &[i64],
+        _: Offset,
         _: TimestampMs,
     ) -> Result<Offset, AppendFailed<&'static str>> {
         match self.ink.get() {
@@ -215,7 +216,7 @@ fn an_append_of_unknown_outcome_loses_the_machine_and_answers_every_request() {
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     paper.ink.set(Ink::Flows);
     assert_eq!(host.tell(Command::Add(1)), Err(Unanswered::Lost), "only a reload brings it back");
-    assert_eq!(host.between_turns(|sum, _| sum.total), 1);
+    assert_eq!(host.look(|sum| sum.total), 1);
 }
 
 #[test]
@@ -228,11 +229,7 @@ fn a_refused_append_fails_its_request_and_takes_the_decision_back() {
         assert_eq!(host.tell(Command::AddAndForget(1)), Err(Unanswered::Refused("no ink")));
     }
     assert!(!host.is_lost());
-    assert_eq!(
-        host.between_turns(|sum, _| (sum.total, sum.waiting.len())),
-        (1, 1),
-        "nothing has changed"
-    );
+    assert_eq!(host.look(|sum| (sum.total, sum.waiting.len())), (1, 1), "nothing has changed");
     // What writes nothing is served.
     let mut other = host.start(Command::Wait).expect("here");
     clock.advance(100);
@@ -277,7 +274,7 @@ fn a_timer_whose_records_are_refused_fires_again() {
     paper.ink.set(Ink::Flows);
     clock.advance(450);
     assert_eq!(host.fire(), None);
-    assert_eq!(host.between_turns(|sum, _| sum.total), 11);
+    assert_eq!(host.look(|sum| sum.total), 11);
 }
 
 #[test]

@@ -21,8 +21,8 @@ impl HostLanes {
             Lane::threads(LaneRules { name, threads_max, share_max, priority: Priority::Normal })
         };
         Self {
-            // Three shares, and none waits for another.
-            metadata: lane("ottla-metadata", 3, 1),
+            // Four shares, and none waits for another.
+            metadata: lane("ottla-metadata", 4, 1),
             loading: lane("ottla-load", directories.max(1), 1),
         }
     }

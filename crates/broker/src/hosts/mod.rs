@@ -1,6 +1,8 @@
 //! The hosts that run the machines, and the state that is kept between requests.
 
 pub mod controller;
+pub mod controller_channel;
+pub mod directory_reports;
 pub mod groups;
 pub mod host;
 pub mod kind;
@@ -9,6 +11,9 @@ pub mod markers;
 pub mod mover;
 pub mod producer_ids;
 pub mod quorum_journal;
+pub mod quorum_member;
+pub mod quorum_peers;
+pub mod quorum_serving;
 pub mod sessions;
 pub mod shards;
 pub mod telemetry;

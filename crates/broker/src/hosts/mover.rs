@@ -7,9 +7,10 @@ use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Stopped, Task};
 use ottla_locks::Mutex;
 use ottla_metadata::{AssignedDirectory, ControllerCommand};
 use ottla_partitions::{Partition, Partitions, StorageError};
-use ottla_types::{NodeId, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use super::controller::ControllerHandle;
+use super::directory_reports::DirectoryReports;
 
 /// What it is not worth to wait for.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -23,8 +24,10 @@ pub struct Mover {
     pub id: NodeId,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// Learns in which directory a partition is.
+    /// Learns in which directory a partition is, if it is the active one.
     pub controller: ControllerHandle,
+    /// The way to the active one elsewhere.
+    pub reports: Arc<DirectoryReports>,
     /// How many bytes a second may be copied, if not any number.
     pub bytes_per_second: Option<f64>,
     /// Where the copying is done.
@@ -74,13 +77,18 @@ fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) ->
 /// Each round carries one move out. Planned moves are kept in [`Partitions`], once for a partition
 /// however often it is asked for; a move that ends leaves it, well or not.
 fn mover_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task {
-    let Mover { clock, id, partitions, controller, .. } = mover;
+    let Mover { clock, id, partitions, controller, reports, .. } = mover;
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
-        let command = ControllerCommand::AssignDirectories { broker: id, assigned };
+        if !controller.is_active() {
+            let is_taken = reports.report_blocking(assigned);
+            return if is_taken { Ok(()) } else { Err(StorageError::Failed) };
+        }
+        let command =
+            ControllerCommand::AssignDirectories { broker: id, broker_epoch: None, assigned };
         match controller.ask_blocking(command) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok::<Vec<ErrorCode>, ErrorCode>(codes)) if codes == [ErrorCode::NONE] => Ok(()),
             // It is gone, or the controller is.
             _ => Err(StorageError::Failed),
         }

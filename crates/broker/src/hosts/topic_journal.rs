@@ -44,6 +44,7 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     fn append(
         &mut self,
         records: &[K::Record],
+        _base: Offset,
         now_ms: TimestampMs,
     ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let start = self.partition.ends().log_end;

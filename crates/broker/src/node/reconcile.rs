@@ -10,8 +10,9 @@ use ottla_partitions::{Assigned, Assignment};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::Node;
+use crate::assemble::assigned_topic;
 use crate::audit;
-use crate::hosts::quorum_journal::News;
+use crate::hosts::controller::News;
 use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
@@ -42,7 +43,6 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
-        self.epoch.store(i64::from(news.epoch), Ordering::Release);
         self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
         self.open_again_after()
     }
@@ -55,6 +55,14 @@ impl Node {
             self.coordinators.reconcile(&self.partitions, &[]);
         }
         self.open_again_after()
+    }
+
+    /// Sets aside what lies here of topics that the metadata does not give to this node.
+    pub fn set_strays_aside(&self, cluster: &Cluster) {
+        let topic_id = |place: &TopicPartition| assigned_topic(cluster, self.id, place);
+        if let Err(error) = self.partitions.set_strays_aside(topic_id) {
+            tracing::error!(%error, "stray partition folders cannot be renamed; they stay");
+        }
     }
 
     fn open_partitions(&self, cluster: &Cluster) {
@@ -83,10 +91,16 @@ impl Node {
                 assigned.push(AssignedDirectory { topic_id, index, directory });
             }
         }
-        if !assigned.is_empty() {
+        if assigned.is_empty() {
+            return;
+        }
+        if self.controller.is_active() {
             // If it is refused, the next change of the metadata comes here again.
-            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
+            let (broker, broker_epoch) = (self.id, None);
+            let command = ControllerCommand::AssignDirectories { broker, broker_epoch, assigned };
             let _ = self.controller.tell(command);
+        } else {
+            self.reports.report(assigned);
         }
     }
 

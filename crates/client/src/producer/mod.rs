@@ -2,9 +2,8 @@
 
 mod options;
 mod queue;
+mod queues;
 mod sender;
-
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -16,6 +15,7 @@ use crate::metadata::IfAbsent;
 use crate::transaction::ProducerTransaction;
 pub(crate) use queue::ProducerIdentity;
 use queue::{PartitionQueue, PendingRecord};
+use queues::ProducerQueues;
 use sender::{ProduceCall, Until};
 
 pub use options::{Acks, OnFailure, ProducerOptions};
@@ -89,7 +89,7 @@ pub struct Producer {
     /// Once it is known.
     identity: Option<ProducerIdentity>,
     pub(crate) transaction: ProducerTransaction,
-    queues: BTreeMap<TopicPartition, PartitionQueue>,
+    queues: ProducerQueues,
     calls: Vec<ProduceCall>,
     /// Where records without a key go, batch by batch.
     turn: usize,
@@ -107,10 +107,10 @@ impl Producer {
     pub fn new(client: Client, options: ProducerOptions) -> Self {
         Self {
             client: client.with_own_connections(),
+            queues: ProducerQueues::new(options.in_flight_max()),
             options,
             identity: None,
             transaction: ProducerTransaction::default(),
-            queues: BTreeMap::new(),
             calls: Vec::new(),
             turn: 0,
             given: 0,
@@ -142,11 +142,16 @@ impl Producer {
             }
         };
         let timestamp = message.timestamp.unwrap_or_else(|| self.client.clock().wall_ms());
-        let queue = self.queues.entry(place.clone()).or_default();
-        if queue.collect(PendingRecord { number, timestamp, message, bytes })
-            >= self.options.batch_bytes
-        {
-            queue.close_batch();
+        let record = PendingRecord { number, timestamp, message, bytes };
+        let batch_bytes = self.options.batch_bytes;
+        let is_full = self.queues.change(&place, |queue| {
+            let is_full = queue.collect(record) >= batch_bytes;
+            if is_full {
+                queue.close_batch();
+            }
+            is_full
+        });
+        if is_full {
             self.turn += 1;
             self.make_progress(Until::Room(place)).await?;
         }
@@ -172,7 +177,7 @@ impl Producer {
             Some(key) => usize::try_from(murmur2(key) & i32::MAX).unwrap_or(0) % count,
             None => self.turn % count,
         };
-        let chosen = || known.leaders.keys().nth(at).copied().unwrap_or(0);
+        let chosen = || known.partition_at(at);
         Ok(TopicPartition::new(topic, message.partition.unwrap_or_else(chosen)))
     }
 
@@ -193,7 +198,7 @@ impl Producer {
     /// Batches could not be written, the first of them for this reason; their records are lost to
     /// this producer. With [`OnFailure::Keep`] these are not errors but [`Self::failures`].
     pub async fn flush(&mut self) -> Result<(), ClientError> {
-        self.queues.values_mut().for_each(PartitionQueue::close_batch);
+        self.queues.change_all(PartitionQueue::close_batch);
         self.turn += 1;
         self.make_progress(Until::Done).await
     }
@@ -208,7 +213,7 @@ impl Producer {
 
     /// Drops what was not sent, and waits for what is on its way.
     pub(crate) async fn drop_unsent(&mut self) {
-        self.queues.values_mut().for_each(PartitionQueue::drop_unsent);
+        self.queues.change_all(PartitionQueue::drop_unsent);
         self.wait_for_calls().await;
         self.queues.clear();
         self.error = None;
@@ -224,13 +229,15 @@ impl Producer {
     pub(crate) fn set_identity(&mut self, identity: ProducerIdentity) {
         if self.identity != Some(identity) {
             // Each epoch counts its records from 0.
-            self.queues.values_mut().for_each(PartitionQueue::restart_sequence);
+            self.queues.change_all(PartitionQueue::restart_sequence);
         }
         self.identity = Some(identity);
     }
 
     fn forget_identity(&mut self) {
         self.identity = None;
+        // Before a batch is sent to its leader, the producer gets another.
+        self.queues.forget_leaders(None);
     }
 
     pub(crate) async fn identity(&mut self) -> Result<ProducerIdentity, ClientError> {

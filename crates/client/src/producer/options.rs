@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
+use super::queue::BATCHES_IN_FLIGHT_MAX;
 use crate::options::{
     Named, OptionError, OptionTable, non_empty_text, one_of, parse_flag, parse_number, put_named,
     put_value,
@@ -87,6 +88,17 @@ impl Default for ProducerOptions {
             transaction_timeout_ms: 60_000,
             reports: false,
             on_failure: OnFailure::default(),
+        }
+    }
+}
+
+impl ProducerOptions {
+    /// How many requests to a broker, and batches of a partition, may be unanswered.
+    pub(super) const fn in_flight_max(&self) -> usize {
+        let max = self.requests_in_flight_max;
+        match self.idempotent && max > BATCHES_IN_FLIGHT_MAX {
+            true => BATCHES_IN_FLIGHT_MAX,
+            false => max,
         }
     }
 }

@@ -188,13 +188,20 @@ impl PartitionQueue {
     }
 
     /// Is a batch to be sent, and may it be?
-    pub fn has_due(&self, now: Duration, in_flight_max: usize) -> bool {
-        let has_failed = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Failed(_)));
+    pub fn has_due(&self, in_flight_max: usize) -> bool {
         let has_due = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Due));
-        let may_send = self.retry_at.is_none_or(|at| at <= now);
         let is_known = self.known_producer == Some(self.identity.id);
         let max = if is_known { in_flight_max } else { 1 };
-        has_due && may_send && !has_failed && self.in_flight() < max
+        has_due && self.retry_at.is_none() && !self.has_failed() && self.in_flight() < max
+    }
+
+    fn has_failed(&self) -> bool {
+        self.batches.iter().any(|it| matches!(it.attempt, Attempt::Failed(_)))
+    }
+
+    /// Has a batch failed, and can be decided what that means?
+    pub fn can_settle(&self) -> bool {
+        self.has_failed() && self.in_flight() == 0
     }
 
     /// Forgets the sequence numbers: the next batch is the first of its producer epoch.
@@ -280,8 +287,7 @@ impl PartitionQueue {
     /// are split, and which are lost.
     pub fn settle_failures(&mut self, now: Duration) -> Settled {
         let mut settled = Settled::default();
-        let has_failed = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Failed(_)));
-        if !has_failed || self.in_flight() > 0 {
+        if !self.can_settle() {
             return settled;
         }
         let mut kept = VecDeque::new();

@@ -23,7 +23,7 @@ fn queue(batches: u64) -> PartitionQueue {
 fn send(queue: &mut PartitionQueue, identity: ProducerIdentity) -> Vec<(u64, i32)> {
     let options = ProducerOptions::default();
     let mut sent = Vec::new();
-    while queue.has_due(Duration::ZERO, BATCHES_IN_FLIGHT_MAX) {
+    while queue.has_due(BATCHES_IN_FLIGHT_MAX) {
         let due = queue.next_due(identity, &options, Duration::ZERO).unwrap();
         queue.sent(due.0);
         let batch = ottla_records::batches_in(&due.1).next().unwrap().unwrap();
@@ -71,7 +71,7 @@ fn a_retry_keeps_order_and_sequence_numbers() {
     queue.written(0);
     queue.failed(1, refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     queue.failed(2, refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
-    assert!(!queue.has_due(Duration::ZERO, 5));
+    assert!(!queue.has_due(5));
     assert!(queue.settle_failures(Duration::ZERO).lost.is_empty(), "one is still on its way");
     queue.failed(3, unanswered());
     assert!(queue.settle_failures(Duration::ZERO).lost.is_empty());

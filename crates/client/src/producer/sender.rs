@@ -1,8 +1,9 @@
 //! How a producer writes: the next batch of each partition in one request to its leader, up to five
 //! requests to each leader at a time, and again while that may help.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::{pending, poll_fn};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::options::Acks;
-use super::queue::{BATCHES_IN_FLIGHT_MAX, PendingRecord};
+use super::queue::PendingRecord;
+use super::queues::ReadyPartition;
 use super::{Lost, ProduceFailure, Producer, RecordMetadata};
 use crate::client::SendTerms;
 use crate::error::ClientError;
@@ -68,11 +70,8 @@ impl Producer {
             self.send_due().await;
             self.settle_failures();
             let is_enough = match &until {
-                Until::Room(place) => {
-                    let queue = self.queues.get(place);
-                    queue.is_none_or(|queue| queue.batches() < BATCHES_IN_FLIGHT_MAX)
-                }
-                Until::Done => self.queues.values().all(|queue| queue.batches() == 0),
+                Until::Room(place) => self.queues.has_room(place),
+                Until::Done => self.queues.is_all_written(),
             };
             if is_enough {
                 return self.error.take().map_or(Ok(()), Err);
@@ -98,7 +97,11 @@ impl Producer {
 
     /// Waits for the next answer, or until something is to be sent again.
     async fn accept_next(&mut self) {
-        let retry_at = self.queues.values().filter_map(|queue| queue.retry_at).min();
+        if self.calls.is_empty() && self.queues.has_due() {
+            // What follows a batch that was lost before it was sent.
+            return;
+        }
+        let retry_at = self.queues.first_retry();
         let clock = self.client.clock().clone();
         let retry = async {
             match retry_at {
@@ -114,30 +117,19 @@ impl Producer {
         if let Some(answered) = answered {
             self.accept(answered);
         }
-        let now = self.client.clock().monotonic();
-        for queue in self.queues.values_mut() {
-            queue.retry_at.take_if(|at| *at <= now);
-        }
     }
 
-    /// Sends the batches that are due.
+    /// Sends the batches that are due, as far as their leaders may get further requests.
     async fn send_due(&mut self) {
+        self.queues.end_pauses(self.client.clock().monotonic());
         loop {
-            let now = self.client.clock().monotonic();
-            let in_flight_max = self.in_flight_max();
-            let due = self.queues.iter().filter(|(_, queue)| queue.has_due(now, in_flight_max));
-            let due: Vec<TopicPartition> = due.map(|(place, _)| place.clone()).collect();
-            let mut by_leader: BTreeMap<NodeId, Vec<(TopicPartition, Uuid)>> = BTreeMap::new();
-            for place in due {
-                if let Some((leader, topic_id)) = self.prepare(&place).await {
-                    by_leader.entry(leader).or_default().push((place, topic_id));
-                }
-            }
+            self.find_leaders().await;
             let mut has_sent = false;
-            for (leader, places) in by_leader {
-                let calls = self.calls.iter().filter(|call| call.leader == leader).count();
-                if calls < in_flight_max {
-                    has_sent |= self.send_to(leader, &places).await;
+            for leader in self.queues.ready_leaders() {
+                while self.calls_to(leader) < self.options.in_flight_max()
+                    && self.send_to(leader).await
+                {
+                    has_sent = true;
                 }
             }
             if !has_sent {
@@ -146,11 +138,16 @@ impl Producer {
         }
     }
 
-    const fn in_flight_max(&self) -> usize {
-        let max = self.options.requests_in_flight_max;
-        match self.options.idempotent && max > BATCHES_IN_FLIGHT_MAX {
-            true => BATCHES_IN_FLIGHT_MAX,
-            false => max,
+    fn calls_to(&self, leader: NodeId) -> usize {
+        self.calls.iter().filter(|call| call.leader == leader).count()
+    }
+
+    /// Finds the leaders of partitions that have something to be sent.
+    async fn find_leaders(&mut self) {
+        while let Some(place) = self.queues.first_unplaced() {
+            if let Some((leader, topic_id)) = self.prepare(&place).await {
+                self.queues.place_at(leader, &ReadyPartition { place, topic_id });
+            }
         }
     }
 
@@ -165,7 +162,7 @@ impl Producer {
         };
         if let Err(error) = ready.await {
             let now = self.client.clock().monotonic();
-            self.queues.get_mut(place)?.give_up_due(error, now);
+            self.queues.change(place, |queue| queue.give_up_due(error, now));
             return None;
         }
         match self.client.topic(&place.topic, IfAbsent::Create).await {
@@ -176,31 +173,31 @@ impl Producer {
             Err(error) => {
                 let now = self.client.clock().monotonic();
                 let timeout = self.options.delivery_timeout;
-                self.queues.get_mut(place)?.fail_due(error, now, timeout);
+                self.queues.change(place, |queue| queue.fail_due(error, now, timeout));
                 None
             }
         }
     }
 
-    /// Sends the next batch of each of these partitions to their leader, as many as fit into one
+    /// Sends this leader the next batch of each partition that has one, as many as fit into one
     /// request; were there any?
-    async fn send_to(&mut self, leader: NodeId, places: &[(TopicPartition, Uuid)]) -> bool {
+    async fn send_to(&mut self, leader: NodeId) -> bool {
         let now = self.client.clock().monotonic();
         let Some(identity) = self.known_identity() else { return false };
-        let in_flight_max = self.in_flight_max();
-        let mut batches = Vec::new();
+        let mut batches: Vec<SentBatch> = Vec::new();
         let mut bytes_sum = 0;
-        for (place, topic_id) in places {
-            let Some(queue) = self.queues.get_mut(place) else { continue };
-            if bytes_sum >= REQUEST_BYTES || !queue.has_due(now, in_flight_max) {
-                continue;
+        let mut next = self.queues.next_ready(leader, None);
+        while let Some(ReadyPartition { place, topic_id }) = next {
+            let options = &self.options;
+            let due = self.queues.change(&place, |queue| queue.next_due(identity, options, now));
+            next = self.queues.next_ready(leader, Some(&place));
+            if let Some((number, bytes)) = due {
+                bytes_sum += bytes.len();
+                batches.push(SentBatch { place, topic_id, number, bytes });
             }
-            let Some((number, bytes)) = queue.next_due(identity, &self.options, now) else {
-                continue;
-            };
-            bytes_sum += bytes.len();
-            let (place, topic_id) = (place.clone(), *topic_id);
-            batches.push(SentBatch { place, topic_id, number, bytes });
+            if bytes_sum >= REQUEST_BYTES {
+                break;
+            }
         }
         if batches.is_empty() {
             return false;
@@ -221,9 +218,7 @@ impl Producer {
                 // Only now: a caller that stopped waiting before would leave them in flight for
                 // ever.
                 for batch in &batches {
-                    if let Some(queue) = self.queues.get_mut(&batch.place) {
-                        queue.sent(batch.number);
-                    }
+                    self.queues.change(&batch.place, |queue| queue.sent(batch.number));
                 }
                 self.calls.push(ProduceCall { leader, reply, batches });
             }
@@ -283,15 +278,12 @@ impl Producer {
     }
 
     fn batch_failed(&mut self, batch: &SentBatch, error: ClientError) {
-        if let Some(queue) = self.queues.get_mut(&batch.place) {
-            queue.failed(batch.number, error);
-        }
+        self.queues.change(&batch.place, |queue| queue.failed(batch.number, error));
     }
 
     /// A batch has been written.
     fn written(&mut self, batch: &SentBatch, base: Offset) {
-        let queue = self.queues.get_mut(&batch.place).expect("a batch on its way has a queue");
-        let records = queue.written(batch.number);
+        let records = self.queues.change(&batch.place, |queue| queue.written(batch.number));
         if self.options.reports {
             let offset = |n: i64| if base < 0 { -1 } else { base + n };
             let reports = records.iter().zip(0..).map(|(record, n)| RecordMetadata {
@@ -306,13 +298,20 @@ impl Producer {
     /// Decides whether failed batches are retried, split or dropped.
     fn settle_failures(&mut self) {
         let now = self.client.clock().monotonic();
+        let retry_at = now + self.client.options().retry_backoff;
         let mut failures = Vec::new();
         let mut is_uncertain = false;
-        for (place, queue) in &mut self.queues {
-            let settled = queue.settle_failures(now);
+        let mut moved: BTreeSet<Arc<str>> = BTreeSet::new();
+        for place in self.queues.failed() {
+            let settled = self.queues.change(&place, |queue| {
+                let settled = queue.settle_failures(now);
+                if settled.must_wait {
+                    queue.retry_at = Some(retry_at);
+                }
+                settled
+            });
             if settled.must_wait {
-                self.client.forget(&place.topic);
-                queue.retry_at = Some(now + self.client.options().retry_backoff);
+                moved.insert(Arc::clone(&place.topic));
             }
             is_uncertain |= settled.is_uncertain();
             failures.extend(settled.lost.into_iter().map(|lost| ProduceFailure {
@@ -321,6 +320,10 @@ impl Producer {
                 records: lost.records.iter().map(lost_record).collect(),
                 error: lost.error,
             }));
+        }
+        for topic in moved {
+            self.client.forget(&topic);
+            self.queues.forget_leaders(Some(&topic));
         }
         // The next batch must not come under numbers that may be used up: the broker would take it
         // for the lost one and drop it.

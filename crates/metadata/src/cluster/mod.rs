@@ -98,8 +98,9 @@ impl Cluster {
         self.before.as_deref().unwrap_or(self)
     }
 
-    /// Is a transaction open?
-    pub(crate) const fn has_open_transaction(&self) -> bool {
+    /// Is a metadata transaction open (KIP-868)?
+    #[must_use]
+    pub const fn has_open_transaction(&self) -> bool {
         self.before.is_some()
     }
 

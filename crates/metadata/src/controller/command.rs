@@ -112,17 +112,21 @@ pub enum ControllerCommand {
     ElectUncleanly,
     /// See [`super::ControllerTimer::NoOp`].
     WriteNoOp,
-    /// A broker says in which of its directories it has partitions.
+    /// AssignReplicasToDirs: a broker says in which of its directories it has partitions.
     AssignDirectories {
         /// Which broker.
         broker: NodeId,
+        /// The epoch that it believes to be registered with; `None` for the broker of this process.
+        broker_epoch: Option<i64>,
         /// Which partitions, and where they are.
         assigned: Vec<AssignedDirectory>,
     },
-    /// A broker wants producer ids to give away.
+    /// AllocateProducerIds: a broker wants producer ids to give away.
     AllocateProducerIds {
         /// Which.
         broker: NodeId,
+        /// As for [`ControllerCommand::AssignDirectories`].
+        broker_epoch: Option<i64>,
     },
     /// UpdateFeatures.
     UpdateFeatures {
@@ -142,6 +146,15 @@ pub struct AssignedDirectory {
     pub index: PartitionIndex,
     /// The directory.
     pub directory: Uuid,
+}
+
+/// Producer ids that one broker may give away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    /// The first of them.
+    pub first: ProducerId,
+    /// How many.
+    pub count: i32,
 }
 
 /// What the controller answers.
@@ -177,10 +190,11 @@ pub enum ControllerReply {
     ControllerRegistered(ControllerRegistrationResponse),
     /// To [`ControllerCommand::UnregisterBroker`].
     BrokerUnregistered(UnregisterBrokerResponse),
-    /// To [`ControllerCommand::AssignDirectories`]; an error if one of the partitions is not known.
-    Assigned(Result<(), ErrorCode>),
-    /// To [`ControllerCommand::AllocateProducerIds`]: the first id of the block, and their number.
-    ProducerIds(ProducerId, i32),
+    /// To [`ControllerCommand::AssignDirectories`]: the code of each partition, in their order; an
+    /// error if the broker may assign none.
+    Assigned(Result<Vec<ErrorCode>, ErrorCode>),
+    /// To [`ControllerCommand::AllocateProducerIds`].
+    ProducerIds(Result<ProducerIdBlock, ErrorCode>),
     /// To [`ControllerCommand::UpdateFeatures`].
     UpdateFeatures(UpdateFeaturesResponse),
 }
@@ -202,8 +216,8 @@ ottla_machine::answers! {
         AlterPartitionReassignments(it) => AlterPartitionReassignmentsResponse = it;
         ControllerRegistered(it) => ControllerRegistrationResponse = it;
         BrokerUnregistered(it) => UnregisterBrokerResponse = it;
-        Assigned(it) => Result<(), ErrorCode> = it;
-        ProducerIds(first, count) => (ProducerId, i32) = (first, count);
+        Assigned(it) => Result<Vec<ErrorCode>, ErrorCode> = it;
+        ProducerIds(it) => Result<ProducerIdBlock, ErrorCode> = it;
         UpdateFeatures(it) => UpdateFeaturesResponse = it;
     }
 }

@@ -31,11 +31,12 @@ use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::cluster::{Cluster, PartitionState};
+use crate::cluster::{BrokerRegistration, Cluster, PartitionState};
 
-pub use bootstrap::bootstrap_records;
+pub use bootstrap::{bootstrap_records, bootstrap_records_at};
 pub use command::{
     AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply,
+    ProducerIdBlock,
 };
 pub use register::RegistrationRefusal;
 use sessions::BrokerSessions;
@@ -103,6 +104,34 @@ struct ControllerScene<'a> {
     rules: &'a dyn ConfigRules,
 }
 
+/// The broker that a command comes from.
+#[derive(Clone, Copy)]
+struct AskingBroker {
+    id: NodeId,
+    /// The epoch that it believes to be registered with; `None` for the broker of this process.
+    epoch: Option<i64>,
+}
+
+impl AskingBroker {
+    /// Its registration; `None` if the broker of this process has none yet.
+    ///
+    /// # Errors
+    /// It is not registered with this epoch: what an earlier process of a broker has sent may still
+    /// be under way.
+    fn registration<'a>(
+        self,
+        scene: &ControllerScene<'a>,
+    ) -> Result<Option<&'a BrokerRegistration>, ErrorCode> {
+        let known = scene.cluster.broker(self.id);
+        match self.epoch {
+            Some(epoch) if known.map(|it| it.epoch) != Some(epoch) => {
+                Err(ErrorCode::STALE_BROKER_EPOCH)
+            }
+            _ => Ok(known),
+        }
+    }
+}
+
 impl Machine for Controller {
     type Command = ControllerCommand;
     type Record = MetadataRecord;
@@ -164,11 +193,13 @@ impl Machine for Controller {
             ControllerCommand::SessionEnds { broker } => {
                 heartbeat::end_session(scene, sessions, broker, turn);
             }
-            ControllerCommand::AssignDirectories { broker, assigned } => {
-                assign_directory::assign_directory(scene, broker, &assigned, turn);
+            ControllerCommand::AssignDirectories { broker, broker_epoch, assigned } => {
+                let asking = AskingBroker { id: broker, epoch: broker_epoch };
+                assign_directory::assign_directories(scene, asking, &assigned, turn);
             }
-            ControllerCommand::AllocateProducerIds { broker } => {
-                producer_ids::allocate_producer_ids(scene, broker, turn);
+            ControllerCommand::AllocateProducerIds { broker, broker_epoch } => {
+                let asking = AskingBroker { id: broker, epoch: broker_epoch };
+                producer_ids::allocate_producer_ids(scene, asking, turn);
             }
             ControllerCommand::UpdateFeatures { request, version } => {
                 update_features::update_features(scene, request, version, turn);

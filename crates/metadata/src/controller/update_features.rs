@@ -100,8 +100,15 @@ fn update_feature(
             update.max_version_level
         ))
     };
+    if update.max_version_level < 0 {
+        return unsupported(String::from("A feature version cannot be less than 0."));
+    }
     let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
-        return unsupported(String::from("Local controller does not support this feature."));
+        // As in Kafka each node can work without it; so level 0 fails only because there is none.
+        return unsupported(match update.max_version_level {
+            0 => format!("Feature {name} not found."),
+            _ => String::from("Local controller does not support this feature."),
+        });
     };
     let (now, wanted) = (scene.cluster.feature(name), update.max_version_level);
     // A level that Apache Kafka has brought is kept, and may be taken back.

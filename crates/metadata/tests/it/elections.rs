@@ -237,7 +237,11 @@ fn a_broker_leads_only_what_lies_in_its_directories() {
     scene.expect(-1, &[], &[1, 2]);
     let assigned =
         vec![AssignedDirectory { topic_id: Uuid::of(1000), index: 0, directory: Uuid::of(499) }];
-    scene.bench.run(ControllerCommand::AssignDirectories { broker: 1, assigned });
+    scene.bench.run(ControllerCommand::AssignDirectories {
+        broker: 1,
+        broker_epoch: None,
+        assigned,
+    });
     scene.expect(1, &[1], &[2]);
     assert_eq!(scene.state().directories, [499, 402, 403].map(Uuid::of));
 }

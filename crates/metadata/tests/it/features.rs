@@ -104,6 +104,15 @@ fn a_level_needs_all_brokers_and_what_is_not_built_cannot_be_had() {
     let mut bench = lifecycle::cluster();
     let why = update(&mut bench, "share.version", 1, UPGRADE);
     assert!(why.ends_with("Local controller does not support this feature."), "{why}");
+    // Kafka has that feature, so that it can be turned off where it is not on.
+    assert_eq!(update(&mut bench, "share.version", 0, SAFE_DOWNGRADE), "");
+    let why = update(&mut bench, "nonsense", 0, SAFE_DOWNGRADE);
+    let not_found = "Invalid update version 0 for feature nonsense. Feature nonsense not found.";
+    assert!(why.ends_with(not_found), "{why}");
+    let why = update(&mut bench, "nonsense", 1, UPGRADE);
+    assert!(why.ends_with("Local controller does not support this feature."), "{why}");
+    let why = update(&mut bench, "group.version", -1, SAFE_DOWNGRADE);
+    assert!(why.ends_with("A feature version cannot be less than 0."), "{why}");
     assert_eq!(update(&mut bench, "transaction.version", 1, SAFE_DOWNGRADE), "");
     let old = BrokerRegistrationRequest {
         features: crate::features()

@@ -380,7 +380,7 @@ fn a_failed_directory_loses_what_lies_in_it() {
     let index = (0..2).find(|it| on_one(it, &bench)).unwrap();
     let directory = Uuid::of(411);
     let assigned = vec![ottla_metadata::AssignedDirectory { topic_id: id, index, directory }];
-    bench.run(ControllerCommand::AssignDirectories { broker: 1, assigned });
+    bench.run(ControllerCommand::AssignDirectories { broker: 1, broker_epoch: None, assigned });
     let request =
         BrokerHeartbeatRequest { offline_log_dirs: vec![directory], ..heartbeat(&bench, 1) };
     beat(&mut bench, request);

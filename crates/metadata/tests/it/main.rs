@@ -4,6 +4,7 @@
 
 mod answers;
 mod changes;
+mod directories;
 mod elections;
 mod features;
 mod lifecycle;
@@ -11,7 +12,8 @@ mod lifecycle;
 use ottla_machine::testkit::MachineBench;
 use ottla_metadata::{
     Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply,
-    ControllerSettings, FeatureRange, ResourceKind, bootstrap_records, supported_features,
+    ControllerSettings, FeatureRange, ProducerIdBlock, ResourceKind, bootstrap_records,
+    supported_features,
 };
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
@@ -321,9 +323,10 @@ fn a_broker_that_starts_again_leads_again_under_a_later_epoch() {
 #[test]
 fn producer_ids_are_given_away_once() {
     let mut bench = cluster();
-    let command = ControllerCommand::AllocateProducerIds { broker: 1 };
-    assert_eq!(reply(&mut bench, command.clone()), ControllerReply::ProducerIds(0, 1000));
-    assert_eq!(reply(&mut bench, command), ControllerReply::ProducerIds(1000, 1000));
+    let command = ControllerCommand::AllocateProducerIds { broker: 1, broker_epoch: None };
+    let ids = |first| ControllerReply::ProducerIds(Ok(ProducerIdBlock { first, count: 1000 }));
+    assert_eq!(reply(&mut bench, command.clone()), ids(0));
+    assert_eq!(reply(&mut bench, command), ids(1000));
 }
 
 #[test]

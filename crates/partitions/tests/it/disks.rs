@@ -291,3 +291,28 @@ fn bytes_that_rot_are_told_and_the_rest_is_served() {
     assert_eq!(batches_in(&before.records).count(), 2);
     assert_eq!(partition.append(&batch("on"), &Terms::for_all(1000)).unwrap().base_offset, 9);
 }
+
+#[test]
+fn many_partitions_are_closed_and_only_then_is_their_directory_marked() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
+    let rules = PartitionRules::default();
+    let assigned = |index| crate::assigned(TopicPartition::new("t", index), Uuid::of(700), &rules);
+    let all: Vec<_> = (0..80).map(assigned).collect();
+    assert!(jbod.partitions.reconcile(&all).is_empty());
+    for index in 0..80 {
+        jbod.at(index).append(&batch("x"), &Terms::for_all(1000)).unwrap();
+    }
+    // One log of the first directory cannot be made durable.
+    let bad = (0..80).find(|index| jbod.at(*index).directory() == Uuid::of(501)).unwrap();
+    jbod.disk.set(&jbod.paths[0].join(format!("t-{bad}")), Some(Fault::Syncs));
+    assert!(jbod.partitions.close(1).is_err());
+    let is_marked = |at: usize| jbod.paths[at].join(".kafka_cleanshutdown").exists();
+    assert_eq!((is_marked(0), is_marked(1)), (false, true));
+    let recovery = std::fs::read_to_string(jbod.paths[1].join("recovery-point-offset-checkpoint"));
+    let recovery = recovery.unwrap();
+    for index in (0..80).filter(|index| jbod.at(*index).directory() == Uuid::of(502)) {
+        let line = format!("t {index} 1");
+        assert!(recovery.lines().any(|it| it == line), "{line} is not in {recovery}");
+    }
+}

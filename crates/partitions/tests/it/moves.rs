@@ -154,6 +154,8 @@ fn a_move_is_refused_called_off_or_nothing() {
         |place: &TopicPartition, name: &str| partitions.plan_move(place, &path(work.path(), name));
     assert_eq!(plan(&place(), "c"), Err(MoveRefused::NoDirectory));
     assert_eq!(plan(&TopicPartition::new("t", 9), "b"), Err(MoveRefused::NoPartition));
+    let long = TopicPartition::new("t".repeat(249), 0);
+    assert_eq!(plan(&long, "c"), Err(MoveRefused::NameTooLong));
     assert_eq!(plan(&place(), "a/"), Ok(false), "it is there");
     assert_eq!(plan(&place(), "b"), Ok(true));
     assert_eq!(partitions.moves()[0].1.directory, DIRS[1]);
@@ -234,10 +236,74 @@ fn after_a_crash_the_folder_counts_that_the_metadata_names() {
     let future = work.path().join("a/t-0.4711-future");
     copied(&work.path().join("old"), &future);
     let (partitions, partition) = opened(work.path(), DIRS[1]);
-    let left = partitions.interrupted_moves().unwrap();
-    assert_eq!(left, [(place(), path(work.path(), "a"))]);
-    assert!(!future.exists());
-    assert_eq!(partitions.plan_move(&place(), &left[0].1), Ok(true));
+    partitions.resume_moves().unwrap();
+    assert_eq!(partitions.moves()[0].1.directory, DIRS[0]);
+    assert!(!future.exists(), "it has the id of another topic");
     go(&partitions).unwrap();
     assert_eq!((partition.directory(), numbers(&partition).len()), (DIRS[0], 60));
+}
+
+/// The folders of moves to a directory.
+fn futures(work: &Path, name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(work.join(name)).unwrap();
+    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut futures: Vec<String> = names.filter(|name| name.ends_with("-future")).collect();
+    futures.sort();
+    futures
+}
+
+#[test]
+fn all_accepted_moves_go_on_after_a_crash() {
+    let work = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let places: Vec<_> = (0..4).map(|index| TopicPartition::new("t", index)).collect();
+    let all: Vec<_> = places
+        .iter()
+        .map(|place| Assigned {
+            directory: DIRS[0],
+            ..crate::assigned(place.clone(), TOPIC, &rules())
+        })
+        .collect();
+    for place in &places {
+        std::fs::create_dir_all(work.path().join("a").join(place.to_string())).unwrap();
+    }
+    let open = || {
+        let partitions = node(work.path(), &files);
+        assert!(partitions.reconcile(&all).is_empty());
+        partitions
+    };
+    let partitions = open();
+    let plan = |partitions: &Partitions, at: usize, name: &str| {
+        partitions.plan_move(&places[at], &path(work.path(), name)).unwrap()
+    };
+    (0..4).for_each(|at| assert!(plan(&partitions, at, "b")));
+    assert!(!plan(&partitions, 1, "a"), "cancelled");
+    assert_eq!(futures(work.path(), "b").len(), 3);
+    // None of them was begun when the process was killed; one partition is deleted meanwhile.
+    drop(partitions);
+    let without_last = &all[..3];
+    let partitions = node(work.path(), &files);
+    assert!(partitions.reconcile(without_last).is_empty());
+    partitions.resume_moves().unwrap();
+    let planned: Vec<_> = partitions.moves().into_iter().map(|(place, _)| place).collect();
+    assert_eq!(planned, [places[0].clone(), places[2].clone()]);
+    assert_eq!(futures(work.path(), "b").len(), 2);
+    for place in [&places[0], &places[2]] {
+        partitions.carry_out(place, &mut |_, _| Ok(()), &mut |_| Ok(())).unwrap();
+        let moved = partitions.find("t", place.partition).unwrap();
+        assert_eq!(moved.directory(), DIRS[1], "{place}");
+    }
+    assert_eq!((futures(work.path(), "b").len(), partitions.moves().len()), (0, 0));
+}
+
+#[test]
+fn a_move_is_not_accepted_where_its_folder_cannot_be_made() {
+    let work = tempfile::tempdir().unwrap();
+    let disk = FaultyFiles::new(Arc::new(DiskFiles));
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let partitions = node(work.path(), &files);
+    assert!(partitions.reconcile(&[assigned(DIRS[0])]).is_empty());
+    disk.set(&work.path().join("b"), Some(Fault::Writes));
+    let planned = partitions.plan_move(&place(), &path(work.path(), "b"));
+    assert_eq!((planned, partitions.moves()), (Err(MoveRefused::Offline), vec![]));
 }

@@ -24,7 +24,10 @@ use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
-use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{
+    Candidacy, Endpoint, FOLDER, FormatOptions, InitialVoters, Quorum, ReplicaKey, Setup, Timing,
+    Voter, VoterSet,
+};
 use ottla_records::batches_in;
 use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MetaProperties, SimDisk};
 use ottla_types::{ErrorCode, Uuid};
@@ -116,10 +119,12 @@ fn versioned(record: &MetadataRecord) -> (MetadataRecord, i16) {
     (record.clone(), version_of(record, METADATA_VERSION))
 }
 
-/// Formats a directory at the times of the genuine files.
-fn formatted(dir: &Path) {
-    let (first, second) =
-        (annex("bootstrap.checkpoint"), annex("00000000000000000000-0000000000.checkpoint"));
+const FIRST_SNAPSHOT: &str = "00000000000000000000-0000000000.checkpoint";
+
+/// Formats a directory with these voters, at the times of the genuine files in `kept`.
+fn formatted_as(dir: &Path, kept: &Path, voters: VoterSet) {
+    let read = |name: &str| fs::read(kept.join(name)).unwrap();
+    let (first, second) = (read("bootstrap.checkpoint"), read(FIRST_SNAPSHOT));
     let mut at = times(&first);
     // What the snapshot says it contains: a time of its own, in the header's value.
     let header = batches_in(&second).next().unwrap().unwrap();
@@ -130,19 +135,51 @@ fn formatted(dir: &Path) {
     let mut at = at.into_iter();
     let records: Vec<_> = genuine_bootstrap().iter().map(versioned).collect();
     let now = &mut || at.next().unwrap();
-    let format = FormatOptions { records: &records, voter: voter(), now };
+    let voters = InitialVoters::Given(voters);
+    let format = FormatOptions { records: &records, voters: &voters, now };
     ottla_quorum::format_directory(&files(), dir, format).unwrap();
+}
+
+/// Formats a directory with one voter, at the times of the genuine files.
+fn formatted(dir: &Path) {
+    formatted_as(dir, &golden("annex-b"), VoterSet::of([voter()]));
 }
 
 #[test]
 fn formatting_writes_the_bytes_that_kafka_writes() {
-    let work = tempfile::tempdir().unwrap();
-    formatted(work.path());
-    let written = fs::read(work.path().join("bootstrap.checkpoint")).unwrap();
-    assert!(written == annex("bootstrap.checkpoint"));
-    let name = "00000000000000000000-0000000000.checkpoint";
-    let written = fs::read(work.path().join(FOLDER).join(name)).unwrap();
-    assert!(written == annex(name));
+    // What `--standalone` wrote, and `--initial-controllers` with three of them.
+    let of = |id: i32, directory: &str| {
+        let one = voter();
+        let port = 9093 + 10_000 * u16::try_from(id).unwrap();
+        let endpoints = one.endpoints.iter().map(|it| Endpoint { port, ..it.clone() }).collect();
+        Voter { key: ReplicaKey { id, directory: directory.parse().unwrap() }, endpoints, ..one }
+    };
+    let three = [
+        of(1, "JEXY6aqzQY-32P5TStzaFg"),
+        of(2, "MvDxzVmcRsaTz33bUuRU6A"),
+        of(3, "07R5amHmR32VDA6jHkGbTA"),
+    ];
+    let cases = [("annex-b", VoterSet::of([voter()])), ("formatted", VoterSet::of(three))];
+    for (name, voters) in cases {
+        let (work, kept) = (tempfile::tempdir().unwrap(), golden(name));
+        formatted_as(work.path(), &kept, voters);
+        for (file, folder) in [("bootstrap.checkpoint", ""), (FIRST_SNAPSHOT, FOLDER)] {
+            let written = fs::read(work.path().join(folder).join(file)).unwrap();
+            assert!(written == fs::read(kept.join(file)).unwrap(), "{name}: {file}");
+        }
+    }
+}
+
+#[test]
+fn without_given_voters_there_is_no_snapshot() {
+    for voters in [InitialVoters::NoneYet, InitialVoters::Static] {
+        let work = tempfile::tempdir().unwrap();
+        let records: Vec<_> = genuine_bootstrap().iter().map(versioned).collect();
+        let format = FormatOptions { records: &records, voters: &voters, now: &mut || 1000 };
+        ottla_quorum::format_directory(&files(), work.path(), format).unwrap();
+        let names = fs::read_dir(work.path()).unwrap().map(|it| it.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["bootstrap.checkpoint"], "{voters:?}");
+    }
 }
 
 /// Formats a directory as a first start does, until the power goes; a mark of a clean
@@ -152,7 +189,8 @@ fn format_first(disk: &SimDisk, dir: &Path) -> Result<(), Box<dyn Error>> {
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
     let records: Vec<_> = genuine_bootstrap().iter().map(versioned).collect();
-    let format = FormatOptions { records: &records, voter: voter(), now: &mut || 1000 };
+    let voters = InitialVoters::Given(VoterSet::of([voter()]));
+    let format = FormatOptions { records: &records, voters: &voters, now: &mut || 1000 };
     ottla_quorum::format_directory(&files, dir, format)?;
     let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
     Ok(data.set_meta(&MetaProperties { cluster_id, node_id: 1, directory_id })?)
@@ -185,7 +223,9 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
         let setup = Setup {
             files: left,
             dir: dir.to_owned(),
-            own: voter().key,
+            own: voter(),
+            candidacy: Candidacy::ByOperator,
+            timing: Timing::default(),
             static_voters: VoterSet::default(),
             clean: false,
             segment_bytes: 1 << 30,
@@ -259,7 +299,9 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     let opened = Quorum::open(Setup {
         files: files(),
         dir: work.path().to_owned(),
-        own: voter().key,
+        own: voter(),
+        candidacy: Candidacy::ByOperator,
+        timing: Timing::default(),
         static_voters: VoterSet::default(),
         clean: false,
         segment_bytes: 1 << 30,
@@ -274,7 +316,7 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
         turn.base_offset = quorum.log_end();
         controller.decide(command, &mut turn);
         let written: Vec<_> = turn.records.iter().map(versioned).collect();
-        let end = quorum.append(&written).unwrap();
+        let end = quorum.append(1, turn.base_offset, &written).unwrap();
         turn.records.iter().for_each(|record| controller.apply(record));
         assert!(quorum.committed() < end, "a power cut may take it back");
         let store = quorum.begin_store().unwrap();

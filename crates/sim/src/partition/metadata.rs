@@ -250,9 +250,11 @@ impl PartitionWorld {
             3 => self.elect_preferred(),
             4 => self.reorder_replicas(),
             0 => {
-                let reply = self.command(ControllerCommand::AllocateProducerIds { broker })?;
-                let Some(ControllerReply::ProducerIds(first, count)) = reply else { return Ok(()) };
-                self.check_producer_ids(first, count)
+                let command = ControllerCommand::AllocateProducerIds { broker, broker_epoch: None };
+                match self.command(command)? {
+                    Some(ControllerReply::ProducerIds(Ok(ids))) => self.check_producer_ids(ids),
+                    _ => Ok(()),
+                }
             }
             1 => {
                 self.journal.topics += 1;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ottla_machine::Turn;
-use ottla_metadata::{BrokerRegistration, Cluster, Controller, PartitionState};
+use ottla_metadata::{BrokerRegistration, Cluster, Controller, PartitionState, ProducerIdBlock};
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{LeaderEpoch, NodeId, Offset, ProducerId};
 
@@ -252,7 +252,8 @@ impl PartitionWorld {
     }
 
     /// No producer id is given away twice.
-    pub(super) fn check_producer_ids(&mut self, first: ProducerId, count: i32) -> InvariantCheck {
+    pub(super) fn check_producer_ids(&mut self, ids: ProducerIdBlock) -> InvariantCheck {
+        let ProducerIdBlock { first, count } = ids;
         let known = self.watch.producer_ids;
         self.watch.producer_ids = known.max(first + i64::from(count));
         self.demand(Invariant::ProducerIdsOnce, first >= known, |_| {

@@ -279,7 +279,9 @@ pub(crate) fn parent_of(path: &Path) -> &Path {
 /// # Errors
 /// What the file system says.
 pub(crate) fn make_dir_durable(files: &dyn Files, dir: &Path) -> io::Result<()> {
-    let made: Vec<&Path> = dir.ancestors().take_while(|above| !files.exists(above)).collect();
+    // The last one above a relative path is empty, and no directory.
+    let is_missing = |above: &&Path| !above.as_os_str().is_empty() && !files.exists(above);
+    let made: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
     files.make_dir(dir)?;
     made.into_iter().try_for_each(|made| files.sync_dir(parent_of(made)))
 }
