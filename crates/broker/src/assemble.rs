@@ -28,7 +28,7 @@ use crate::dirs::{DirectoryFacts, check_formatted, open_dirs, take_marks, take_o
 use crate::guard::Authorizer;
 use crate::hosts::controller::{ControllerHandle, MakeController, MetadataImage, News};
 use crate::hosts::controller_channel::ControllerChannel;
-use crate::hosts::quorum_member::QuorumMember;
+use crate::hosts::quorum_member::{QuorumMember, QuorumView};
 use crate::hosts::quorum_peers::{PeerParts, QuorumPeers};
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
@@ -439,6 +439,12 @@ impl Assembled {
     #[must_use]
     pub fn data(&self) -> &[PathBuf] {
         &self.data
+    }
+
+    /// What this node knows of the metadata quorum.
+    #[must_use]
+    pub fn quorum(&self) -> QuorumView {
+        self.node.controller.member().view()
     }
 
     /// Returns when the node cannot go on, with the reason.

@@ -58,8 +58,10 @@ pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartO
 pub use broker::Broker;
 pub use formatting::{
     ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
+    format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
+pub use hosts::quorum_member::QuorumView;
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};

@@ -16,6 +16,7 @@ use ottla_protocol::messages::broker_registration_request::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
+use crate::assemble::NodeFailure;
 use crate::dirs::DirectoryFacts;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerPlace};
 use crate::hosts::directory_reports::DirectoryReport;
@@ -75,12 +76,17 @@ pub async fn join_cluster(
 ) -> Result<i64, StartError> {
     let limit = Duration::from_millis(node.started().quorum_timing().registration_ms);
     let until = node.clock.monotonic() + limit;
-    let epoch = register_broker(node, request, limit).await?;
+    let epoch = match register_broker(node, request, limit).await {
+        Err(_) if node.controller.member().is_failed() => Err(NodeFailure::Controller)?,
+        registered => registered?,
+    };
     node.controller.publish_from(epoch);
     loop {
         let answer = send_heartbeat(node, epoch, Wish::Serve).await;
         let is_late = node.clock.monotonic() >= until;
         match answer {
+            // It comes to no end by itself: its replica of the metadata stands still.
+            _ if node.controller.member().is_failed() => Err(NodeFailure::Controller)?,
             Ok(answer) if !answer.is_fenced => return Ok(epoch),
             // Its registration has not come to this node yet, or no controller is active.
             Ok(_) | Err(ErrorCode::NOT_CONTROLLER | ErrorCode::NETWORK_EXCEPTION) if !is_late => {

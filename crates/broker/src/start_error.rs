@@ -9,6 +9,8 @@ use ottla_quorum::QuorumError;
 use ottla_settings::{SettingError, Settings};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
+use crate::assemble::NodeFailure;
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The controller refuses this node.
     #[error("the controller refused to register this node: {}", .0.name())]
     Refused(ErrorCode),
+    /// A part of the node failed before it served.
+    #[error(transparent)]
+    Failed(#[from] NodeFailure),
 }
 
 /// Data directories of the settings that are not formatted.

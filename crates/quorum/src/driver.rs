@@ -35,6 +35,10 @@ pub enum QuorumError {
     /// The log refuses a batch.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The log refuses a batch that the replica counts on: the next ones of its leader, or the one
+    /// that opens its own epoch. What it takes for its log is not what it has.
+    #[error("the metadata log cannot be continued: {0}")]
+    Demanded(#[source] AppendError),
     /// A batch is broken.
     #[error("the metadata log: {0}")]
     Batch(#[from] BadBatch),
@@ -262,15 +266,15 @@ impl Quorum {
                     more.into_iter().rev().for_each(|it| todo.push_front(it));
                 }
                 Effect::OpenEpoch { epoch, granted, controls } => {
-                    let batch = self.open_epoch(epoch, &granted, controls)?;
+                    let batch = self.open_epoch(epoch, &granted, controls).map_err(demanded)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                     todo.extend(self.decide(Input::Stored(self.end())));
                 }
                 Effect::AppendControls(controls) => {
-                    let batch = self.append_controls(controls)?;
+                    let batch = self.append_controls(controls).map_err(demanded)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                 }
-                Effect::Append { batches } => self.append_fetched(batches)?,
+                Effect::Append { batches } => self.append_fetched(batches).map_err(demanded)?,
                 Effect::Truncate { end } => self.log.truncate_to(end)?,
                 Effect::Committed(end) => self.committed = self.committed.max(end),
                 Effect::WriteSnapshot { id, position } => self.write_part(id, position)?,
@@ -560,5 +564,13 @@ impl Quorum {
     /// The disk fails.
     pub fn close(self) -> Result<(), StorageError> {
         self.log.close_clean().map(|_| ())
+    }
+}
+
+/// A refusal of the log is none where the replica counts on what is appended.
+fn demanded(error: QuorumError) -> QuorumError {
+    match error {
+        QuorumError::Append(error) => QuorumError::Demanded(error),
+        error => error,
     }
 }

@@ -65,13 +65,18 @@ pub enum Invariant {
     AnswersAreSound,
     NodeRecovers,
     EverythingEnds,
+    AcknowledgedMetadataStays,
+    DeletionsAreFinal,
+    NodesAgree,
+    BrokersUnfenced,
+    MetadataLogsAgree,
     NoPanic,
     SameTrace,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 63] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -128,6 +133,11 @@ impl Invariant {
         Self::AnswersAreSound,
         Self::NodeRecovers,
         Self::EverythingEnds,
+        Self::AcknowledgedMetadataStays,
+        Self::DeletionsAreFinal,
+        Self::NodesAgree,
+        Self::BrokersUnfenced,
+        Self::MetadataLogsAgree,
         Self::NoPanic,
         Self::SameTrace,
     ];
@@ -265,6 +275,15 @@ impl Invariant {
             }
             Self::NodeRecovers => "a node starts after every crash and stops when it is asked to",
             Self::EverythingEnds => "after the faults every client can end what it has begun",
+            Self::AcknowledgedMetadataStays => {
+                "a topic, its id and its settings are on every node from when they are acknowledged"
+            }
+            Self::DeletionsAreFinal => "a topic id whose deletion is acknowledged is on no node",
+            Self::NodesAgree => "after the faults all nodes know one leader of the metadata quorum",
+            Self::BrokersUnfenced => "after the faults every node lists all brokers in time",
+            Self::MetadataLogsAgree => {
+                "after the faults the committed metadata is the same in the log of every voter"
+            }
             Self::NoPanic => "no task panics, and none runs without end",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }

@@ -9,7 +9,7 @@ use clap::Parser;
 use ottla_clock::Clock;
 use ottla_sim::ledger::Ledger;
 use ottla_sim::runner::{RunPlan, Runs};
-use ottla_sim::seed::{self, Detail, SimRing};
+use ottla_sim::seed::{self, Detail, NodeCount, SimRing};
 use ottla_sim::{report, runner};
 use ottla_types::Bug;
 
@@ -20,6 +20,9 @@ struct Arguments {
     /// What is simulated: 1 is the cores, 2 are whole nodes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     ring: u8,
+    /// How many nodes there are in ring 2; otherwise each seed decides: one, three or five.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: Option<u8>,
     /// How many seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -85,7 +88,8 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
         log.without_time().with_ansi(false).with_target(false).init();
     }
-    let ring = if arguments.ring == 2 { SimRing::Nodes } else { SimRing::Cores };
+    let count = arguments.nodes.map_or(NodeCount::Drawn, |it| NodeCount::Exactly(it.into()));
+    let ring = if arguments.ring == 2 { SimRing::Nodes(count) } else { SimRing::Cores };
     if let Some(seed) = arguments.seed {
         return Ok(repeat_seed(ring, seed, &arguments.traces)?);
     }
@@ -101,7 +105,7 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let summary = runner::run_plan(&plan, ledger, &clock)?;
     match ring {
         SimRing::Cores => print!("{}", report::coverage_table(&summary.coverage)),
-        SimRing::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
+        SimRing::Nodes(_) => print!("{}", report::node_coverage(&summary.coverage)),
     }
     println!("\n{} seeds skipped, being in the ledger", summary.known);
     println!("{:.1} s of real time", clock.monotonic().as_secs_f64());

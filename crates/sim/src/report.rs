@@ -12,8 +12,8 @@ use crate::seed::SimRing;
 #[must_use]
 pub fn failure_text(ring: SimRing, seed: u64, violation: &Violation) -> String {
     let option = match ring {
-        SimRing::Cores => "",
-        SimRing::Nodes => " --ring 2",
+        SimRing::Cores => String::new(),
+        SimRing::Nodes(count) => format!(" --ring 2 --nodes {}", count.of_seed(seed)),
     };
     format!("seed {seed} breaks {violation}; repeat it: sim/run{option} --seed {seed}")
 }
@@ -40,6 +40,10 @@ pub fn node_coverage(coverage: &Coverage) -> String {
         ("connections", nodes.connections),
         ("connections reset", nodes.resets),
         ("transactions", nodes.transactions),
+        ("histories of clusters", nodes.clusters),
+        ("epochs of clusters with a leader", nodes.leader_epochs),
+        ("batches committed in clusters", nodes.committed_batches),
+        ("changes of metadata acknowledged by clusters", nodes.metadata_changes),
     ];
     for (name, count) in counts {
         let _ = writeln!(text, "{count:>14}  {name}");

@@ -17,7 +17,7 @@ use crate::seed::{self, Detail, SeedOutcome, SimRing};
 const fn block_of(ring: SimRing) -> u64 {
     match ring {
         SimRing::Cores => 200,
-        SimRing::Nodes => 20,
+        SimRing::Nodes(_) => 20,
     }
 }
 

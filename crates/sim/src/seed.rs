@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, InvariantCheck, Violation};
+use crate::random::Dice;
 use crate::trace::Trace;
 use crate::{nodes, partition, quorum};
 
@@ -21,8 +22,32 @@ pub enum Detail {
 pub enum SimRing {
     /// The cores.
     Cores,
-    /// Whole nodes.
-    Nodes,
+    /// Whole nodes: one, or a cluster of several.
+    Nodes(NodeCount),
+}
+
+/// How many nodes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeCount {
+    /// As many as the seed decides: mostly one, often three, sometimes five.
+    Drawn,
+    /// So many.
+    Exactly(usize),
+}
+
+impl NodeCount {
+    /// How many a seed has.
+    #[must_use]
+    pub fn of_seed(self, seed: u64) -> usize {
+        match self {
+            Self::Exactly(nodes) => nodes,
+            Self::Drawn => match Dice::new(seed ^ 0x6e6f_6465_7320_6e6f).below(8) {
+                0..=4 => 1,
+                5..=6 => 3,
+                _ => 5,
+            },
+        }
+    }
 }
 
 /// The outcome of a seed.
@@ -49,17 +74,28 @@ pub fn run(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
     };
     match ring {
         SimRing::Cores => run_cores(seed, trace),
-        SimRing::Nodes => {
+        SimRing::Nodes(count) => {
             // A thread of its own has nothing that an earlier history has left behind, such as
             // buffers that are kept for the next connection.
             let lived = std::thread::Builder::new().name(format!("seed-{seed}"));
-            let lived = lived.spawn(move || run_nodes(seed, trace));
+            let lived = lived.spawn(move || match count.of_seed(seed) {
+                0 | 1 => run_node(seed, trace),
+                nodes => run_cluster(seed, nodes, trace),
+            });
             lived.expect("a thread").join().expect("panics are caught inside")
         }
     }
 }
 
-fn run_nodes(seed: u64, trace: Trace) -> SeedOutcome {
+fn run_cluster(seed: u64, nodes: usize, trace: Trace) -> SeedOutcome {
+    let mut world = nodes::ClusterWorld::new(seed, nodes, trace);
+    let checked = guarded(AssertUnwindSafe(|| world.run()));
+    let (trace, nodes) = world.into_parts();
+    let coverage = Coverage { seeds: 1, nodes, ..Coverage::default() };
+    SeedOutcome::of(seed, coverage, &trace, checked)
+}
+
+fn run_node(seed: u64, trace: Trace) -> SeedOutcome {
     let mut world = nodes::NodeWorld::new(seed, trace);
     let checked = guarded(AssertUnwindSafe(|| world.run()));
     let (trace, nodes) = world.into_parts();

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod full_disk;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;

@@ -29,6 +29,14 @@ pub struct NodeCoverage {
     pub simulated_ms: u64,
     /// How many transactions have begun.
     pub transactions: u64,
+    /// How many histories were those of a cluster.
+    pub clusters: u64,
+    /// Epochs of their metadata quorums that had a leader.
+    pub leader_epochs: u64,
+    /// Batches that their metadata quorums have committed.
+    pub committed_batches: u64,
+    /// Changes of the metadata that they have acknowledged.
+    pub metadata_changes: u64,
 }
 
 impl AddAssign<&Self> for NodeCoverage {
@@ -49,5 +57,9 @@ impl AddAssign<&Self> for NodeCoverage {
         self.resets += other.resets;
         self.simulated_ms += other.simulated_ms;
         self.transactions += other.transactions;
+        self.clusters += other.clusters;
+        self.leader_epochs += other.leader_epochs;
+        self.committed_batches += other.committed_batches;
+        self.metadata_changes += other.metadata_changes;
     }
 }

@@ -1,7 +1,7 @@
 //! Runs the tasks of simulated processes on one thread: of those that are ready the next one by
 //! chance. Time stands still while a task is ready, and moves to the next timer when none is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
@@ -65,7 +65,9 @@ struct ReadyQueue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    ready: Vec<u64>,
+    /// By number: in which order one event wakes several tasks is up to what they wait on, and
+    /// tokio's `watch` draws that by chances of its own.
+    ready: BTreeSet<u64>,
     jobs: Vec<(Process, ThreadJob)>,
 }
 
@@ -90,7 +92,7 @@ impl Wake for Waking {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_ready.swap(true, Ordering::Relaxed) {
-            self.queue.0.lock().ready.push(self.task);
+            self.queue.0.lock().ready.insert(self.task);
         }
     }
 }
@@ -205,12 +207,10 @@ impl SeededExecutor {
         self.begin_jobs();
         let task = {
             let ready = &mut self.queue.0.lock().ready;
-            if ready.is_empty() {
-                return Ok(false);
-            }
             let at = self.dice.index(ready.len());
-            ready.swap_remove(at)
+            ready.iter().nth(at).copied().filter(|task| ready.remove(task))
         };
+        let Some(task) = task else { return Ok(false) };
         let Some(found) = self.tasks.get_mut(&task) else { return Ok(true) };
         found.waking.is_ready.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(&found.waking));

@@ -102,6 +102,12 @@ impl NodeWorld {
                 self.pause()?;
                 self.machine.disk.set_capacity(None);
             }
+            FaultKind::PowerCuts
+            | FaultKind::Crashes
+            | FaultKind::CrashLeader
+            | FaultKind::CutPeers
+            | FaultKind::CutOffNode
+            | FaultKind::CutOffLeader => unreachable!("a node that is alone has no others"),
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_broker::{
-    Assembled, Formatting, NoLevels, NodeFailure, NodeLanes, Seams, StartError, StartOptions,
-    assemble,
+    Assembled, ChosenVoters, FormatRequest, FormattedDirs, Formatting, NoLevels, NodeFailure,
+    NodeLanes, QuorumView, Seams, StartError, StartOptions, assemble, format_node,
 };
 use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
@@ -35,8 +35,10 @@ enum Life {
     Starting,
     /// A node serves.
     Up(Box<Assembled>),
-    /// A node stops, or has stopped.
+    /// A node leaves its cluster, and stops.
     Stopping,
+    /// A node has left its cluster, and serves still.
+    Left(Box<Assembled>),
     /// A node has stopped cleanly.
     Stopped,
     /// A node could not start or stop.
@@ -57,8 +59,9 @@ pub struct SimMachine {
     seed: u64,
     /// The clock of the node that runs.
     clock: Option<Clock>,
-    /// How many processes it has had.
+    /// How many processes it has had, and the number before the first of them.
     lives: u32,
+    first_process: u32,
     life: Rc<RefCell<Life>>,
     lanes: Option<NodeLanes>,
 }
@@ -75,6 +78,7 @@ impl SimMachine {
             seed: dice.draw(),
             clock: None,
             lives: 0,
+            first_process: 0,
             life: Rc::default(),
             lanes: None,
         }
@@ -85,8 +89,28 @@ impl SimMachine {
         SocketAddr::new(self.address, PORT)
     }
 
+    /// Numbers its processes from here on.
+    #[must_use]
+    pub fn numbered_from(self, first_process: u32) -> Self {
+        Self { first_process, ..self }
+    }
+
     fn process(&self) -> Process {
-        Process(self.lives)
+        Process(self.first_process + self.lives)
+    }
+
+    /// Formats its directories for a cluster of this id, whose voters its settings name.
+    pub fn format(&self, executor: &SeededExecutor, cluster_id: &str) {
+        let traits = ClockTraits { wall_ms: WALL_MS, drift_ppm: 0, seed: self.seed };
+        let clock = Clock::simulated(executor.time(), traits);
+        let settings = Settings::read(None, &self.settings).expect("settings of the simulator");
+        let request = FormatRequest {
+            cluster_id: Some(cluster_id.to_owned()),
+            formatted: FormattedDirs::Refuse,
+            features: Vec::new(),
+            voters: ChosenVoters::Unsaid,
+        };
+        format_node(&self.disk.files(), &settings, request, &clock).expect("an empty disk");
     }
 
     /// Starts a node.
@@ -168,10 +192,58 @@ impl SimMachine {
         }
     }
 
+    /// What the node that serves knows of the metadata quorum.
+    pub fn quorum(&self) -> Option<QuorumView> {
+        match &*self.life.borrow() {
+            Life::Up(assembled) => Some(assembled.quorum()),
+            _ => None,
+        }
+    }
+
+    /// How it is, for a reader.
+    pub fn describe(&self) -> String {
+        match &*self.life.borrow() {
+            Life::Up(assembled) => format!("it serves, {:?}", assembled.quorum()),
+            Life::Down => "it is down".to_owned(),
+            Life::Starting => "it starts".to_owned(),
+            Life::Stopping | Life::Left(_) | Life::Stopped => "it stops".to_owned(),
+            Life::Failed(why) => format!("it could not start: {why}"),
+            Life::Broke(why) => format!("it could not go on: {why}"),
+        }
+    }
+
+    /// Lets the node leave its cluster, if it serves: [`SimMachine::stop`] comes next.
+    pub fn leave(&mut self, executor: &mut SeededExecutor) {
+        let assembled = match self.life.replace(Life::Stopping) {
+            Life::Up(assembled) => assembled,
+            life => {
+                self.life.replace(life);
+                return;
+            }
+        };
+        let life = Rc::clone(&self.life);
+        executor.start(self.process(), async move {
+            assembled.leave().await;
+            if matches!(&*life.borrow(), Life::Stopping) {
+                life.replace(Life::Left(assembled));
+            }
+        });
+    }
+
+    /// Does the node stop, and has not stopped yet?
+    pub fn is_stopping(&self) -> bool {
+        matches!(&*self.life.borrow(), Life::Stopping | Life::Left(_) | Life::Stopped)
+    }
+
+    /// Has the node left its cluster, so that it can be stopped?
+    pub fn has_left(&self) -> bool {
+        matches!(&*self.life.borrow(), Life::Left(_))
+    }
+
     /// Stops the node cleanly, if it serves.
     pub fn stop(&mut self, executor: &mut SeededExecutor) {
         let assembled = match self.life.replace(Life::Stopping) {
-            Life::Up(assembled) => assembled,
+            Life::Up(assembled) | Life::Left(assembled) => assembled,
             life => {
                 self.life.replace(life);
                 return;

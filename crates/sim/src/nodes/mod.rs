@@ -2,6 +2,7 @@
 //! disk, clock and network, with clients that know what they were promised.
 
 mod clients;
+mod cluster;
 mod coverage;
 mod executor;
 mod faults;
@@ -13,6 +14,7 @@ mod value;
 mod wire;
 mod world;
 
+pub use cluster::ClusterWorld;
 pub use coverage::NodeCoverage;
 pub use plan::FaultKind;
 pub use world::NodeWorld;

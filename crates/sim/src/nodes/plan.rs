@@ -30,6 +30,18 @@ pub enum FaultKind {
     DiskFails,
     /// The disk is full for a while.
     DiskFull,
+    /// The power of several nodes of a cluster goes at once.
+    PowerCuts,
+    /// Several nodes of a cluster are killed at once.
+    Crashes,
+    /// The link between two nodes of a cluster is cut, one way or both ways.
+    CutPeers,
+    /// A node of a cluster is cut off from the others, one way or both ways.
+    CutOffNode,
+    /// The node that leads the metadata quorum is cut off from the others.
+    CutOffLeader,
+    /// The node that leads the metadata quorum is killed.
+    CrashLeader,
 }
 
 impl FaultKind {
@@ -42,6 +54,25 @@ impl FaultKind {
         Self::Restart,
         Self::CutOneWay,
         Self::CutOff,
+        Self::Break,
+        Self::Jump,
+        Self::DiskFails,
+        Self::DiskFull,
+    ];
+
+    /// Those of a cluster, each as often as it is to happen.
+    pub const OF_CLUSTERS: [Self; 15] = [
+        Self::Crash,
+        Self::CrashInWrite,
+        Self::PowerCut,
+        Self::PowerCutInWrite,
+        Self::PowerCuts,
+        Self::Crashes,
+        Self::CrashLeader,
+        Self::Restart,
+        Self::CutPeers,
+        Self::CutOffNode,
+        Self::CutOffLeader,
         Self::Break,
         Self::Jump,
         Self::DiskFails,
@@ -62,6 +93,12 @@ impl FaultKind {
             Self::Jump => "clock jumps",
             Self::DiskFails => "failing disks",
             Self::DiskFull => "full disks",
+            Self::PowerCuts => "power cuts of several nodes",
+            Self::Crashes => "crashes of several nodes",
+            Self::CutPeers => "links between nodes cut",
+            Self::CutOffNode => "nodes cut off from the others",
+            Self::CutOffLeader => "leaders of the quorum cut off",
+            Self::CrashLeader => "crashes of the quorum's leader",
         }
     }
 }

@@ -59,6 +59,12 @@ impl Wire {
         Self { host, to, clock, client_id, patience, stream: None, correlation: 0, answer_hash: 0 }
     }
 
+    /// The next connection goes to this address.
+    pub fn turn_to(&mut self, to: SocketAddr) {
+        self.to = to;
+        self.stream = None;
+    }
+
     /// Sends a request on the connection that there is, and waits for its answer.
     ///
     /// # Errors

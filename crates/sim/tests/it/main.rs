@@ -2,7 +2,11 @@
 
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
-use ottla_sim::seed::SimRing;
+use ottla_sim::seed::{NodeCount, SimRing};
+
+const ONE_NODE: SimRing = SimRing::Nodes(NodeCount::Exactly(1));
+const THREE_NODES: SimRing = SimRing::Nodes(NodeCount::Exactly(3));
+const FIVE_NODES: SimRing = SimRing::Nodes(NodeCount::Exactly(5));
 
 /// Runs a seed twice; panics with the line that repeats it.
 fn clean_in(ring: SimRing, seed: u64) {
@@ -50,20 +54,26 @@ fn the_first_seeds_are_clean_and_the_same_twice() {
 
 #[test]
 fn whole_nodes_keep_their_promises_in_the_first_seeds() {
-    (0..12).for_each(|seed| clean_in(SimRing::Nodes, seed));
+    (0..12).for_each(|seed| clean_in(ONE_NODE, seed));
+}
+
+#[test]
+fn clusters_lose_no_metadata_in_the_first_seeds() {
+    (0..6).for_each(|seed| clean_in(THREE_NODES, seed));
+    (0..2).for_each(|seed| clean_in(FIVE_NODES, seed));
 }
 
 #[test]
 fn what_a_power_cut_leaves_of_partition_metadata_does_not_keep_a_node_from_starting() {
-    clean_in(SimRing::Nodes, 2);
+    clean_in(ONE_NODE, 2);
 }
 
 #[test]
 fn a_coordinator_whose_records_must_be_durable_answers() {
-    clean_in(SimRing::Nodes, 10);
+    clean_in(ONE_NODE, 10);
 }
 
 #[test]
 fn aborted_records_stay_hidden_after_a_power_cut() {
-    clean_in(SimRing::Nodes, 385);
+    clean_in(ONE_NODE, 385);
 }

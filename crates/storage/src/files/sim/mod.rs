@@ -198,6 +198,16 @@ impl SimDisk {
         Some(disk.file(node).content.durable())
     }
 
+    /// What a process reads of a file from this position on, whatever faults are set; `None` if it
+    /// finds none of this name.
+    #[must_use]
+    pub fn peek(&self, path: &Path, from: usize) -> Option<Vec<u8>> {
+        let mut disk = self.lock();
+        let node = disk.file_at(path).ok()?;
+        let live = disk.file(node).content.live();
+        Some(live.get(from..).unwrap_or_default().to_vec())
+    }
+
     /// Sets a file back to an older state, for readers and for good, as a controller does that
     /// promised more than it kept; `false` if there is no such file.
     pub fn roll_back(&self, path: &Path, older: &[u8]) -> bool {
