@@ -7,7 +7,9 @@ With `--against both` Apache Kafka goes through the same faults of the leader be
 import contextlib
 import pathlib
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import time
 
@@ -266,11 +268,12 @@ class Suite:
         """Seconds until the voter caught up when there was room again, and whether it had to be started for that."""
         others = {it.number for it in nodes.brokers if it is not member}
         filler = quorum_steps.fill(member.metadata)
-        since = time.monotonic()
-        load.await_made(since, others, 60)
-        # What room the log's last page has is used up by then.
-        load.await_more(100)
-        filler.unlink()
+        try:
+            load.await_made(time.monotonic(), others, 60)
+            # What room the log's last page has is used up by then.
+            load.await_more(100)
+        finally:
+            filler.unlink()
         if member.alive():
             with contextlib.suppress(RuntimeError):
                 return quorum_load.await_caught_up(nodes, member, load.names(), 20), False
@@ -511,6 +514,8 @@ def percentile(values, part):
 
 
 def run(arguments):
+    # Ended from outside, it still takes its nodes, namespaces and mounts away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     table = report.Report()
     kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
     if arguments.against == "both":
