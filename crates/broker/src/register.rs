@@ -107,6 +107,37 @@ async fn register_broker(
     request: BrokerRegistrationRequest,
     limit: Duration,
 ) -> Result<i64, StartError> {
+    let until = node.clock.monotonic() + limit;
+    let mut is_first = true;
+    loop {
+        let refused = match ask_registration(node, &request, limit).await {
+            Ok(epoch) => return Ok(epoch),
+            Err(code) => code,
+        };
+        // Another process of this broker's id, with other directories, has a session still.
+        let may_pass = refused == ErrorCode::DUPLICATE_BROKER_REGISTRATION;
+        if std::mem::take(&mut is_first) && may_pass {
+            tracing::warn!(
+                broker = node.id,
+                error = refused.name(),
+                "another process with this node.id has a session with the controller; retrying"
+            );
+        }
+        if !may_pass || node.clock.monotonic() >= until {
+            return Err(StartError::Refused(refused));
+        }
+        node.clock.sleep(REGISTER_AGAIN).await;
+    }
+}
+
+/// How long a broker waits whose id has a session.
+const REGISTER_AGAIN: Duration = Duration::from_millis(500);
+
+async fn ask_registration(
+    node: &Node,
+    request: &BrokerRegistrationRequest,
+    limit: Duration,
+) -> Result<i64, ErrorCode> {
     let asked = node.channel.ask(limit, async |active| match active {
         ControllerPlace::Here => {
             let command = ControllerCommand::RegisterBroker(request.clone());
@@ -117,7 +148,7 @@ async fn register_broker(
             })
         }
         ControllerPlace::There(link) => {
-            let response = node.channel.send(&link, &request, limit).await?;
+            let response = node.channel.send(&link, request, limit).await?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
                 ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
@@ -128,10 +159,14 @@ async fn register_broker(
             }
         }
     });
-    asked.await.map_err(StartError::Refused)
+    asked.await
 }
 
 fn log_refused_registration(node: &Node, code: ErrorCode, reason: &str) {
+    // It is tried again, and said where that is.
+    if code == ErrorCode::DUPLICATE_BROKER_REGISTRATION {
+        return;
+    }
     tracing::error!(broker = node.id, error = code.name(), reason, "registration refused");
 }
 

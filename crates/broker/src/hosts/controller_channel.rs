@@ -104,10 +104,26 @@ impl ControllerChannel {
             views.borrow_and_update();
             active_epochs.borrow_and_update();
             let error = match self.active(used) {
-                Some(active) => match ask(active).await {
-                    Err(error) if is_elsewhere(error) => error,
-                    done => return done,
-                },
+                Some(active) => {
+                    let standing = views.borrow_and_update().standing;
+                    // One that is silent leads no longer, perhaps, and another one answers.
+                    let moved = async {
+                        while self.controller.member().view().standing == standing {
+                            // The member holds the sender.
+                            let _ = views.changed().await;
+                        }
+                    };
+                    let asked = tokio::select! {
+                        biased;
+                        asked = ask(active) => asked,
+                        () = moved => Err(ErrorCode::NOT_CONTROLLER),
+                        () = self.clock.sleep_until(until) => Err(ErrorCode::REQUEST_TIMED_OUT),
+                    };
+                    match asked {
+                        Err(error) if is_elsewhere(error) => error,
+                        done => return done,
+                    }
+                }
                 None => ErrorCode::NOT_CONTROLLER,
             };
             let now = self.clock.monotonic();

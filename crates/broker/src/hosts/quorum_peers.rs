@@ -326,6 +326,10 @@ impl QuorumPeers {
                 };
                 let done = self.fetch_from(leader, &address, fetch).await;
                 self.note_refusal(leader, &done).await;
+                if done.is_err() {
+                    // An observer stands for no election, and has to hear of the next leader.
+                    self.fetch_somewhere(fetch, next_bootstrap).await;
+                }
                 done.is_ok()
             }
             FollowerRequest::Fetch { leader: None, fetch } => {
