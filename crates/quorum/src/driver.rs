@@ -573,7 +573,9 @@ impl Quorum {
 /// A refusal of the log is none where the replica counts on what is appended.
 fn demanded_write(error: QuorumError) -> QuorumError {
     match error {
-        QuorumError::Append(error) => QuorumError::Demanded(error),
+        QuorumError::Append(error) if !is_planted(Bug::LackBelieved) => {
+            QuorumError::Demanded(error)
+        }
         error => error,
     }
 }

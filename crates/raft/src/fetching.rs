@@ -218,7 +218,7 @@ impl Raft {
     #[must_use]
     pub fn next_request(&self) -> Option<FollowerRequest> {
         let end = self.log.end();
-        if self.candidacy.may_vote() && self.stored != end {
+        if self.candidacy.may_vote() && self.stored != end && !is_planted(Bug::FetchesUnstored) {
             return None;
         }
         let (follower, epoch) = (self.own, self.durable.epoch);

@@ -76,7 +76,9 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.bugs {
-        Bug::ALL.iter().for_each(|bug| println!("{}\t{}\t{}", bug.name(), bug.ring(), bug.text()));
+        Bug::ALL.iter().for_each(|bug| {
+            println!("{}\t{}\t{}\t{}", bug.name(), bug.ring(), bug.nodes(), bug.text());
+        });
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(name) = &arguments.planted {

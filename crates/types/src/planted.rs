@@ -28,6 +28,16 @@ macro_rules! bugs {
                 if self as usize >= Self::CommitWaitSkipped as usize { 2 } else { 1 }
             }
 
+            /// How many nodes the simulated cluster has that has to find it; 0 in ring 1.
+            #[must_use]
+            pub const fn nodes(self) -> u8 {
+                match self.ring() {
+                    1 => 0,
+                    _ if self as usize >= Self::FetchesUnstored as usize => 3,
+                    _ => 1,
+                }
+            }
+
             /// What is wrong.
             #[must_use]
             pub const fn text(self) -> &'static str {
@@ -102,6 +112,12 @@ bugs! {
     MarkerLost "marker-lost" "a transaction ends without its markers";
     CommitsUnseen "commits-unseen" "an answer waits for a commit that no task looks for";
     MetadataUnsynced "metadata-unsynced" "metadata is acknowledged without an fsync";
+    FetchesUnstored "fetches-unstored" "a follower acknowledges metadata before its fsync";
+    StaysActive "stays-active" "a controller stays active after its node has lost the quorum";
+    AnswersTooEarly "answers-too-early" "the controller answers before its records commit";
+    VoteUnsynced "vote-unsynced" "quorum-state is replaced without an fsync";
+    RefusedStopsFetching "refused-stops-fetching" "a follower whose candidacy is refused fetches no more";
+    LackBelieved "lack-believed" "a follower counts on records that its full disk has refused";
 }
 
 /// Is this bug switched on?

@@ -19,7 +19,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{
     CommittedLog, CommittedRecords, LogRetention, Quorum, QuorumError, Snapshot, SnapshotId,
 };
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, Offset, TimestampMs, is_planted};
 use tokio::sync::{oneshot, watch};
 
 use super::host::{Host, Unanswered, Wake};
@@ -302,9 +302,13 @@ impl ControllerInner {
     ) -> Duration {
         let seen = self.member.look(|quorum| (quorum.committed_log(), quorum.leads()));
         let Some((log, leads)) = seen.filter(|_| !self.member.is_failed()) else {
+            // Those that wait for an answer would wait for good.
+            self.unload(None);
             return Duration::MAX;
         };
-        self.unload(leads);
+        if !is_planted(Bug::StaysActive) {
+            self.unload(leads);
+        }
         match image.advance(&log) {
             Ok(()) => {}
             // What has come in the place of the log is read at once.

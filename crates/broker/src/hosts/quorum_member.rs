@@ -15,7 +15,7 @@ use ottla_quorum::wire::Speaker;
 use ottla_quorum::{
     Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
 };
-use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
 use std::collections::BTreeMap;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -34,6 +34,10 @@ pub struct QuorumView {
     pub stored: LogEnd,
     /// How many voters there are.
     pub voters: usize,
+    /// Is there anything to ask others for? Not for a leader or a candidate, nor before all that
+    /// there is of the log is on the disk. A follower whose candidacy the others refuse follows the
+    /// same leader in the same epoch again: this alone says so.
+    pub may_fetch: bool,
 }
 
 impl QuorumView {
@@ -46,6 +50,7 @@ impl QuorumView {
             log_end: quorum.raft().log().end(),
             stored: quorum.raft().stored_end(),
             voters: quorum.voters().len(),
+            may_fetch: quorum.next_request().is_some() && !is_planted(Bug::RefusedStopsFetching),
         }
     }
 }
@@ -181,6 +186,7 @@ impl QuorumMember {
     pub fn fail(&self, error: &QuorumError) {
         if !self.failed.send_replace(true) {
             tracing::error!(%error, "metadata quorum cannot go on; the node stops");
+            self.ring_publishing();
         }
     }
 
