@@ -148,6 +148,8 @@ async fn ask_registration(
             })
         }
         ControllerPlace::There(link) => {
+            // A controller that is gone since it was asked answers nothing: another is asked then.
+            let limit = limit.min(ATTEMPT_LIMIT);
             let response = node.channel.send(&link, request, limit).await?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
@@ -318,6 +320,9 @@ async fn stop_serving(node: &Node, epoch: i64) {
 const LEAVING: Duration = Duration::from_secs(10);
 /// How long one heartbeat may take.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(4);
+/// How long a controller may take to answer a registration, before the controller is looked for
+/// again.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(4);
 
 /// What a node wants of its controller.
 #[derive(Clone, Copy, PartialEq, Eq)]
