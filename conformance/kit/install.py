@@ -123,6 +123,17 @@ def classes(name, jar_folder, sources):
     return once(name, texts, make)
 
 
+def clock():
+    """The library that sets a process's wall clock off."""
+    source = HOME / "kit" / "clock.c"
+
+    def make(folder):
+        program("cc", "gcc")
+        run(["cc", "-O1", "-shared", "-fPIC", "-o", folder / "clock.so", source], folder)
+
+    return once("clock", source.read_text(), make) / "clock.so"
+
+
 def python(name):
     """The interpreter of a virtual environment with the wanted packages."""
 

@@ -290,6 +290,29 @@ kafka-storage version-mapping -r 3.6-IV0
 kafka-storage feature-dependencies -f eligible.leader.replicas.version=1
 kafka-storage info -c STORAGE.properties
 kafka-storage info -c absent.properties ?
+kafka-storage format -c FRESH.properties --standalone ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw --standalone ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --standalone --no-initial-controllers ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --initial-controllers 1@localhost:9093 ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --initial-controllers 1@localhost:9093:JEXY6aqzQY-32P5TStzaFg,1@localhost:9094:MvDxzVmcRsaTz33bUuRU6A ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --standalone --feature kraft.version=0 ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --standalone --feature absent.version=1 ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c STATIC.properties --standalone ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c STATIC.properties --feature kraft.version=1 ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c BROKER.properties --standalone ?
+kafka-storage info -c FRESH.properties
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --initial-controllers 1@localhost:9093:JEXY6aqzQY-32P5TStzaFg,2@[::1]:9094:MvDxzVmcRsaTz33bUuRU6A ?
+kafka-storage info -c FRESH.properties
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --standalone ?
+kafka-storage format -t 07R5amHmR32VDA6jHkGbTA -c FRESH.properties --standalone --ignore-formatted ?
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c FRESH.properties --standalone --ignore-formatted
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c STATIC.properties ?
+kafka-storage info -c STATIC.properties
+kafka-storage format -t 4L6g3nShT-eMCtK--X86sw -c BROKER.properties ?
+kafka-storage info -c BROKER.properties
+kafka-storage format -t 07R5amHmR32VDA6jHkGbTA -c OTHER.properties --no-initial-controllers ?
+kafka-storage info -c MIXED.properties
 kafka-storage random-uuid ?
 kafka-transactions find-hanging ?
 kafka-transactions find-hanging --broker-id 1
@@ -350,6 +373,11 @@ FILES = {
     "SAME.json": moves(place("perf", 0, [1], ',"log_dirs":["{data}"]')),
     "NOWHERE.json": moves(place("perf", 0, [1], ',"log_dirs":["/nowhere"]')),
     "STORAGE.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs={data}\n",
+    "FRESH.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://localhost:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs=fresh-a,fresh-b\n",
+    "STATIC.properties": "process.roles=controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=CONTROLLER://localhost:9093\ncontroller.quorum.voters=1@localhost:9093,2@localhost:9094\nlog.dirs=static\n",
+    "BROKER.properties": "process.roles=broker\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://localhost:9092\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs=broker\n",
+    "OTHER.properties": "process.roles=controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=CONTROLLER://localhost:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs=other\n",
+    "MIXED.properties": "process.roles=controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=CONTROLLER://localhost:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs=fresh-b,other,absent,static,MIXED.properties\n",
 }
 
 NEUTRAL = [

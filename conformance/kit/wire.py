@@ -84,8 +84,8 @@ class Closed(Exception):
 class Connection:
     """One connection; requests may be sent ahead of their answers."""
 
-    def __init__(self, port, timeout=60):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=60, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.next_id = 1
 
     def __enter__(self):
@@ -176,7 +176,7 @@ def metadata(connection, topics, create=False):
     return {"brokers": brokers, "cluster": cluster, "controller": controller, "topics": dict(reply.each(topic))}
 
 
-def create_topics(connection, topics, validate_only=False):
+def create_topics(connection, topics, validate_only=False, timeout_ms=30000):
     """CreateTopics v2; `topics` is name -> (partitions, replication, assignment, configs). Gives name -> error code."""
 
     def write(out, item):
@@ -185,7 +185,7 @@ def create_topics(connection, topics, validate_only=False):
         out.each(list(assignment.items()), lambda o, a: o.put("i", a[0]).each(a[1], lambda p, n: p.put("i", n)))
         out.each(list(configs.items()), lambda o, c: o.text(c[0]).text(c[1]))
 
-    body = Out().each(list(topics.items()), write).put("i?", 30000, validate_only)
+    body = Out().each(list(topics.items()), write).put("i?", timeout_ms, validate_only)
     reply = connection.ask(CREATE_TOPICS, 2, body)
     reply.take("i")
     return {name: error for name, error, _ in reply.each(lambda r: (r.text(), r.take("h"), r.text()))}

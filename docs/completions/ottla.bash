@@ -559,7 +559,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -s -I -N -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --must-be-said --help"
+            opts="-g -t -s -I -N -f -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --as-kafka-storage --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -586,6 +586,14 @@ _ottla() {
                     return 0
                     ;;
                 -I)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --feature)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -301,11 +301,12 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A se
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d 'Declare a data directory lost, by its path or its directory id: its partitions start empty' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id (default: a new one, for a node that begins a cluster)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s I -l initial-controllers -d 'Begin a quorum with these controllers; each of them must be formatted with the same list' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s f -l feature -d 'A feature with which the new cluster begins at another level than the highest; may be repeated' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -d 'Begin a quorum with this controller as its only voter; others join later'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s N -l no-initial-controllers -d 'Join a quorum that is there, which controller.quorum.bootstrap.servers finds'
-complete -c ottla -n "__fish_ottla_using_subcommand format" -l must-be-said -d 'Refuse to format a controller without one of the options that say who votes, as kafka-storage does'
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l as-kafka-storage -d 'As kafka-storage: a controller must say who votes, and nothing else than its lines is printed'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r

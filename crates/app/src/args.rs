@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ottla_broker::FeatureChoice;
 
 /// What the manual says of a node beside its options.
 const SERVER_NOTES: &str = "\
@@ -182,10 +183,22 @@ pub struct FormatArgs {
     /// The first voters of the metadata quorum.
     #[command(flatten)]
     pub voters: VoterArgs,
-    /// Refuse to format a controller without one of the options that say who votes, as
-    /// kafka-storage does.
+    /// A feature with which the new cluster begins at another level than the highest; may be
+    /// repeated.
+    #[arg(long = "feature", short = 'f', value_name = "NAME=LEVEL", value_parser = parse_feature)]
+    pub features: Vec<FeatureChoice>,
+    /// As kafka-storage: a controller must say who votes, and nothing else than its lines is
+    /// printed.
     #[arg(long, hide = true)]
-    pub must_be_said: bool,
+    pub as_kafka_storage: bool,
+}
+
+/// Reads `NAME=LEVEL`.
+fn parse_feature(text: &str) -> Result<FeatureChoice, String> {
+    let read = text.split_once('=').and_then(|(name, level)| {
+        Some(FeatureChoice { name: name.trim().to_owned(), level: level.trim().parse().ok()? })
+    });
+    read.ok_or_else(|| format!("{text} is not NAME=LEVEL, such as group.version=1"))
 }
 
 /// The first voters of the metadata quorum; at most one of these. Where controller.quorum.voters

@@ -193,7 +193,7 @@ fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
         ));
     }
     let wrong = |why: String| Err(format!("kafka-storage format: {why}"));
-    let mut words = ottla_words("format", &["--must-be-said"]);
+    let mut words = ottla_words("format", &["--as-kafka-storage"]);
     let (mut has_config, mut has_cluster) = (false, false);
     // --name=value is two words.
     let split = |word: &&str| match word.split_once('=').filter(|(name, _)| name.starts_with("--"))
@@ -227,11 +227,17 @@ fn format_words(rest: &[&str]) -> Result<Vec<String>, String> {
                     ));
                 }
             }
-            "--feature" | "-f" | "--add-scram" | "-S" => {
+            "--feature" | "-f" => words.extend(["--feature".to_owned(), value()?]),
+            "--add-scram" | "-S" => {
                 return wrong(format!("{word} {} is not supported", value()?));
             }
             other => return wrong(format!("unknown option {other}")),
         }
+    }
+    const VOTERS: [&str; 3] = ["--standalone", "--initial-controllers", "--no-initial-controllers"];
+    let mut chosen = words.iter().filter(|word| VOTERS.contains(&word.as_str()));
+    if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
+        return wrong(format!("argument {second}: not allowed with argument {first}"));
     }
     if !has_cluster || !has_config {
         let missing = if has_config { "--cluster-id/-t" } else { "--config/-c" };
@@ -279,17 +285,19 @@ mod tests {
         assert_eq!(told("kafka-server-stop --node-id=2"), "Stop([\"--node-id=2\"])");
         assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
         let format = "kafka-storage.sh format --standalone -t ID -c f";
-        assert_eq!(told(format), "ottla format --must-be-said --standalone --cluster-id ID f");
-        let format = "kafka-storage format --cluster-id=ID -c f -g -I 1@a:2:x";
+        assert_eq!(told(format), "ottla format --as-kafka-storage --standalone --cluster-id ID f");
+        let format = "kafka-storage format --cluster-id=ID -c f -g -I 1@a:2:x -f a=1";
         assert_eq!(
             told(format),
-            "ottla format --must-be-said --cluster-id ID f --ignore-formatted --initial-controllers 1@a:2:x"
+            "ottla format --as-kafka-storage --cluster-id ID f --ignore-formatted --initial-controllers 1@a:2:x --feature a=1"
         );
         for (line, wanted) in [
             ("kafka-storage format -c f", "--cluster-id/-t is required"),
             ("kafka-storage format -t ID", "--config/-c is required"),
             ("kafka-storage format -c", "-c needs a value"),
+            ("kafka-storage format -t ID -c f -s -N", "not allowed with argument --standalone"),
             ("kafka-storage format -t ID -c f -r 3.9", "only release version 4.3-IV0"),
+            ("kafka-storage format -t ID -c f -S SCRAM-SHA-256=[]", "-S SCRAM-SHA-256=[] is not"),
         ] {
             let why = own_command(&words(line)).unwrap().unwrap_err();
             assert!(why.contains(wanted), "{line}: {why}");

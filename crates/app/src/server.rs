@@ -193,6 +193,9 @@ fn absolute_path(path: &Path) -> PathBuf {
 /// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
 /// not found out by the first client that waits for them.
 fn warn_of_missing_brokers(settings: &Settings) {
+    if settings.other_nodes(&is_local_host).is_some() {
+        return;
+    }
     let kinds = [
         ("groups", "__consumer_offsets", "offsets.topic.replication.factor"),
         ("transactions", "__transaction_state", "transaction.state.log.replication.factor"),
@@ -257,6 +260,7 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         cluster_id: args.cluster_id.clone(),
         formatted,
         voters: chosen_voters(args),
+        features: args.features.clone(),
     };
     let report = Broker::format(&settings, request, &Clock::real());
     let report = report.map_err(|error| with_advice(error, &args.settings))?;
@@ -267,7 +271,9 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
     if report.directories.is_empty() {
         writeln!(out, "All of the log directories are already formatted.")?;
     }
-    writeln!(out, "Formatted for cluster {}.", report.cluster_id)?;
+    if !args.as_kafka_storage {
+        writeln!(out, "Formatted for cluster {}.", report.cluster_id)?;
+    }
     Ok(())
 }
 
@@ -277,7 +283,7 @@ fn chosen_voters(args: &FormatArgs) -> ChosenVoters {
         Some(list) => ChosenVoters::Initial(list.clone()),
         None if args.voters.standalone => ChosenVoters::Standalone,
         None if args.voters.no_initial_controllers => ChosenVoters::NoneYet,
-        None if args.must_be_said => ChosenVoters::MustBeSaid,
+        None if args.as_kafka_storage => ChosenVoters::MustBeSaid,
         None => ChosenVoters::Unsaid,
     }
 }

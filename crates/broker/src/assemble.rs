@@ -36,7 +36,10 @@ use crate::listening::{BoundListener, bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, keep_session, leave_cluster, registration_request};
+use crate::register::{
+    join_cluster, keep_session, leave_cluster, registration_request, send_reports,
+};
+use crate::register_controller::register_controller;
 use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
 use crate::voter::{
@@ -156,10 +159,18 @@ pub async fn assemble(
     serve_metadata(&node, &lanes, std::mem::take(&mut found.image), found.is_settled);
     serve_listeners(&node, controllers, &spawner).await;
     peers.start().await;
+    // Nothing asks a node that is alone where its controller is.
+    let is_alone = found.is_settled && node.started().other_nodes(&is_local_host).is_none();
+    if node.started().is_controller() && !is_alone {
+        let told = Arc::clone(&node);
+        spawner.spawn(0, move || async move { register_controller(&told).await }).await;
+    }
     let mut epoch = -1;
     if is_broker {
         let request = registration_request(&node, &listeners, found.directories, &cluster)?;
         epoch = join_on(&spawner, &node, request).await?;
+        let reporting = Arc::clone(&node);
+        spawner.spawn(0, move || async move { send_reports(&reporting).await }).await;
     }
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
@@ -257,8 +268,8 @@ fn serve_metadata(node: &Arc<Node>, lanes: &NodeLanes, image: MetadataImage, is_
     node.controller.serve(&lanes.hosts.metadata, image, rules, publish);
 }
 
-/// Registers the broker and keeps its session, on a thread that may open connections to other nodes;
-/// returns its epoch.
+/// Registers the broker and keeps its session, on a thread that may open connections to other
+/// nodes; returns its epoch.
 async fn join_on(
     spawner: &Spawner,
     node: &Arc<Node>,

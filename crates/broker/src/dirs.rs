@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::{METADATA_VERSION, bootstrap_records, with_versions};
+use ottla_metadata::{Feature, METADATA_VERSION, bootstrap_records_at, with_versions};
 use ottla_net::names::is_local_host;
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{
@@ -16,6 +16,7 @@ use ottla_settings::{SettingError, Settings};
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::assemble::Formatting;
+use crate::formatting::FeatureChoice;
 use crate::start_error::{NotFormatted, OtherNodes, StartError};
 
 /// A data directory that is open, and how it was left.
@@ -130,6 +131,8 @@ pub struct NewDirectories {
     pub cluster_id: Option<String>,
     /// The voters of the metadata quorum.
     pub voters: InitialVoters,
+    /// The levels of features that are not to be the highest.
+    pub features: Vec<FeatureChoice>,
 }
 
 impl NewDirectories {
@@ -141,7 +144,8 @@ impl NewDirectories {
         endpoints: &[Endpoint],
     ) -> Result<Self, StartError> {
         let key = ReplicaKey { id: settings.node_id()?, directory: clock.random_uuid() };
-        Ok(Self { cluster_id: None, voters: voters_of_settings(settings, key, endpoints) })
+        let voters = voters_of_settings(settings, key, endpoints);
+        Ok(Self { cluster_id: None, voters, features: Vec::new() })
     }
 }
 
@@ -217,7 +221,8 @@ pub fn own_directories(
                     directory_id: voter.unwrap_or_else(|| clock.random_uuid()),
                 };
                 let voters = Some(&new.voters).filter(|_| is_metadata);
-                write_first_metadata(it.dir.files(), &path, clock, voters)?;
+                let first = FirstMetadata { voters, features: &new.features };
+                write_first_metadata(it.dir.files(), &path, clock, first)?;
                 it.dir.set_meta(&meta)?;
                 meta
             }
@@ -293,8 +298,15 @@ fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), Sta
     Ok(())
 }
 
-/// Writes the first metadata of a cluster into a data directory; `voters` are those of the metadata
-/// directory.
+/// What a data directory is told of the cluster when it is formatted.
+pub struct FirstMetadata<'a> {
+    /// The voters, for the metadata directory.
+    pub voters: Option<&'a InitialVoters>,
+    /// The levels of features that are not to be the highest.
+    pub features: &'a [FeatureChoice],
+}
+
+/// Writes the first metadata of a cluster into a data directory.
 ///
 /// # Errors
 /// The disk fails.
@@ -302,11 +314,15 @@ pub fn write_first_metadata(
     files: &Arc<dyn Files>,
     dir: &Path,
     clock: &Clock,
-    voters: Option<&InitialVoters>,
+    first: FirstMetadata<'_>,
 ) -> Result<(), StartError> {
-    let records = &with_versions(bootstrap_records(), METADATA_VERSION);
+    let level_of = |feature: &Feature| {
+        let chosen = first.features.iter().rfind(|it| it.name == feature.name);
+        chosen.map_or(feature.highest, |it| it.level)
+    };
+    let records = &with_versions(bootstrap_records_at(level_of), METADATA_VERSION);
     let now = &mut || clock.wall_ms();
-    match voters {
+    match first.voters {
         None => write_bootstrap(files, dir, records, now)?,
         Some(voters) => format_directory(files, dir, FormatOptions { records, voters, now })?,
     }

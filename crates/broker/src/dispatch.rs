@@ -106,15 +106,14 @@ apis! {
     describe_delegation_token, delete_groups, incremental_alter_configs enveloped, offset_delete,
     describe_client_quotas, alter_client_quotas forwarded, describe_user_scram_credentials,
     alter_user_scram_credentials forwarded, vote, begin_quorum_epoch, end_quorum_epoch,
-    describe_quorum forwarded, alter_partition,
-    update_features forwarded, fetch_snapshot, describe_cluster, describe_producers, broker_registration,
-    broker_heartbeat, unregister_broker forwarded, elect_leaders forwarded,
-    alter_partition_reassignments forwarded, list_partition_reassignments forwarded,
-    describe_transactions, list_transactions, allocate_producer_ids enveloped,
-    consumer_group_heartbeat, consumer_group_describe, controller_registration,
-    get_telemetry_subscriptions, push_telemetry, assign_replicas_to_dirs, list_config_resources,
-    describe_topic_partitions, add_raft_voter forwarded, remove_raft_voter forwarded,
-    update_raft_voter,
+    describe_quorum forwarded, alter_partition, update_features forwarded, fetch_snapshot,
+    describe_cluster, describe_producers, broker_registration, broker_heartbeat,
+    unregister_broker forwarded, elect_leaders forwarded, alter_partition_reassignments forwarded,
+    list_partition_reassignments forwarded, describe_transactions, list_transactions,
+    allocate_producer_ids enveloped, consumer_group_heartbeat, consumer_group_describe,
+    controller_registration, get_telemetry_subscriptions, push_telemetry, assign_replicas_to_dirs,
+    list_config_resources, describe_topic_partitions, add_raft_voter forwarded,
+    remove_raft_voter forwarded, update_raft_voter,
 }
 
 async fn serve_envelope(node: &Node, call: &Call, head: &FrameHead, body: Decoder) -> Outcome {

@@ -176,7 +176,9 @@ fn wrap_response<R: Request>(
 #[must_use]
 pub const fn elsewhere_code(key: ApiKey) -> ErrorCode {
     match key {
-        ApiKey::DescribeQuorum => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ApiKey::DescribeQuorum | ApiKey::AddRaftVoter | ApiKey::RemoveRaftVoter => {
+            ErrorCode::NOT_LEADER_OR_FOLLOWER
+        }
         _ => ErrorCode::NOT_CONTROLLER,
     }
 }

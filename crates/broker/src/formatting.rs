@@ -8,14 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::METADATA_VERSION_NAME;
+use ottla_metadata::{
+    FEATURES, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE, METADATA_VERSION_NAME,
+};
 use ottla_net::names::is_local_host;
-use ottla_partitions::Files;
+use ottla_partitions::{DirState, Files};
 use ottla_quorum::{Endpoint, InitialVoters, ReplicaKey, Voter, VoterSet};
 use ottla_settings::Settings;
 use ottla_types::{NodeId, Uuid};
 
-use crate::dirs::{NewDirectories, open_dirs, own_directories, own_voter, voters_of_settings};
+use crate::dirs::{
+    NewDirectories, directory_states, open_dirs, own_directories, own_voter, voters_of_settings,
+};
 use crate::lost;
 use crate::start_error::StartError;
 use crate::voter::voter_listeners;
@@ -54,6 +58,17 @@ pub struct FormatRequest {
     pub formatted: FormattedDirs,
     /// The first voters.
     pub voters: ChosenVoters,
+    /// The levels of features that are not to be the highest; of several of one feature, the last.
+    pub features: Vec<FeatureChoice>,
+}
+
+/// The level at which a new cluster begins with a feature (KIP-1022).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureChoice {
+    /// The feature, such as `group.version`.
+    pub name: String,
+    /// Its level; 0 is off.
+    pub level: i16,
 }
 
 /// What was formatted.
@@ -108,9 +123,18 @@ pub fn format_node(
     request: FormatRequest,
     clock: &Clock,
 ) -> Result<FormatReport, StartError> {
-    let FormatRequest { cluster_id, formatted, voters } = request;
+    let FormatRequest { cluster_id, formatted, voters, features } = request;
     let voters = initial_voters(settings, &voters, clock)?;
+    features.iter().try_for_each(|feature| check_feature(feature, &voters))?;
     lost::keep_metadata(&**files, settings)?;
+    // Before a directory is made: what is refused leaves nothing.
+    let states = directory_states(&**files, settings)?;
+    let has_cluster = states.iter().any(|(_, state)| *state == DirState::Formatted);
+    if !has_cluster && cluster_id.is_none() && !begins_cluster(settings, &voters) {
+        let why = "the cluster's id is missing: every node of a cluster is formatted with the same one, \
+                   --cluster-id ID; `ottla kafka-storage random-uuid` makes one for a new cluster";
+        return Err(StartError::Format(why.to_owned()));
+    }
     let mut dirs = open_dirs(files, settings)?;
     let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
     if let Some((path, meta)) = known {
@@ -125,12 +149,8 @@ pub fn format_node(
         if wanted.is_some() || formatted == FormattedDirs::Refuse {
             return Err(StartError::Foreign { path: path.to_owned(), why });
         }
-    } else if cluster_id.is_none() && !begins_cluster(settings, &voters) {
-        let why = "the cluster's id is missing: every node of a cluster is formatted with the same one, \
-                   --cluster-id ID; `ottla kafka-storage random-uuid` makes one for a new cluster";
-        return Err(StartError::Format(why.to_owned()));
     }
-    let new = NewDirectories { cluster_id, voters: voters.clone() };
+    let new = NewDirectories { cluster_id, voters: voters.clone(), features };
     let meta = own_directories(&mut dirs, settings, clock, new)?;
     let metadata_dir = settings.metadata_dir();
     let kind_of_metadata = match &voters {
@@ -212,6 +232,40 @@ fn initial_voters(
             Ok(voters_of_settings(settings, own, &endpoints()?))
         }
     }
+}
+
+/// May a cluster with these voters begin with a feature at this level?
+///
+/// # Errors
+/// Why not, with the levels that are there.
+fn check_feature(choice: &FeatureChoice, voters: &InitialVoters) -> Result<(), StartError> {
+    let FeatureChoice { name, level } = choice;
+    if name == KRAFT_VERSION {
+        let due = i16::from(*voters != InitialVoters::Static);
+        if *level == due {
+            return Ok(());
+        }
+        let why = if due == 0 { "names the voters" } else { "is not set" };
+        return Err(StartError::Format(format!(
+            "{name}={level} cannot be: controller.quorum.voters {why}, so {name} is {due}"
+        )));
+    }
+    let Some(feature) = FEATURES.iter().find(|it| it.name == *name) else {
+        let known: Vec<&str> = FEATURES.iter().map(|it| it.name).collect();
+        let known = known.join(", ");
+        return Err(StartError::Format(format!(
+            "feature {name} is unknown; there are {known}, {KRAFT_VERSION}"
+        )));
+    };
+    // Older metadata versions are kept where they are found; new clusters begin with the newest.
+    let lowest = if name == METADATA_VERSION_FEATURE { METADATA_VERSION } else { feature.lowest };
+    let highest = feature.highest;
+    if !(lowest..=highest).contains(level) {
+        return Err(StartError::Format(format!(
+            "a new cluster cannot have {name}={level}: this release has the levels {lowest} to {highest}"
+        )));
+    }
+    Ok(())
 }
 
 /// Reads `--initial-controllers`: `id@host:port:directory-id`, separated by commas (KIP-853).

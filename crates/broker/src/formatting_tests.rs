@@ -33,7 +33,8 @@ fn format(
     let settings = Settings::read(Some(&text), &[]).map_err(|why| why.to_string())?;
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let cluster_id = cluster_id.map(str::to_owned);
-    let request = FormatRequest { cluster_id, formatted: FormattedDirs::Refuse, voters };
+    let formatted = FormattedDirs::Refuse;
+    let request = FormatRequest { cluster_id, formatted, voters, features: Vec::new() };
     format_node(&files, &settings, request, &Clock::real()).map_err(|why| why.to_string())
 }
 
@@ -137,8 +138,8 @@ fn what_would_found_a_cluster_by_accident_is_refused() {
         let lines = format!("{roles}{quorum}");
         let why = format(home.path(), &lines, voters, cluster_id).expect_err(&lines);
         assert!(why.contains(wanted), "{lines}{why}");
-        let made = files_below(home.path());
-        assert!(made.is_empty(), "{lines}{made:?}");
+        let made = std::fs::read_dir(home.path()).expect("listed").count();
+        assert_eq!(made, 0, "{lines}");
     }
 }
 
@@ -173,4 +174,57 @@ fn initial_controllers_are_read_as_kafka_reads_them() {
         let why = read(&text).expect_err(&text);
         assert!(why.contains(wanted), "{text}: {why}");
     }
+}
+
+#[test]
+fn a_new_cluster_begins_with_levels_that_this_release_has() {
+    let given = InitialVoters::Given(VoterSet::default());
+    // The feature, its level, the voters, and a part of the refusal; an empty one is accepted.
+    let cases = [
+        ("group.version", 0, &given, ""),
+        ("group.version", 1, &given, ""),
+        ("group.version", 2, &given, "the levels 0 to 1"),
+        ("transaction.version", 1, &given, ""),
+        ("transaction.version", -1, &given, "the levels 0 to 2"),
+        ("share.version", 1, &given, "the levels 0 to 0"),
+        ("metadata.version", 30, &given, ""),
+        ("metadata.version", 29, &given, "the levels 30 to 30"),
+        ("kraft.version", 1, &given, ""),
+        ("kraft.version", 1, &InitialVoters::NoneYet, ""),
+        ("kraft.version", 0, &given, "controller.quorum.voters is not set"),
+        ("kraft.version", 0, &InitialVoters::Static, ""),
+        ("kraft.version", 1, &InitialVoters::Static, "controller.quorum.voters names the voters"),
+        ("group.versions", 1, &given, "feature group.versions is unknown"),
+    ];
+    for (name, level, voters, wanted) in cases {
+        let checked = check_feature(&FeatureChoice { name: name.to_owned(), level }, voters);
+        let why = checked.err().map_or_else(String::new, |why| why.to_string());
+        assert!(
+            why.is_empty() == wanted.is_empty() && why.contains(wanted),
+            "{name}={level}: {why}"
+        );
+    }
+}
+
+#[test]
+fn the_chosen_levels_are_the_first_records_of_the_cluster() {
+    use ottla_protocol::metadata::MetadataRecord;
+    let dir = tempfile::tempdir().expect("a folder");
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let choice = |name: &str, level| FeatureChoice { name: name.to_owned(), level };
+    let features = [choice("group.version", 0), choice("transaction.version", 1)];
+    let first = crate::dirs::FirstMetadata { voters: None, features: &features };
+    crate::dirs::write_first_metadata(&files, dir.path(), &Clock::real(), first).expect("written");
+    let records = ottla_quorum::read_bootstrap(&files, dir.path()).expect("read");
+    let level = |record: &MetadataRecord| match record {
+        MetadataRecord::FeatureLevel(it) => (it.name.clone(), it.feature_level),
+        other => panic!("{other:?}"),
+    };
+    let levels: Vec<(String, i16)> = records.iter().map(level).collect();
+    let wanted = [
+        ("metadata.version", 30),
+        ("eligible.leader.replicas.version", 1),
+        ("transaction.version", 1),
+    ];
+    assert_eq!(levels, wanted.map(|(name, level)| (name.to_owned(), level)));
 }

@@ -14,7 +14,7 @@ use ottla_types::ErrorCode;
 
 use crate::decoded::{HandlerAnswer, answer_decoded, reply_answer, serve_decoded};
 use crate::envelope::{EnvelopeFailure, elsewhere_code, unwrap_response, wrap_request};
-use crate::hosts::controller_channel::ActiveController;
+use crate::hosts::controller_channel::ControllerPlace;
 use crate::node::Node;
 use crate::request::{Call, ListenerScope};
 
@@ -64,7 +64,7 @@ pub async fn serve_forwarded<R: Request, A: Into<HandlerAnswer<R::Response>>>(
     api: ForwardedApi<impl AsyncFn(R) -> A, impl Fn(R, ErrorCode) -> R::Response>,
 ) -> Outcome {
     let ForwardedApi { handle, error_answer } = api;
-    let until = node.clock.monotonic() + FORWARDING_LIMIT;
+    let begun = node.clock.monotonic();
     // What comes to a controller's listener is meant for this controller.
     if call.session.scope == ListenerScope::Controller {
         return serve_decoded(head, body, handle).await;
@@ -82,7 +82,7 @@ pub async fn serve_forwarded<R: Request, A: Into<HandlerAnswer<R::Response>>>(
             Ok(request) => request,
             Err(error) => return reply_answer::<R>(head, Err(error.to_string())),
         };
-        let answer = match forward_request(node, call, &request, until).await {
+        let answer = match forward_request(node, call, &request, begun).await {
             Ok(Forwarded::Answered(response)) => Ok(response),
             Ok(Forwarded::CameHere) => continue,
             Err(ForwardingFailure::Refused(code)) => Ok(error_answer(request, code)),
@@ -105,7 +105,7 @@ pub async fn ask_active_controller<R: Request + Clone>(
     if call.session.scope == ListenerScope::Controller {
         return ask_here(request).await.map_err(ForwardingFailure::Refused);
     }
-    let until = node.clock.monotonic() + FORWARDING_LIMIT;
+    let begun = node.clock.monotonic();
     loop {
         if node.controller.is_active() {
             match ask_here(request.clone()).await {
@@ -113,7 +113,7 @@ pub async fn ask_active_controller<R: Request + Clone>(
                 answer => return answer.map_err(ForwardingFailure::Refused),
             }
         }
-        let forwarded = forward_request(node, call, &request, until).await?;
+        let forwarded = forward_request(node, call, &request, begun).await?;
         if let Forwarded::Answered(response) = forwarded {
             return Ok(response);
         }
@@ -126,13 +126,13 @@ pub fn unsupported_text() -> String {
     "the active controller does not support this version".to_owned()
 }
 
-/// Sends a request to the active controller of another node. `until` is when it is refused at the
-/// latest, whatever it says of its own timeout.
+/// Sends a request to the active controller of another node. It has been waiting since `begun`, and
+/// is refused after [`FORWARDING_LIMIT`] at the latest, whatever it says of its own timeout.
 async fn forward_request<R: Request>(
     node: &Node,
     call: &Call,
     request: &R,
-    until: Duration,
+    begun: Duration,
 ) -> Result<Forwarded<R::Response>, ForwardingFailure> {
     let refused = ForwardingFailure::Refused;
     let envelope = wrap_request(call, request).map_err(|error| {
@@ -144,10 +144,10 @@ async fn forward_request<R: Request>(
         );
         refused(ErrorCode::UNKNOWN_SERVER_ERROR)
     })?;
-    let left = until.saturating_sub(node.clock.monotonic());
     let own_limit = request.timeout_ms().map(|ms| u64::try_from(ms).unwrap_or(0));
-    let limit = own_limit.map_or(left, |ms| left.min(Duration::from_millis(ms)));
-    match send_envelope(node, &envelope, limit).await {
+    let own_limit = own_limit.map_or(FORWARDING_LIMIT, Duration::from_millis);
+    let left = (begun + own_limit.min(FORWARDING_LIMIT)).saturating_sub(node.clock.monotonic());
+    match send_envelope(node, &envelope, left).await {
         Ok(Forwarded::CameHere) if left.is_zero() => Err(refused(ErrorCode::REQUEST_TIMED_OUT)),
         Ok(Forwarded::CameHere) => {
             // It may be about to lose its place: the next attempt must not follow at once.
@@ -191,8 +191,8 @@ async fn send_envelope(
     let used = node.channel.forwarding_link();
     let until = node.clock.monotonic() + limit;
     let asked = node.channel.ask_by(used, limit, async |active| match active {
-        ActiveController::Here => Ok(Forwarded::CameHere),
-        ActiveController::There(link) => {
+        ControllerPlace::Here => Ok(Forwarded::CameHere),
+        ControllerPlace::There(link) => {
             let left = until.saturating_sub(node.clock.monotonic()).max(LEAST_LIMIT);
             let response = node.channel.send(&link, envelope, left).await?;
             match ErrorCode(response.error_code) {

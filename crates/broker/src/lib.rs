@@ -18,6 +18,7 @@ mod audit;
 #[cfg(test)]
 mod authorisation_tests;
 mod broker;
+mod controllers;
 mod decoded;
 mod dirs;
 mod dispatch;
@@ -42,6 +43,7 @@ mod node;
 mod numbers;
 mod produce_wire;
 mod register;
+mod register_controller;
 mod reply;
 mod request;
 mod rules;
@@ -55,7 +57,8 @@ mod voter;
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
 pub use formatting::{
-    ChosenVoters, FormatReport, FormatRequest, FormattedDirs, NewDirectory, format_node,
+    ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
+    format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use hosts::quorum_member::QuorumView;

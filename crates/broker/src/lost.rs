@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use ottla_clock::Clock;
 use ottla_metadata::Cluster;
+use ottla_net::names::is_local_host;
 use ottla_partitions::{DirState, Files, MetaProperties, StorageError};
 use ottla_quorum::ReplicaKey;
 use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{
-    NewDirectories, OpenDir, directory_ids, directory_paths, directory_states, open_dirs,
-    own_directories, voters_of_settings, write_first_metadata,
+    FirstMetadata, NewDirectories, OpenDir, directory_ids, directory_paths, directory_states,
+    open_dirs, own_directories, voters_of_settings, write_first_metadata,
 };
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
@@ -117,15 +118,16 @@ pub fn check_metadata_log(dirs: &[OpenDir], settings: &Settings) -> Result<(), S
     Ok(())
 }
 
-/// Refuses to go on when the metadata directory was formatted without voters, and the settings name
-/// none: this node would make itself the voter of a new quorum.
+/// Refuses to go on when the metadata directory was formatted to join a quorum, and the settings
+/// name no other node: this one would make itself the voter of a new quorum.
 ///
 /// # Errors
 /// It is so, or a directory cannot be listed.
 pub fn check_voters(dirs: &[OpenDir], settings: &Settings) -> Result<(), StartError> {
     let path = settings.metadata_dir();
     let Some(metadata) = dirs.iter().find(|it| it.dir.path() == path) else { return Ok(()) };
-    let is_named = !settings.static_voters()?.is_empty();
+    let is_named =
+        !settings.static_voters()?.is_empty() || settings.other_nodes(&is_local_host).is_some();
     if metadata.is_new || is_named || has_metadata_log(&**metadata.dir.files(), &path)? {
         return Ok(());
     }
@@ -288,7 +290,8 @@ fn begin_metadata_log(
 ) -> Result<(), StartError> {
     let own = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voters = voters_of_settings(settings, own, &voter_listeners(settings, None)?);
-    write_first_metadata(files, &settings.metadata_dir(), clock, Some(&voters))
+    let first = FirstMetadata { voters: Some(&voters), features: &[] };
+    write_first_metadata(files, &settings.metadata_dir(), clock, first)
 }
 
 /// The names with each path as the settings have it: `./b`, `b/` and `/full/path/b` are one.

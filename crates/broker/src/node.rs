@@ -18,7 +18,8 @@ use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid, i
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
-use crate::hosts::controller_channel::{ActiveController, BrokerIdentity, ControllerChannel};
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
+use crate::hosts::directory_reports::DirectoryReports;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
@@ -85,6 +86,8 @@ pub struct Node {
     /// ahead.
     offset: AtomicI64,
     producer_ids: ProducerIds,
+    /// What another node's controller is to know of its directories.
+    pub reports: Arc<DirectoryReports>,
 }
 
 /// What is true of a node as long as it runs.
@@ -191,6 +194,7 @@ impl Node {
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
+            reports: Arc::default(),
         }
     }
 
@@ -243,6 +247,7 @@ impl Node {
             id: self.id,
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
+            reports: Arc::clone(&self.reports),
             bytes_per_second: self.settings().move_bytes_per_second,
             lane: self.moving.clone(),
         });
@@ -353,8 +358,8 @@ impl Node {
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         self.channel
             .ask(CONTROLLER_LIMIT, async |active| match active {
-                ActiveController::Here => self.create_topics_here(request.clone()).await,
-                ActiveController::There(link) => {
+                ControllerPlace::Here => self.create_topics_here(request.clone()).await,
+                ControllerPlace::There(link) => {
                     self.channel.send(&link, &request, CONTROLLER_LIMIT).await
                 }
             })

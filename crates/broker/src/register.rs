@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use ottla_metadata::{Cluster, ControllerCommand, RegistrationRefusal, supported_features};
+use ottla_metadata::{
+    AssignedDirectory, Cluster, ControllerCommand, RegistrationRefusal, supported_features,
+};
 use ottla_net::names::canonical_host_name;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::{
+    AssignReplicasToDirsRequest, DirectoryData, PartitionData, TopicData,
+};
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as RegisteredListener,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::assemble::NodeFailure;
 use crate::dirs::DirectoryFacts;
-use crate::hosts::controller_channel::ActiveController;
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerPlace};
+use crate::hosts::directory_reports::DirectoryReport;
 use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
@@ -70,7 +76,7 @@ pub async fn join_cluster(
 ) -> Result<i64, StartError> {
     let limit = Duration::from_millis(node.started().quorum_timing().registration_ms);
     let until = node.clock.monotonic() + limit;
-    let epoch = match register(node, request, limit).await {
+    let epoch = match register_broker(node, request, limit).await {
         Err(_) if node.controller.member().is_failed() => Err(NodeFailure::Controller)?,
         registered => registered?,
     };
@@ -96,13 +102,44 @@ pub async fn join_cluster(
 const CATCHING_UP: Duration = Duration::from_millis(10);
 
 /// Returns the broker's epoch.
-async fn register(
+async fn register_broker(
     node: &Node,
     request: BrokerRegistrationRequest,
     limit: Duration,
 ) -> Result<i64, StartError> {
+    let until = node.clock.monotonic() + limit;
+    let mut is_first = true;
+    loop {
+        let refused = match ask_registration(node, &request, limit).await {
+            Ok(epoch) => return Ok(epoch),
+            Err(code) => code,
+        };
+        // Another process of this broker's id, with other directories, has a session still.
+        let may_pass = refused == ErrorCode::DUPLICATE_BROKER_REGISTRATION;
+        if std::mem::take(&mut is_first) && may_pass {
+            tracing::warn!(
+                broker = node.id,
+                error = refused.name(),
+                "another process with this node.id has a session with the controller; retrying"
+            );
+        }
+        if !may_pass || node.clock.monotonic() >= until {
+            return Err(StartError::Refused(refused));
+        }
+        node.clock.sleep(REGISTER_AGAIN).await;
+    }
+}
+
+/// How long a broker waits whose id has a session.
+const REGISTER_AGAIN: Duration = Duration::from_millis(500);
+
+async fn ask_registration(
+    node: &Node,
+    request: &BrokerRegistrationRequest,
+    limit: Duration,
+) -> Result<i64, ErrorCode> {
     let asked = node.channel.ask(limit, async |active| match active {
-        ActiveController::Here => {
+        ControllerPlace::Here => {
             let command = ControllerCommand::RegisterBroker(request.clone());
             let registered: Result<i64, RegistrationRefusal> = node.controller.ask(command).await?;
             registered.map_err(|refusal| {
@@ -110,10 +147,10 @@ async fn register(
                 refusal.code
             })
         }
-        ActiveController::There(link) => {
+        ControllerPlace::There(link) => {
             // A controller that is gone since it was asked answers nothing: another is asked then.
             let limit = limit.min(ATTEMPT_LIMIT);
-            let response = node.channel.send(&link, &request, limit).await?;
+            let response = node.channel.send(&link, request, limit).await?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
                 ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
@@ -124,10 +161,14 @@ async fn register(
             }
         }
     });
-    asked.await.map_err(StartError::Refused)
+    asked.await
 }
 
 fn log_refused_registration(node: &Node, code: ErrorCode, reason: &str) {
+    // It is tried again, and said where that is.
+    if code == ErrorCode::DUPLICATE_BROKER_REGISTRATION {
+        return;
+    }
     tracing::error!(broker = node.id, error = code.name(), reason, "registration refused");
 }
 
@@ -164,6 +205,74 @@ async fn sleep_until(node: &Node, at: Duration) {
         std::future::pending::<()>().await;
     }
     node.clock.sleep_until(at).await;
+}
+
+/// Sends what the broker reports of its directories to the active controller, as long as the node
+/// runs.
+pub async fn send_reports(node: &Node) {
+    loop {
+        for DirectoryReport { assigned, asker } in node.reports.next().await {
+            let taken = assign_directories(node, assigned).await;
+            if let Err(error) = taken {
+                tracing::warn!(
+                    broker = node.id,
+                    error = error.name(),
+                    "controller has not taken where replicas are; reported again later"
+                );
+            }
+            if let Some(asker) = asker {
+                // One that waits no longer needs no answer.
+                let _ = asker.send(taken.is_ok());
+            }
+        }
+    }
+}
+
+async fn assign_directories(
+    node: &Node,
+    assigned: Vec<AssignedDirectory>,
+) -> Result<(), ErrorCode> {
+    let BrokerIdentity { id, epoch } = node.broker_identity();
+    let asked = node.channel.ask(HEARTBEAT_LIMIT, async |active| match active {
+        ControllerPlace::Here => {
+            let assigned = assigned.clone();
+            let (broker, broker_epoch) = (id, None);
+            let command = ControllerCommand::AssignDirectories { broker, broker_epoch, assigned };
+            let codes: Result<Vec<ErrorCode>, ErrorCode> = node.controller.ask(command).await?;
+            codes?.into_iter().try_for_each(ErrorCode::check)
+        }
+        ControllerPlace::There(link) => {
+            let request = directories_request(id, epoch, &assigned);
+            let response = node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?;
+            ErrorCode(response.error_code).check()?;
+            let topics = response.directories.iter().flat_map(|it| &it.topics);
+            let mut partitions = topics.flat_map(|it| &it.partitions);
+            partitions.try_for_each(|it| ErrorCode(it.error_code).check())
+        }
+    });
+    asked.await
+}
+
+fn directories_request(
+    broker_id: NodeId,
+    broker_epoch: i64,
+    assigned: &[AssignedDirectory],
+) -> AssignReplicasToDirsRequest {
+    let directory = |one: &AssignedDirectory| DirectoryData {
+        id: one.directory,
+        topics: vec![TopicData {
+            topic_id: one.topic_id,
+            partitions: vec![PartitionData { partition_index: one.index, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    AssignReplicasToDirsRequest {
+        broker_id,
+        broker_epoch,
+        directories: assigned.iter().map(directory).collect(),
+        ..Default::default()
+    }
 }
 
 /// The last things that a node does in its cluster: others lead what it leads, if there are others,
@@ -236,10 +345,10 @@ async fn send_heartbeat(
             ..Default::default()
         };
         let response: BrokerHeartbeatResponse = match active {
-            ActiveController::Here => {
+            ControllerPlace::Here => {
                 node.controller.ask(ControllerCommand::Heartbeat(request)).await?
             }
-            ActiveController::There(link) => {
+            ControllerPlace::There(link) => {
                 node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?
             }
         };

@@ -46,9 +46,9 @@ pub enum StartError {
         .0.display()
     )]
     MetadataLogLost(PathBuf),
-    /// The metadata directory is formatted, but nothing names the voters of its quorum.
+    /// The metadata directory is to join a quorum, and the settings name none.
     #[error(
-        "{} was formatted with --no-initial-controllers: its quorum has to be found, and clusters of several nodes are not built yet",
+        "{}: there is no metadata log, as --no-initial-controllers leaves it for a node that joins a quorum, but controller.quorum.bootstrap.servers names no other node",
         .0.display()
     )]
     NoVoters(PathBuf),
@@ -107,9 +107,9 @@ impl OtherNodes {
         let says = settings.other_nodes(is_local)?;
         let has_static_voters = !settings.items("controller.quorum.voters").is_empty();
         let advice = if !settings.is_controller() || has_static_voters {
-            "Format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
+            "format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
         } else {
-            "Format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
+            "format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
         };
         Some(Self { says, advice: advice.to_owned() })
     }
@@ -210,6 +210,9 @@ impl StartError {
             }
             Self::NotFormatted(it) => return Some(it.advice()),
             Self::DirectoriesLost(lost) => return Some(lost_advice(lost)),
+            Self::NoVoters(_) => {
+                "Name the controllers of its quorum in controller.quorum.bootstrap.servers; or, if it is to be a cluster of its own, remove the directory and format it again:\n    ottla format SETTINGS --standalone"
+            }
             Self::MetadataLogLost(path) => {
                 return Some(format!(
                     "Restore the folder from where it was moved to, or mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions that are there are renamed to ...-stray.",
@@ -240,7 +243,7 @@ impl NotFormatted {
         let path = self.absent.first().map_or_else(PathBuf::new, |(path, _)| path.clone());
         if let Some(others) = self.others.as_ref().filter(|_| self.formatted.is_empty()) {
             let mount = "If this node has run before, its volume is not mounted: mount it.";
-            return format!("{mount} If the node is new: {}", others.advice);
+            return format!("{mount} If the node is new, {}", others.advice);
         }
         if self.formatted.is_empty() {
             return "If this node has run before, its volume is not mounted: mount it. If the node is new, format its directories:\n    ottla format SETTINGS\n  or start it with --format-if-empty."

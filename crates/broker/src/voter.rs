@@ -8,7 +8,7 @@ use ottla_partitions::{Files, MetaProperties};
 use ottla_quorum::{
     Candidacy, Endpoint, OpenedQuorum, Quorum, ReplicaKey, Setup, Timing, Voter, VoterSet,
 };
-use ottla_settings::{SettingError, Settings};
+use ottla_settings::{ListenerSetting, SettingError, Settings};
 use ottla_types::Uuid;
 
 use crate::rules::node_settings;
@@ -21,7 +21,7 @@ const KRAFT_VERSIONS: (i16, i16) = (0, 1);
 /// `client_host` is the host of the first listener for clients, for a node without a controller's.
 ///
 /// # Errors
-/// A listener is no `NAME://host:port`.
+/// A listener is no `NAME://host:port`, or a static voter no `id@host:port`.
 pub fn voter_listeners(
     settings: &Settings,
     client_host: Option<&str>,
@@ -29,13 +29,19 @@ pub fn voter_listeners(
     let names = settings.controller_listeners();
     let advertised = settings.advertised()?;
     let configured = settings.listeners()?;
+    let own = settings.node_id()?;
+    let named = settings.static_voters()?.into_iter().find(|peer| peer.id == own);
     let mut all = Vec::new();
-    for name in &names {
-        let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
-        if let Some(found) = found {
-            let host = if found.is_wildcard() { canonical_host_name() } else { found.host.clone() };
-            all.push(Endpoint { name: name.clone(), host, port: found.port });
+    for (at, name) in names.iter().enumerate() {
+        let is_it = |it: &&ListenerSetting| it.name == *name;
+        let found = advertised.iter().find(is_it).or_else(|| configured.iter().find(is_it));
+        let Some(mut found) = found.cloned() else { continue };
+        // The first that listens on every address is where the static voters have this node.
+        if let Some(peer) = named.as_ref().filter(|_| at == 0 && found.is_wildcard()) {
+            (found.host, found.port) = (peer.host.clone(), peer.port);
         }
+        let host = if found.is_wildcard() { canonical_host_name() } else { found.host };
+        all.push(Endpoint { name: name.clone(), host, port: found.port });
     }
     if all.is_empty() {
         let host = client_host.unwrap_or("127.0.0.1");
@@ -71,7 +77,7 @@ pub fn open_quorum(
         files: Arc::clone(files),
         dir: settings.metadata_dir(),
         own: own.clone(),
-        candidacy: candidacy(settings),
+        candidacy: own_candidacy(settings),
         timing: quorum_timing(settings),
         static_voters: static_voters(settings, &own)?,
         clean,
@@ -82,7 +88,7 @@ pub fn open_quorum(
 }
 
 /// May this node vote?
-fn candidacy(settings: &Settings) -> Candidacy {
+fn own_candidacy(settings: &Settings) -> Candidacy {
     if !settings.is_controller() {
         Candidacy::Never
     } else if settings.joins_voters() {
@@ -131,4 +137,39 @@ pub fn bootstrap_addresses(settings: &Settings) -> Result<Vec<String>, SettingEr
         false => format!("{host}:{port}"),
     };
     Ok(settings.bootstrap_servers()?.iter().map(|it| address(&it.host, it.port)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_is_where_it_is_advertised_or_where_the_voters_have_it() {
+        let voters = "controller.quorum.voters=1@one.example:19093,2@two.example:9093\n";
+        let everywhere = "listeners=PLAINTEXT://:9092,C://:9093,D://:9094\n";
+        let here = "listeners=PLAINTEXT://:9092,C://10.0.0.1:9093,D://:9094\n";
+        let advertised = "advertised.listeners=PLAINTEXT://a:9092,C://c.example:39093\n";
+        let named = canonical_host_name();
+        // The settings, and where the first controller listener is; the second is as configured.
+        let cases = [
+            (vec![everywhere], (named.as_str(), 9093)),
+            (vec![here], ("10.0.0.1", 9093)),
+            (vec![everywhere, voters], ("one.example", 19093)),
+            (vec![here, voters], ("10.0.0.1", 9093)),
+            (vec![everywhere, voters, advertised], ("c.example", 39093)),
+        ];
+        for (lines, (host, port)) in cases {
+            let text = lines.concat();
+            let base =
+                "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=C,D\n";
+            let settings = Settings::read(Some(&format!("{base}{text}")), &[]).expect("settings");
+            let endpoint = |name: &str, host: &str, port| Endpoint {
+                name: name.to_owned(),
+                host: host.to_owned(),
+                port,
+            };
+            let wanted = vec![endpoint("C", host, port), endpoint("D", &named, 9094)];
+            assert_eq!(voter_listeners(&settings, None).expect("listeners"), wanted, "{text}");
+        }
+    }
 }

@@ -41,8 +41,6 @@ pub struct Greeting {
     pub versions: BTreeMap<i16, VersionRange>,
     /// The level of each of the cluster's features.
     pub features: BTreeMap<String, i16>,
-    /// The lowest and the highest level of each feature that the node knows.
-    pub supported: BTreeMap<String, (i16, i16)>,
 }
 
 impl Greeting {
@@ -128,9 +126,7 @@ async fn ask_api_versions(
     let range = |lowest, highest| VersionRange { lowest, highest };
     let versions = response.api_keys.iter();
     let features = response.finalized_features.into_iter();
-    let supported = response.supported_features.into_iter();
     Ok(Greeting {
-        supported: supported.map(|it| (it.name, (it.min_version, it.max_version))).collect(),
         versions: versions.map(|it| (it.api_key, range(it.min_version, it.max_version))).collect(),
         features: features.map(|it| (it.name, it.max_version_level)).collect(),
     })

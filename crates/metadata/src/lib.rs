@@ -18,7 +18,7 @@ pub use cluster::{
 pub use controller::{
     AlteredResource, AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand,
     ControllerMemory, ControllerReply, ControllerSettings, ControllerTimer, ProducerIdBlock,
-    RegistrationRefusal, bootstrap_records,
+    RegistrationRefusal, bootstrap_records, bootstrap_records_at,
 };
 pub use versions::{
     FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,

@@ -131,7 +131,11 @@ impl Doctor {
             found.say(Severity::Error, "meta.properties", what);
         }
         let clean = has(".kafka_cleanshutdown");
-        if !clean {
+        // A directory that was only formatted has no log that a stop could have cut short.
+        let is_log = |file: &Listed| file.name.ends_with(".log");
+        let has_log =
+            |name: &str| list_files(&dir.join(name)).is_ok_and(|files| files.iter().any(is_log));
+        if !clean && listed.iter().any(|entry| entry.is_dir && has_log(&entry.name)) {
             let what = "the last stop was not a clean one; logs are looked through";
             found.say(Severity::Note, ".kafka_cleanshutdown", what);
         }

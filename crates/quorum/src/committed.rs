@@ -42,7 +42,8 @@ impl CommittedLog {
     /// all of it: as long as `next` is less than [`CommittedLog::committed`].
     ///
     /// # Errors
-    /// The disk fails, or the log is broken.
+    /// [`QuorumError::Moved`] if a snapshot has taken the place of the log meanwhile: it is to be
+    /// asked for again. Or the disk fails, or the log is broken.
     pub fn read(&self, next: &mut Offset) -> Result<CommittedRecords, QuorumError> {
         if let Some(id) = self.newest_snapshot
             && *next < self.view.log_start().min(id.end)
@@ -56,8 +57,11 @@ impl CommittedLog {
         let mut replay = Replay::default();
         let upper = self.committed;
         let slice = Slice { offset: *next, bytes_max: READ_BYTES, at_least_one: true, upper };
-        let found = self.view.read_on(slice);
-        let found = found.map_err(|error| QuorumError::Corrupt(error.to_string()))?;
+        let found =
+            self.view.read_on(slice).map_err(|error| match *next < self.view.log_start() {
+                true => QuorumError::Moved,
+                false => QuorumError::Corrupt(error.to_string()),
+            })?;
         replay.take_log(&found.records)?;
         if found.next == *next {
             return Err(QuorumError::Corrupt(format!("no batch can be read at offset {next}")));

@@ -21,7 +21,7 @@ use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
 use crate::committed::read_batches;
-use crate::outgoing::{Answers, Outgoing, PeerRequest};
+use crate::outgoing::{Answers, PeerMessage, PeerRequest};
 use crate::replay::Replay;
 use crate::snapshot::{self, Download, read_file, replace_file, snapshot_path};
 use crate::state;
@@ -54,8 +54,8 @@ pub enum QuorumError {
     /// Another replica leads, or none does.
     #[error("this node does not lead the metadata quorum")]
     NotLeader,
-    /// A change of the voters was appended since the records were decided.
-    #[error("the metadata log has grown meanwhile; retry")]
+    /// The log is not as it was any more: it has grown, or a snapshot has taken its place.
+    #[error("the metadata log has moved on meanwhile; retry")]
     Moved,
 }
 
@@ -164,7 +164,7 @@ pub struct Quorum {
     /// When [`Quorum::wake_up`] is to be called, on the clock's monotonic time in milliseconds.
     wake_ms: Option<u64>,
     /// What is to be sent to others, since [`Quorum::take_outgoing`] was last called.
-    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<PeerMessage>,
     /// What the last step answers to others.
     pub(crate) answers: Answers,
     /// The batches of the fetch that is being answered, each whole.
@@ -266,15 +266,18 @@ impl Quorum {
                     more.into_iter().rev().for_each(|it| todo.push_front(it));
                 }
                 Effect::OpenEpoch { epoch, granted, controls } => {
-                    let batch = self.open_epoch(epoch, &granted, controls).map_err(demanded)?;
+                    let batch =
+                        self.open_epoch(epoch, &granted, controls).map_err(demanded_write)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                     todo.extend(self.decide(Input::Stored(self.end())));
                 }
                 Effect::AppendControls(controls) => {
-                    let batch = self.append_controls(controls).map_err(demanded)?;
+                    let batch = self.append_controls(controls).map_err(demanded_write)?;
                     todo.extend(self.decide(Input::Appended(batch)));
                 }
-                Effect::Append { batches } => self.append_fetched(batches).map_err(demanded)?,
+                Effect::Append { batches } => {
+                    self.append_fetched(batches).map_err(demanded_write)?
+                }
                 Effect::Truncate { end } => self.log.truncate_to(end)?,
                 Effect::Committed(end) => self.committed = self.committed.max(end),
                 Effect::WriteSnapshot { id, position } => self.write_part(id, position)?,
@@ -296,8 +299,9 @@ impl Quorum {
     /// Keeps what is to be sent to another replica, until its host takes it.
     fn say(&mut self, effect: Effect) {
         let mut all = |voters: Vec<ReplicaKey>, request: &dyn Fn(ReplicaKey) -> PeerRequest| {
-            self.outgoing
-                .extend(voters.into_iter().map(|to| Outgoing { to: to.id, request: request(to) }));
+            self.outgoing.extend(
+                voters.into_iter().map(|to| PeerMessage { to: to.id, request: request(to) }),
+            );
         };
         match effect {
             Effect::AskVotes { asked, voters } => {
@@ -311,11 +315,12 @@ impl Quorum {
                 all(voters, &|_| PeerRequest::EndEpoch { epoch, preferred: preferred.clone() });
             }
             Effect::AskChange { leader, change } => {
-                self.outgoing.push(Outgoing { to: leader, request: PeerRequest::Change(change) });
+                self.outgoing
+                    .push(PeerMessage { to: leader, request: PeerRequest::Change(change) });
             }
             Effect::AskVersions(voter) => {
                 let to = voter.key.id;
-                self.outgoing.push(Outgoing { to, request: PeerRequest::Versions(voter) });
+                self.outgoing.push(PeerMessage { to, request: PeerRequest::Versions(voter) });
             }
             Effect::AnswerVote { answer, .. } => self.answers.vote = Some(answer),
             Effect::AnswerBegin { error, .. } | Effect::AnswerEnd { error, .. } => {
@@ -390,8 +395,8 @@ impl Quorum {
         Ok(())
     }
 
-    /// Appends records as one atomic batch of the leader of `epoch` at offset `base` and returns the
-    /// log's end after them. A power cut may take them back until they are stored:
+    /// Appends records as one atomic batch of the leader of `epoch` at offset `base` and returns
+    /// the log's end after them. A power cut may take them back until they are stored:
     /// [`Quorum::begin_store`].
     ///
     /// # Errors
@@ -566,7 +571,7 @@ impl Quorum {
 }
 
 /// A refusal of the log is none where the replica counts on what is appended.
-fn demanded(error: QuorumError) -> QuorumError {
+fn demanded_write(error: QuorumError) -> QuorumError {
     match error {
         QuorumError::Append(error) if !is_planted(Bug::LackBelieved) => {
             QuorumError::Demanded(error)

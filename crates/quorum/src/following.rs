@@ -8,14 +8,14 @@ use ottla_raft::{
 use ottla_types::{ErrorCode, NodeId};
 
 use crate::driver::{Quorum, QuorumError};
-use crate::outgoing::Outgoing;
+use crate::outgoing::PeerMessage;
 use crate::replay::{Replay, whole_batches};
 use crate::snapshot::Download;
 use crate::wire::{FetchedPart, SnapshotFetchedPart};
 
 impl Quorum {
     /// What is to be sent to others.
-    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
+    pub fn take_outgoing(&mut self) -> Vec<PeerMessage> {
         std::mem::take(&mut self.outgoing)
     }
 
@@ -103,10 +103,10 @@ impl Quorum {
         fetched: SnapshotFetchedPart,
     ) -> Result<(), QuorumError> {
         let SnapshotFetchedPart { standing, part } = fetched;
-        let part = part.map(|it| {
-            let bytes = it.bytes.len() as u64;
-            self.part = it.bytes;
-            SnapshotPart { bytes, size_bytes: it.size_bytes }
+        let part = part.map(|part| {
+            let (bytes, size_bytes) = (part.bytes.len() as u64, part.size_bytes);
+            self.part = part.bytes;
+            SnapshotPart { bytes, size_bytes }
         });
         let answered = SnapshotAnswered { from, asked, standing, part };
         let done = self.step(Input::SnapshotAnswered(answered));

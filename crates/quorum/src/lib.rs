@@ -23,10 +23,10 @@ pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
-    LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked, SnapshotId,
-    Standing, Timing, Voter, VoterSet,
+    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked,
+    SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
 };
-pub use outgoing::{Outgoing, PeerRequest};
+pub use outgoing::{PeerMessage, PeerRequest};
 pub use serving::SnapshotBytes;
 
 /// The folder of the metadata log in its data directory.

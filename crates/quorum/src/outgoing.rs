@@ -5,7 +5,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, NodeId};
 
 /// A request to another replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct PeerMessage {
     /// The node.
     pub to: NodeId,
     /// The request.

@@ -136,7 +136,7 @@ fn plant_bug(bug: Bug) -> Result<(), String> {
 
 /// Runs one seed and keeps its history.
 fn repeat_seed(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
-    let outcome = seed::run(ring, seed, Detail::Text);
+    let outcome = seed::run_seed(ring, seed, Detail::Text);
     std::fs::create_dir_all(traces)?;
     let path = traces.join(format!("seed-{seed}.txt"));
     let mut text = outcome.lines.join("\n");

@@ -143,11 +143,11 @@ fn run_block(seeds: std::ops::Range<u64>, plan: &RunPlan, shared: &RunState) -> 
 /// Runs one seed as often as is wanted.
 #[must_use]
 pub fn run_seed(ring: SimRing, seed: u64, runs: Runs) -> SeedOutcome {
-    let mut outcome = seed::run(ring, seed, Detail::Hash);
+    let mut outcome = seed::run_seed(ring, seed, Detail::Hash);
     outcome.coverage.checked(Invariant::NoPanic);
     if runs == Runs::Twice {
         outcome.coverage.checked(Invariant::SameTrace);
-        let again = seed::run(ring, seed, Detail::Hash);
+        let again = seed::run_seed(ring, seed, Detail::Hash);
         if again.hash != outcome.hash && outcome.violation.is_none() {
             let why = format!("the histories' hashes are {:x} and {:x}", outcome.hash, again.hash);
             let at_ms = outcome.coverage.simulated_ms;

@@ -67,7 +67,7 @@ pub struct SeedOutcome {
 
 /// Lives through the history of a seed.
 #[must_use]
-pub fn run(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
+pub fn run_seed(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
     let trace = match detail {
         Detail::Hash => Trace::hashed(),
         Detail::Text => Trace::written(),
@@ -89,7 +89,7 @@ pub fn run(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
 
 fn run_cluster(seed: u64, nodes: usize, trace: Trace) -> SeedOutcome {
     let mut world = nodes::ClusterWorld::new(seed, nodes, trace);
-    let checked = guarded(AssertUnwindSafe(|| world.run()));
+    let checked = run_guarded(AssertUnwindSafe(|| world.run()));
     let (trace, nodes) = world.into_parts();
     let coverage = Coverage { seeds: 1, nodes, ..Coverage::default() };
     SeedOutcome::of(seed, coverage, &trace, checked)
@@ -97,7 +97,7 @@ fn run_cluster(seed: u64, nodes: usize, trace: Trace) -> SeedOutcome {
 
 fn run_node(seed: u64, trace: Trace) -> SeedOutcome {
     let mut world = nodes::NodeWorld::new(seed, trace);
-    let checked = guarded(AssertUnwindSafe(|| world.run()));
+    let checked = run_guarded(AssertUnwindSafe(|| world.run()));
     let (trace, nodes) = world.into_parts();
     let coverage = Coverage { seeds: 1, nodes, ..Coverage::default() };
     SeedOutcome::of(seed, coverage, &trace, checked)
@@ -105,11 +105,11 @@ fn run_node(seed: u64, trace: Trace) -> SeedOutcome {
 
 fn run_cores(seed: u64, trace: Trace) -> SeedOutcome {
     let mut quorum = quorum::QuorumWorld::new(seed, trace);
-    let mut checked = guarded(AssertUnwindSafe(|| quorum.run()));
+    let mut checked = run_guarded(AssertUnwindSafe(|| quorum.run()));
     let (mut coverage, mut trace) = (quorum.coverage, quorum.trace);
     if checked.is_ok() {
         let mut partition = partition::PartitionWorld::new(seed, trace);
-        checked = guarded(AssertUnwindSafe(|| partition.run()));
+        checked = run_guarded(AssertUnwindSafe(|| partition.run()));
         coverage += &partition.coverage;
         trace = partition.trace;
     }
@@ -126,7 +126,7 @@ impl SeedOutcome {
 }
 
 /// A core that panics has broken a rule of its own.
-fn guarded(run: AssertUnwindSafe<impl FnOnce() -> InvariantCheck>) -> InvariantCheck {
+fn run_guarded(run: AssertUnwindSafe<impl FnOnce() -> InvariantCheck>) -> InvariantCheck {
     catch_unwind(run).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");

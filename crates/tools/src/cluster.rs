@@ -4,17 +4,18 @@
 use ottla_client::{Brokers, QuorumDescription, QuorumReplica};
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
-use ottla_types::Uuid;
+use ottla_types::{NodeId, Uuid};
 
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
+use crate::session::{ToolError, ToolSession, plain_error};
 use crate::table::tabbed;
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-cluster",
-        about: "cluster-id: show the cluster id; list-endpoints: show the addresses of brokers.",
+        about: "cluster-id: show the cluster id; list-endpoints: show the addresses of brokers; \
+                unregister: take out a broker that does not come back.",
         options: CLUSTER,
         run: run_cluster,
     },
@@ -52,6 +53,7 @@ pub const TOOLS: &[&Tool] = &[
 
 const CLUSTER: &[Opt] = &[
     last("config", "FILE", "The former name of --command-config."),
+    last("id", "ID", "With unregister: the id of the broker."),
     flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
 ];
 const QUORUM: &[Opt] = &[
@@ -69,13 +71,19 @@ fn run_cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
             Ok(())
         }
         Some("list-endpoints") => list_endpoints(args, session),
-        Some("unregister") => Err(tool_failed(
-            "kafka-cluster unregister: this build of ottla runs one node, which stays",
-        )),
+        Some("unregister") => unregister_broker(args, session),
         _ => Err(ToolError::Usage(
             "too few arguments: cluster-id, list-endpoints or unregister".to_owned(),
         )),
     }
+}
+
+fn unregister_broker(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let broker: NodeId = args.required_number("id").map_err(ToolError::Usage)?;
+    let client = session.connect()?;
+    session.wait(client.unregister_broker(broker)).map_err(plain_error)?;
+    writeln!(session.out, "Broker {broker} is no longer registered.")?;
+    Ok(())
 }
 
 fn list_endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use formatter::FORMATTERS;
 
-use crate::options::{Opt, Parsed, flag, maybe, value, values};
+use crate::options::{Opt, Parsed, flag, maybe_value, value, values};
 use crate::session::{ToolError, key_values, read_properties};
 use crate::tool::Tool;
 
@@ -43,7 +43,7 @@ const PRODUCER: &[Opt] = &[
     values("producer-property", "NAME=VALUE", "The former name of --command-property."),
     values("command-property", "NAME=VALUE", "A setting of the producer."),
     value("producer.config", "FILE", "The former name of --command-config."),
-    maybe(
+    maybe_value(
         "compression-codec",
         "CODEC",
         "none, gzip (default where no codec is named), snappy, lz4 or zstd.",

@@ -11,7 +11,7 @@ use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPar
 use ottla_types::ErrorCode;
 
 use crate::exceptions::exception;
-use crate::options::{Opt, Parsed, flag, maybe, value, values};
+use crate::options::{Opt, Parsed, flag, maybe_value, value, values};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::table::columns;
 use crate::tool::Tool;
@@ -60,12 +60,12 @@ const OPTIONS: &[Opt] = &[
     flag("members", "With --describe: the members of the group."),
     flag("offsets", "With --describe: committed offsets and lag (the default)."),
     flag("verbose", "With --describe: more columns."),
-    maybe(
+    maybe_value(
         "state",
         "STATE,...",
         "With --describe: the group's state; with --list: in which states.",
     ),
-    maybe("type", "TYPE,...", "With --list: groups of these types, and show the type."),
+    maybe_value("type", "TYPE,...", "With --list: groups of these types, and show the type."),
     value("validate-regex", "REGEX", "Check a regular expression."),
 ];
 

@@ -54,7 +54,7 @@ pub const fn last(name: &'static str, shown: &'static str, help: &'static str) -
 }
 
 /// An option that may have a value.
-pub const fn maybe(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+pub const fn maybe_value(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
     Opt { name, takes: Takes::Maybe(shown), help }
 }
 
@@ -272,7 +272,7 @@ mod tests {
         flag("list", ""),
         value("topic", "NAME", ""),
         values("config", "NAME=VALUE", ""),
-        maybe("state", "STATE", ""),
+        maybe_value("state", "STATE", ""),
         many("p", "P", ""),
     ];
 

@@ -5,7 +5,7 @@
 
 use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
-use crate::options::{Opt, Parsed, flag, maybe, values};
+use crate::options::{Opt, Parsed, flag, maybe_value, values};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
@@ -51,7 +51,7 @@ const ACLS: &[Opt] = &[
     flag("producer", "What a producer needs: Write, Describe and Create on the topic."),
     flag("consumer", "What a consumer needs: Read and Describe on the topic, Read on the group."),
     flag("idempotent", "With --producer: also IdempotentWrite on the cluster."),
-    maybe("principal", "KIND:NAME", "With --list: only ACLs of this principal."),
+    maybe_value("principal", "KIND:NAME", "With --list: only ACLs of this principal."),
     flag("force", "Do not ask for confirmation."),
 ];
 

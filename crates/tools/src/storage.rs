@@ -25,21 +25,38 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     dirs.extend(named("metadata.log.dir").map(|it| it.trim()));
     dirs.sort_unstable();
     dirs.dedup();
-    let (mut found, mut problems) = (None, Vec::new());
+    let (mut present, mut problems) = (Vec::new(), Vec::new());
+    let mut found: Option<BTreeMap<String, String>> = None;
     for dir in &dirs {
-        let file = Path::new(dir).join("meta.properties");
-        if !Path::new(dir).is_dir() {
+        let path = Path::new(dir);
+        if !path.exists() {
+            problems.push(format!("{dir} does not exist"));
+            continue;
+        }
+        if !path.is_dir() {
             problems.push(format!("{dir} is not a directory"));
-        } else if file.exists() {
-            let all: BTreeMap<String, String> =
-                read_properties(&file.to_string_lossy())?.into_iter().collect();
-            found = Some(all);
-        } else {
+            continue;
+        }
+        present.push(*dir);
+        let file = path.join("meta.properties");
+        if !file.exists() {
             problems.push(format!("{dir} is not formatted."));
+            continue;
+        }
+        let own: BTreeMap<_, _> = read_properties(&file.to_string_lossy())?.into_iter().collect();
+        // The first counts, and the others must agree with it.
+        let first = found.get_or_insert_with(|| own.clone());
+        for (name, what) in [("cluster.id", "cluster"), ("node.id", "node")] {
+            if first.get(name) != own.get(name) {
+                problems.push(format!("Mismatched {what} IDs between storage directories."));
+                break;
+            }
         }
     }
-    let y = if dirs.len() == 1 { "y" } else { "ies" };
-    writeln!(session.out, "Found log director{y}:\n  {}\n", dirs.join("\n  "))?;
+    if !present.is_empty() {
+        let y = if present.len() == 1 { "y" } else { "ies" };
+        writeln!(session.out, "Found log director{y}:\n  {}\n", present.join("\n  "))?;
+    }
     if let Some(found) = found {
         let all: Vec<String> =
             found.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -245,23 +245,24 @@ mod tests {
 
     #[test]
     fn a_new_api_has_its_files_and_its_rows() {
-        let schema = "crates/protocol/schemas/rpc/vote.schema";
+        const NAME: &str = "share_group_describe";
+        let schema = "crates/protocol/schemas/rpc/share_group_describe.schema";
         let copy = copied(&[DISPATCH, HANDLERS, RIGHTS, SAMPLES, schema]);
-        let made = add_api(copy.path(), "vote").expect("made");
+        let made = add_api(copy.path(), NAME).expect("made");
         assert_eq!(made.len(), 6);
         let text = |file: &str| fs::read_to_string(copy.path().join(file)).expect(file);
-        assert!(text(HANDLERS).contains("pub mod update_features;\npub mod vote;\npub mod write"));
-        assert!(text(DISPATCH).contains(" vote,\n}\n"));
+        let sorted = "pub mod renew_delegation_token;\npub mod share_group_describe;\npub mod sync";
+        assert!(text(HANDLERS).contains(sorted));
+        assert!(text(DISPATCH).contains(" share_group_describe,\n}\n"));
         assert!(text(DISPATCH).lines().all(|line| line.chars().count() <= 100));
-        assert!(text(RIGHTS).ends_with("\nVote | - | -\n"));
-        assert!(text(SAMPLES).contains("(\"Vote\", |h| {"));
-        let handler = text("crates/broker/src/handlers/vote.rs");
-        assert!(handler.starts_with("//! Vote: "));
-        assert!(handler.contains("Api::of(ApiKey::Vote, 0, 2);"), "{handler}");
-        assert!(
-            text("crates/broker/src/handlers/vote_tests.rs").contains("for version in 0..=2 {")
-        );
-        assert!(add_api(copy.path(), "vote").expect_err("refused").contains("is there already"));
+        assert!(text(RIGHTS).ends_with("\nShareGroupDescribe | - | -\n"));
+        assert!(text(SAMPLES).contains("(\"ShareGroupDescribe\", |h| {"));
+        let handler = text("crates/broker/src/handlers/share_group_describe.rs");
+        assert!(handler.starts_with("//! ShareGroupDescribe: "));
+        assert!(handler.contains("Api::of(ApiKey::ShareGroupDescribe, 1, 1);"), "{handler}");
+        let tests = text("crates/broker/src/handlers/share_group_describe_tests.rs");
+        assert!(tests.contains("for version in 1..=1 {"));
+        assert!(add_api(copy.path(), NAME).expect_err("refused").contains("is there already"));
         assert!(add_api(copy.path(), "no_such_api").is_err());
     }
 

@@ -49,6 +49,8 @@ fn the_command_of_the_hint_formats_the_directories_that_the_start_asked_for() {
         "{said}"
     );
     // Nothing has been written that a crash could have cut short.
+    let (code, said) = ottla(&home, &["doctor", "--offline", "data"]);
+    assert!(code == Some(0) && !said.contains("clean"), "{said}");
     let mut start = Command::new(env!("CARGO_BIN_EXE_ottla"));
     start.args(["server", "a.properties"]).args(given).current_dir(home.path());
     let log = Home::start_with(start).stop();
@@ -85,6 +87,22 @@ fn a_node_of_several_is_formatted_by_its_operator_only() {
 }
 
 #[test]
+fn a_node_that_was_to_join_a_quorum_does_not_found_one() {
+    let home = Home::new();
+    let given = ["--override", "log.dirs=data", "--override", "listeners=PLAINTEXT://127.0.0.1:0"];
+    let id = "4L6g3nShT-eMCtK--X86sw";
+    let words = ["format", "--cluster-id", id, "--no-initial-controllers"];
+    let (code, said) = ottla(&home, &[&words[..], &given[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = ottla(&home, &[&["server"], &given[..]].concat());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("controller.quorum.bootstrap.servers names no other node"), "{said}");
+    let again = format!("ottla format {} --standalone", given.join(" "));
+    assert!(said.lines().any(|line| line.trim() == again), "{said}");
+    assert!(!home.data().join("__cluster_metadata-0").exists());
+}
+
+#[test]
 fn kafka_storage_asks_for_the_voters_as_kafkas_tool_does() {
     let home = Home::new();
     let lines = "node.id=1\nlog.dirs=data\nprocess.roles=broker,controller\n\
@@ -100,7 +118,10 @@ fn kafka_storage_asks_for_the_voters_as_kafkas_tool_does() {
         assert!(said.contains(flag), "{said}");
     }
     let (code, said) = ottla(&home, &[&words[..], &["--standalone", "-N"]].concat());
-    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+    assert!(code == Some(1) && said.contains("not allowed with argument"), "{said}");
+    let info = ["kafka-storage", "info", "-c", "a.properties"];
+    let (code, said) = ottla(&home, &info);
+    assert_eq!((code, said.as_str()), (Some(1), "Found problem:\n  data does not exist\n\n"));
     assert!(!home.data().exists());
     let directory = "JEXY6aqzQY-32P5TStzaFg";
     let list = format!("1@127.0.0.1:9093:{directory},2@127.0.0.1:9193:MvDxzVmcRsaTz33bUuRU6A");

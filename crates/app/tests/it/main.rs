@@ -16,6 +16,7 @@ mod front;
 mod hostile;
 mod idle;
 mod node;
+mod quorum;
 mod raw;
 mod readiness;
 mod reading;

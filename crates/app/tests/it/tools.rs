@@ -49,6 +49,19 @@ fn noise(length: usize, seed: u64) -> String {
 }
 
 #[test]
+fn a_broker_that_does_not_exist_cannot_be_unregistered() {
+    let home = Home::new();
+    let node = home.start();
+    for id in ["--id", "-i"] {
+        let said = run(&node, &["kafka-cluster", "unregister", id, "99"], b"");
+        assert_eq!(said.code, 1, "{}", said.out);
+        assert!(said.err.contains("Broker ID 99 is not currently registered"), "{}", said.err);
+    }
+    let said = run(&node, &["kafka-cluster", "unregister"], b"");
+    assert!(said.code != 0 && said.err.contains("[id]"), "{}", said.err);
+}
+
+#[test]
 fn a_batch_that_is_too_large_is_written_in_parts() {
     let home = Home::new();
     let node = home.start();

@@ -466,6 +466,10 @@ pub const ALL: &[(&str, SampleRequest)] = &[
     ("DescribeCluster", |h| {
         show(h, 1, &describe_cluster_request::DescribeClusterRequest::default())
     }),
+    ("DescribeCluster of controllers", |h| {
+        let request = describe_cluster_request::DescribeClusterRequest { endpoint_type: 2, ..d() };
+        format!("{:?}", h.ask_controller(&request, 1))
+    }),
     ("UnregisterBroker", |h| {
         let broker_id = 99;
         show(h, 0, &unregister_broker_request::UnregisterBrokerRequest { broker_id, ..d() })

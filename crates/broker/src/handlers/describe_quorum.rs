@@ -32,14 +32,15 @@ pub async fn handle(
         return error_answers(&request)(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     if !asks_for_the_quorum(&request) {
-        return refused(&request);
+        return unknown_partitions(&request);
     }
-    let described = node.controller.member().look(|quorum| describe(node, quorum)).flatten();
+    let described =
+        node.controller.member().look(|quorum| describe_as_leader(node, quorum)).flatten();
     described.unwrap_or_else(|| not_the_leader(node))
 }
 
 /// What the leader knows; `None` if this node is not it.
-fn describe(node: &Node, quorum: &Quorum) -> Option<DescribeQuorumResponse> {
+fn describe_as_leader(node: &Node, quorum: &Quorum) -> Option<DescribeQuorumResponse> {
     quorum.leads()?;
     let own = node.controller.member().own().key;
     let log_end = quorum.log_end();
@@ -135,7 +136,7 @@ fn asks_for_the_quorum(request: &DescribeQuorumRequest) -> bool {
     topic.topic_name == TOPIC && partition.partition_index == 0
 }
 
-fn refused(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+fn unknown_partitions(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
     let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| PartitionData {

@@ -1,4 +1,5 @@
-//! Vote: a controller asks to be elected as the leader of the metadata quorum, or whether it would be.
+//! Vote: a controller asks to be elected as the leader of the metadata quorum, or whether it would
+//! be.
 //!
 //! KIP-595. 1: directory ids and endpoints (KIP-853). 2: pre-votes (KIP-996).
 

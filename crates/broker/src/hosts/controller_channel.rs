@@ -21,7 +21,7 @@ const FORWARDING_LINKS: u8 = 4;
 
 /// Where the active controller is.
 #[derive(Clone, Debug)]
-pub enum ActiveController {
+pub enum ControllerPlace {
     /// On this node.
     Here,
     /// On another node, by the connection to it.
@@ -63,14 +63,14 @@ impl ControllerChannel {
 
     /// Where the active controller is, as far as this node knows.
     #[must_use]
-    pub fn active(&self, used: LinkUse) -> Option<ActiveController> {
+    pub fn active(&self, used: LinkUse) -> Option<ControllerPlace> {
         if self.controller.is_active() {
-            return Some(ActiveController::Here);
+            return Some(ControllerPlace::Here);
         }
         let member = self.controller.member();
         let leader = member.view().standing.leader.filter(|id| *id != member.own().key.id)?;
         let address = self.peers.address(leader)?;
-        Some(ActiveController::There(self.peers.link(used, &address)))
+        Some(ControllerPlace::There(self.peers.link(used, &address)))
     }
 
     /// As [`ControllerChannel::ask_by`], for what the node itself needs.
@@ -80,7 +80,7 @@ impl ControllerChannel {
     pub async fn ask<T>(
         &self,
         limit: Duration,
-        ask: impl AsyncFnMut(ActiveController) -> Result<T, ErrorCode>,
+        ask: impl AsyncFnMut(ControllerPlace) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
         self.ask_by(LinkUse::Session, limit, ask).await
     }
@@ -95,7 +95,7 @@ impl ControllerChannel {
         &self,
         used: LinkUse,
         limit: Duration,
-        mut ask: impl AsyncFnMut(ActiveController) -> Result<T, ErrorCode>,
+        mut ask: impl AsyncFnMut(ControllerPlace) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
         let until = self.clock.monotonic() + limit;
         let mut views = self.controller.member().watch();
@@ -104,10 +104,26 @@ impl ControllerChannel {
             views.borrow_and_update();
             active_epochs.borrow_and_update();
             let error = match self.active(used) {
-                Some(active) => match ask(active).await {
-                    Err(error) if is_elsewhere(error) => error,
-                    done => return done,
-                },
+                Some(active) => {
+                    let standing = views.borrow_and_update().standing;
+                    // One that is silent leads no longer, perhaps, and another one answers.
+                    let moved = async {
+                        while self.controller.member().view().standing == standing {
+                            // The member holds the sender.
+                            let _ = views.changed().await;
+                        }
+                    };
+                    let asked = tokio::select! {
+                        biased;
+                        asked = ask(active) => asked,
+                        () = moved => Err(ErrorCode::NOT_CONTROLLER),
+                        () = self.clock.sleep_until(until) => Err(ErrorCode::REQUEST_TIMED_OUT),
+                    };
+                    match asked {
+                        Err(error) if is_elsewhere(error) => error,
+                        done => return done,
+                    }
+                }
                 None => ErrorCode::NOT_CONTROLLER,
             };
             let now = self.clock.monotonic();

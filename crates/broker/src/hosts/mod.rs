@@ -2,6 +2,7 @@
 
 pub mod controller;
 pub mod controller_channel;
+pub mod directory_reports;
 pub mod groups;
 pub mod host;
 pub mod kind;

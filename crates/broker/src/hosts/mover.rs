@@ -10,6 +10,7 @@ use ottla_partitions::{Partition, Partitions, StorageError};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use super::controller::ControllerHandle;
+use super::directory_reports::DirectoryReports;
 
 /// What it is not worth to wait for.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -23,8 +24,10 @@ pub struct Mover {
     pub id: NodeId,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// Learns in which directory a partition is.
+    /// Learns in which directory a partition is, if it is the active one.
     pub controller: ControllerHandle,
+    /// The way to the active one elsewhere.
+    pub reports: Arc<DirectoryReports>,
     /// How many bytes a second may be copied, if not any number.
     pub bytes_per_second: Option<f64>,
     /// Where the copying is done.
@@ -74,10 +77,14 @@ fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) ->
 /// Each round carries one move out. Planned moves are kept in [`Partitions`], once for a partition
 /// however often it is asked for; a move that ends leaves it, well or not.
 fn mover_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task {
-    let Mover { clock, id, partitions, controller, .. } = mover;
+    let Mover { clock, id, partitions, controller, reports, .. } = mover;
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
+        if !controller.is_active() {
+            let is_taken = reports.report_blocking(assigned);
+            return if is_taken { Ok(()) } else { Err(StorageError::Failed) };
+        }
         let command =
             ControllerCommand::AssignDirectories { broker: id, broker_epoch: None, assigned };
         match controller.ask_blocking(command) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::controller::ControllerHandle;
-use super::controller_channel::{ActiveController, BrokerIdentity, ControllerChannel};
+use super::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
 
 /// How long a new block is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -34,14 +34,14 @@ impl ProducerIds {
         let mut block = self.left.lock().await;
         if block.0 == block.1 {
             let asked = channel.ask(LIMIT, async |active| match active {
-                ActiveController::Here => {
+                ControllerPlace::Here => {
                     let (broker, broker_epoch) = (broker.id, None);
                     let command = ControllerCommand::AllocateProducerIds { broker, broker_epoch };
                     let allocated: Result<ProducerIdBlock, ErrorCode> =
                         controller.ask(command).await?;
                     allocated.map(|it| (it.first, it.count))
                 }
-                ActiveController::There(link) => {
+                ControllerPlace::There(link) => {
                     let request = AllocateProducerIdsRequest {
                         broker_id: broker.id,
                         broker_epoch: broker.epoch,

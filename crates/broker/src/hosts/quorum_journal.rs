@@ -60,6 +60,12 @@ impl Journal<MetadataRecord> for QuorumJournal {
         let versioned = with_versions(records.iter().cloned(), self.metadata_version);
         let epoch = self.epoch;
         let end = self.member.step(|quorum| quorum.append(epoch, base, &versioned));
+        if let Err(QuorumError::Append(_)) = &end
+            && self.member.view().voters > 1
+        {
+            // This disk is full; those of others need not be.
+            let _ = self.member.step(ottla_quorum::Quorum::resign);
+        }
         let end = end.map_err(|error| {
             if error.is_refusal() {
                 AppendFailed::Refused(error)

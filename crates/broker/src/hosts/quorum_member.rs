@@ -2,9 +2,9 @@
 //! others watch of it.
 //!
 //! Every step is taken through [`QuorumMember::step`]. What follows from it elsewhere is woken
-//! there: the task that makes the log durable, the one that publishes what has committed, those that
-//! send to other replicas, and the fetches that wait. A step that fails ends the member, and with
-//! it the node: what is on its disk is unknown, or the protocol is broken.
+//! there: the task that makes the log durable, the one that publishes what has committed, those
+//! that send to other replicas, and the fetches that wait. A step that fails ends the member, and
+//! with it the node: what is on its disk is unknown, or the protocol is broken.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use ottla_clock::{Clock, Ring};
 use ottla_locks::Mutex;
 use ottla_quorum::wire::Speaker;
 use ottla_quorum::{
-    Endpoint, LogEnd, Outgoing, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
+    Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
 };
 use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
 use std::collections::BTreeMap;
@@ -247,7 +247,7 @@ impl QuorumMember {
     }
 
     /// Waits until something is to be sent to others, and takes it.
-    pub async fn outgoing(&self) -> Vec<Outgoing> {
+    pub async fn outgoing(&self) -> Vec<PeerMessage> {
         loop {
             let taken = self.quorum.lock().as_mut().map(Quorum::take_outgoing);
             match taken {

@@ -14,10 +14,11 @@ use ottla_clock::{Clock, Lane, Share};
 use ottla_locks::Mutex;
 use ottla_net::threads::Spawner;
 use ottla_protocol::Request;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_quorum::wire::{self, LeaderAddress};
 use ottla_quorum::{
-    FetchAsked, FollowerRequest, MembershipChange, Outgoing, PeerRequest, Quorum, QuorumError,
-    SnapshotAsked, Standing, Timing, Voter,
+    FetchAsked, FollowerRequest, KraftVersions, MembershipChange, PeerMessage, PeerRequest, Quorum,
+    QuorumError, ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
 };
 use ottla_types::{ErrorCode, NodeId};
 
@@ -147,7 +148,7 @@ impl QuorumPeers {
 
     async fn send_all(self: &Arc<Self>) {
         while !self.parts.member.is_failed() {
-            for Outgoing { to, request } in self.parts.member.outgoing().await {
+            for PeerMessage { to, request } in self.parts.member.outgoing().await {
                 let this = Arc::clone(self);
                 // One that is silent does not keep back what is for another.
                 let send = move || async move { this.send(to, request).await };
@@ -158,43 +159,16 @@ impl QuorumPeers {
 
     async fn send(&self, to: NodeId, request: PeerRequest) {
         match request {
-            PeerRequest::Vote { asked, voter } => {
-                let Some(address) = self.address(to) else { return };
-                let request = wire::vote_request(&self.parts.cluster_id, &asked, voter);
-                let ballot = asked.ballot;
-                let answer = match self.ask(&address, &request).await {
-                    Ok(response) => wire::read_vote_response(to, ballot, &response),
-                    // A voter of before KIP-996: the request has no form that it knows.
-                    Err(ClientError::Encode(_)) => {
-                        let answer = wire::unsupported_ballot(to, ballot);
-                        Ok((Standing::default(), answer))
-                    }
-                    Err(_) => return,
-                };
-                match answer {
-                    Ok((standing, answer)) => {
-                        self.step(move |quorum| quorum.voted(standing, answer)).await;
-                    }
-                    Err(error) => log_refusal(to, "Vote", error),
-                }
-            }
+            PeerRequest::Vote { asked, voter } => self.ask_vote(to, &asked, voter).await,
             PeerRequest::BeginEpoch { epoch, voter } => {
-                let Some(address) = self.address(to) else { return };
                 let own = self.parts.member.own();
                 let request = wire::begin_request(&self.parts.cluster_id, own, epoch, voter);
-                let Ok(response) = self.ask(&address, &request).await else { return };
-                if let Some(standing) = wire::read_begin_response(&response) {
-                    self.step(move |quorum| quorum.heard(standing)).await;
-                }
+                self.tell_epoch(to, &request, wire::read_begin_response).await;
             }
             PeerRequest::EndEpoch { epoch, preferred } => {
-                let Some(address) = self.address(to) else { return };
                 let own = self.parts.member.own();
                 let request = wire::end_request(&self.parts.cluster_id, own, epoch, &preferred);
-                let Ok(response) = self.ask(&address, &request).await else { return };
-                if let Some(standing) = wire::read_end_response(&response) {
-                    self.step(move |quorum| quorum.heard(standing)).await;
-                }
+                self.tell_epoch(to, &request, wire::read_end_response).await;
             }
             PeerRequest::Change(change) => {
                 let error = self.ask_change(to, change).await;
@@ -205,6 +179,56 @@ impl QuorumPeers {
                 self.step(move |quorum| quorum.versions_answered(to, versions)).await;
             }
         }
+    }
+
+    /// A voter that does not answer is asked again when the election times out.
+    async fn ask_vote(&self, to: NodeId, asked: &VoteAsked, voter: ReplicaKey) {
+        let request = wire::vote_request(&self.parts.cluster_id, asked, voter);
+        let ballot = asked.ballot;
+        let answer = match self.ask_node(to, &request).await {
+            Ok(response) => wire::read_vote_response(to, ballot, &response),
+            // A voter of before KIP-996: the request has no form that it knows.
+            Err(ClientError::Encode(_)) => {
+                Ok((Standing::default(), wire::unsupported_ballot(to, ballot)))
+            }
+            Err(error) => {
+                tracing::debug!(peer = to, %error, "voter has not answered");
+                return;
+            }
+        };
+        match answer {
+            Ok((standing, answer)) => {
+                self.step(move |quorum| quorum.voted(standing, answer)).await;
+            }
+            Err(error) => log_refusal(to, "Vote", error),
+        }
+    }
+
+    /// Tells a voter who leads; one that does not answer is told again.
+    async fn tell_epoch<R: Request>(
+        &self,
+        to: NodeId,
+        request: &R,
+        read: impl FnOnce(&R::Response) -> Option<Standing>,
+    ) {
+        match self.ask_node(to, request).await.map(|response| read(&response)) {
+            Ok(Some(standing)) => self.step(move |quorum| quorum.heard(standing)).await,
+            Ok(None) => log_refusal(to, R::NAME, ErrorCode::INVALID_REQUEST),
+            Err(error) => tracing::debug!(peer = to, %error, "voter has not answered"),
+        }
+    }
+
+    /// Asks a node, if it is known where its controller listens.
+    async fn ask_node<R: Request>(
+        &self,
+        to: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let address = self.address(to).ok_or_else(|| {
+            let (address, why) = (format!("node {to}"), "no controller listener is known");
+            ClientError::Address { address, why }
+        })?;
+        self.ask(&address, request).await
     }
 
     async fn ask<R: Request>(
@@ -249,13 +273,19 @@ impl QuorumPeers {
         code.map_or(ErrorCode::NETWORK_EXCEPTION, ErrorCode)
     }
 
-    async fn ask_versions(&self, voter: &Voter) -> Result<(i16, i16), ErrorCode> {
+    async fn ask_versions(&self, voter: &Voter) -> Result<KraftVersions, ErrorCode> {
         let endpoint = voter.endpoints.first().ok_or(ErrorCode::INVALID_REQUEST)?;
-        let limit = Duration::from_millis(self.parts.timing.request_ms);
-        let link = self.link(LinkUse::Electing, &address_of(endpoint));
-        let greeting = link.greeting(limit).await;
-        let greeting = greeting.map_err(|_| ErrorCode::REQUEST_TIMED_OUT)?;
-        Ok(greeting.supported.get("kraft.version").copied().unwrap_or((0, 0)))
+        // Version 4 tells of features whose lowest level is 0, too (KAFKA-17011).
+        let request = ApiVersionsRequest {
+            client_software_name: "ottla".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        let response = self.ask(&address_of(endpoint), &request).await;
+        let response = response.map_err(|_| ErrorCode::REQUEST_TIMED_OUT)?;
+        let mut known = response.supported_features.iter();
+        let found = known.find(|feature| feature.name == "kraft.version");
+        Ok(found.map_or((0, 0), |feature| (feature.min_version, feature.max_version)))
     }
 
     /// Follows the leader, or looks for one.
@@ -264,8 +294,7 @@ impl QuorumPeers {
         let mut next_bootstrap = 0;
         while !self.parts.member.is_failed() {
             let view = *changes.borrow_and_update();
-            let Some(request) = self.parts.member.look(Quorum::next_request) else { return };
-            let Some(request) = request else {
+            let Some(request) = self.parts.member.look(Quorum::next_request).flatten() else {
                 // The member of this task holds the sender.
                 let _ = changes.changed().await;
                 continue;
@@ -297,6 +326,10 @@ impl QuorumPeers {
                 };
                 let done = self.fetch_from(leader, &address, fetch).await;
                 self.note_refusal(leader, &done).await;
+                if done.is_err() {
+                    // An observer stands for no election, and has to hear of the next leader.
+                    self.fetch_somewhere(fetch, next_bootstrap).await;
+                }
                 done.is_ok()
             }
             FollowerRequest::Fetch { leader: None, fetch } => {

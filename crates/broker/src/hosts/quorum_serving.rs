@@ -14,7 +14,7 @@ use ottla_protocol::messages::fetch_snapshot_request::FetchSnapshotRequest;
 use ottla_protocol::messages::fetch_snapshot_response::FetchSnapshotResponse;
 use ottla_protocol::messages::vote_request::VoteRequest;
 use ottla_protocol::messages::vote_response::VoteResponse;
-use ottla_quorum::wire::{self, FetchReply};
+use ottla_quorum::wire::{self, LogReply};
 use ottla_quorum::{
     ChangeAnswered, ChangeAsked, FetchAsked, FetchVerdict, MembershipChange, Quorum, QuorumError,
 };
@@ -120,7 +120,7 @@ impl QuorumServing {
             Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
         };
         let reply = self.fetch_reply(asked, &request).await;
-        let reply = reply.unwrap_or_else(|error| FetchReply { error, ..FetchReply::default() });
+        let reply = reply.unwrap_or_else(|error| LogReply { error, ..LogReply::default() });
         wire::fetch_response(&self.member.speaker(), &request, reply)
     }
 
@@ -128,7 +128,7 @@ impl QuorumServing {
         &self,
         asked: FetchAsked,
         request: &FetchRequest,
-    ) -> Result<FetchReply, ErrorCode> {
+    ) -> Result<LogReply, ErrorCode> {
         let gone = ErrorCode::BROKER_NOT_AVAILABLE;
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let until = self.clock.monotonic() + wait.min(WAIT_MAX);
@@ -144,11 +144,11 @@ impl QuorumServing {
             verdict = looked.ok_or(gone)?;
         }
         let log_start = self.member.look(Quorum::log_start).ok_or(gone)?;
-        let reply = FetchReply { log_start, ..FetchReply::default() };
+        let reply = LogReply { log_start, ..LogReply::default() };
         Ok(match verdict {
-            FetchVerdict::Refused(error) => FetchReply { error, ..reply },
-            FetchVerdict::Diverging(at) => FetchReply { diverging: Some(at), ..reply },
-            FetchVerdict::Snapshot(id) => FetchReply { snapshot: Some(id), ..reply },
+            FetchVerdict::Refused(error) => LogReply { error, ..reply },
+            FetchVerdict::Diverging(at) => LogReply { diverging: Some(at), ..reply },
+            FetchVerdict::Snapshot(id) => LogReply { snapshot: Some(id), ..reply },
             FetchVerdict::Valid { high_watermark, .. } => {
                 let wanted = usize::try_from(request.max_bytes).unwrap_or(0);
                 let bytes_max = wanted.clamp(1, ANSWER_BYTES_MAX);
@@ -157,7 +157,7 @@ impl QuorumServing {
                     tracing::error!(%error, "metadata log cannot be read for another controller");
                     ErrorCode::KAFKA_STORAGE_ERROR
                 })?;
-                FetchReply { high_watermark, records, ..reply }
+                LogReply { high_watermark, records, ..reply }
             }
         })
     }

@@ -91,14 +91,16 @@ impl Node {
                 assigned.push(AssignedDirectory { topic_id, index, directory });
             }
         }
-        if !assigned.is_empty() {
+        if assigned.is_empty() {
+            return;
+        }
+        if self.controller.is_active() {
             // If it is refused, the next change of the metadata comes here again.
-            let command = ControllerCommand::AssignDirectories {
-                broker: self.id,
-                broker_epoch: None,
-                assigned,
-            };
+            let (broker, broker_epoch) = (self.id, None);
+            let command = ControllerCommand::AssignDirectories { broker, broker_epoch, assigned };
             let _ = self.controller.tell(command);
+        } else {
+            self.reports.report(assigned);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The cluster itself: its id, its controller, its brokers.
 
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
 use ottla_types::NodeId;
 
 use crate::client::Client;
@@ -72,5 +73,16 @@ impl Client {
             controller: response.controller_id,
             brokers: brokers.collect(),
         })
+    }
+
+    /// Takes a broker out of the cluster that does not come back.
+    ///
+    /// # Errors
+    /// The cluster refuses, or no broker answers.
+    pub async fn unregister_broker(&self, broker: NodeId) -> Result<(), ClientError> {
+        let request = UnregisterBrokerRequest { broker_id: broker, ..Default::default() };
+        let response = self.ask_controller(&request).await?;
+        let what = format!("broker {broker}");
+        ClientError::check_item(response.error_code, response.error_message, what)
     }
 }

@@ -11,20 +11,24 @@ use ottla_protocol::metadata::end_transaction_record::EndTransactionRecord;
 use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 
 use crate::cluster::ResourceKind;
-use crate::versions::FEATURES;
+use crate::versions::{FEATURES, Feature};
 
-/// What `bootstrap.checkpoint` holds: the features of a new cluster.
+/// What `bootstrap.checkpoint` holds: the features of a new cluster, at their highest levels.
 #[must_use]
 pub fn bootstrap_records() -> Vec<MetadataRecord> {
-    let feature = |feature: &crate::Feature| {
-        FeatureLevelRecord {
-            name: String::from(feature.name),
-            feature_level: feature.highest,
-            ..Default::default()
-        }
-        .into()
+    bootstrap_records_at(|feature| feature.highest)
+}
+
+/// As [`bootstrap_records`], each feature at the level that `level_of` gives; one at level 0 has no
+/// record.
+pub fn bootstrap_records_at(level_of: impl Fn(&Feature) -> i16) -> Vec<MetadataRecord> {
+    let record = |feature: &Feature| {
+        let feature_level = level_of(feature);
+        let name = String::from(feature.name);
+        FeatureLevelRecord { name, feature_level, ..Default::default() }
     };
-    FEATURES.iter().filter(|it| it.highest > 0).map(feature).collect()
+    let all = FEATURES.iter().map(record).filter(|it| it.feature_level > 0);
+    all.map(MetadataRecord::from).collect()
 }
 
 /// Ends a transaction that an earlier controller has begun: nothing of it counts.

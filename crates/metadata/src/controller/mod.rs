@@ -33,7 +33,7 @@ use ottla_types::{ErrorCode, NodeId};
 
 use crate::cluster::{BrokerRegistration, Cluster, PartitionState};
 
-pub use bootstrap::bootstrap_records;
+pub use bootstrap::{bootstrap_records, bootstrap_records_at};
 pub use command::{
     AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply,
     ProducerIdBlock,

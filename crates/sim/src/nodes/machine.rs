@@ -107,6 +107,7 @@ impl SimMachine {
         let request = FormatRequest {
             cluster_id: Some(cluster_id.to_owned()),
             formatted: FormattedDirs::Refuse,
+            features: Vec::new(),
             voters: ChosenVoters::Unsaid,
         };
         format_node(&self.disk.files(), &settings, request, &clock).expect("an empty disk");

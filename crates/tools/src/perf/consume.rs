@@ -7,7 +7,7 @@ use ottla_client::{Consumer, Start};
 use ottla_clock::Clock;
 
 use super::{MEGABYTE, float, per};
-use crate::options::{Opt, Parsed, flag, many, maybe, value};
+use crate::options::{Opt, Parsed, flag, many, maybe_value, value};
 use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop};
 
 pub const OPTIONS: &[Opt] = &[
@@ -29,7 +29,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("hide-header", "Print no header."),
     flag("show-detailed-stats", "Print a line for each interval, and no summary."),
     value("reporting-interval", "MS", "The interval (default: 5000)."),
-    maybe("timeout", "MS", "Stop when no record comes for this time (default: 10000)."),
+    maybe_value("timeout", "MS", "Stop when no record comes for this time (default: 10000)."),
     flag("print-metrics", "Print the consumer's metrics."),
 ];
 

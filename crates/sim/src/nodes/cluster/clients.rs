@@ -106,30 +106,35 @@ impl MetadataClient {
             let result = answer.and_then(|mut it| it.topics.pop());
             let code =
                 result.as_ref().map_or(ErrorCode::REQUEST_TIMED_OUT, |it| ErrorCode(it.error_code));
-            let mut topics = self.topics.borrow_mut();
-            let topic = topics.topic(name);
-            match code {
-                ErrorCode::NONE => {
-                    (topic.id, topic.stage) = (result.map(|it| it.topic_id), TopicStage::Exists);
-                    topics.acknowledged += 1;
-                    return;
-                }
-                ErrorCode::TOPIC_ALREADY_EXISTS => {
-                    // A broker that has lost its connection to the controller asks again, too.
-                    (topic.stage, topic.may_come) = (TopicStage::Exists, true);
-                    topics.acknowledged += 1;
-                    return;
-                }
-                code if may_be_done(code) => topic.may_come = true,
-                code if is_refused_for_now(code) => {}
-                code => {
-                    drop(topics);
-                    return self.client.unexpected("CreateTopics", code);
-                }
+            let id = result.map(|it| it.topic_id);
+            match self.created(name, code, id) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(code) => return self.client.unexpected("CreateTopics", code),
             }
-            drop(topics);
             self.client.rest().await;
         }
+    }
+
+    /// Takes the answer to a creation in; is the topic there?
+    fn created(&self, name: &str, code: ErrorCode, id: Option<Uuid>) -> Result<bool, ErrorCode> {
+        let mut topics = self.topics.borrow_mut();
+        let topic = topics.topic(name);
+        match code {
+            ErrorCode::NONE => (topic.id, topic.stage) = (id, TopicStage::Exists),
+            // A broker that has lost its connection to the controller asks again, too.
+            ErrorCode::TOPIC_ALREADY_EXISTS => {
+                (topic.stage, topic.may_come) = (TopicStage::Exists, true);
+            }
+            code if may_be_done(code) => {
+                topic.may_come = true;
+                return Ok(false);
+            }
+            code if is_refused_for_now(code) => return Ok(false),
+            code => return Err(code),
+        }
+        topics.acknowledged += 1;
+        Ok(true)
     }
 
     async fn alter_topic(&mut self, name: &str) {

@@ -101,19 +101,7 @@ impl ClusterWorld {
                 let ms = i64::try_from(self.dice.below(3_600_000)).unwrap_or(0) - 1_800_000;
                 self.machines[node].jump(ms);
             }
-            FaultKind::DiskFails => {
-                let faults = [Fault::Writes, Fault::Syncs, Fault::Reads, Fault::ReadOnly];
-                let fault = faults[self.dice.index(faults.len())];
-                self.note(&format!("{fault:?}"));
-                self.machines[node].set_fault(Some(fault));
-                self.pause()?;
-                self.machines[node].set_fault(None);
-                if fault == Fault::Syncs {
-                    // What a failed sync was to make durable can be read, and is not on the disk,
-                    // and no later sync will bring it there: only a start of the machine shows it.
-                    self.power_cut(node, None);
-                }
-            }
+            FaultKind::DiskFails => self.fail_disk(node)?,
             FaultKind::DiskFull => {
                 let room = self.dice.below(2_000);
                 let disk = self.machines[node].disk.clone();
@@ -121,6 +109,22 @@ impl ClusterWorld {
                 self.pause()?;
                 disk.set_capacity(None);
             }
+        }
+        Ok(())
+    }
+
+    /// A disk fails for a while.
+    fn fail_disk(&mut self, node: usize) -> InvariantCheck {
+        let faults = [Fault::Writes, Fault::Syncs, Fault::Reads, Fault::ReadOnly];
+        let fault = faults[self.dice.index(faults.len())];
+        self.note(&format!("{fault:?}"));
+        self.machines[node].set_fault(Some(fault));
+        self.pause()?;
+        self.machines[node].set_fault(None);
+        if fault == Fault::Syncs {
+            // What a failed sync was to make durable can be read, and is not on the disk,
+            // and no later sync will bring it there: only a start of the machine shows it.
+            self.power_cut(node, None);
         }
         Ok(())
     }
