@@ -14,6 +14,7 @@ use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_settings::Settings;
 use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic};
+use tokio::sync::Notify;
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
@@ -88,6 +89,9 @@ pub struct Node {
     producer_ids: ProducerIds,
     /// What another node's controller is to know of its directories.
     pub reports: Arc<DirectoryReports>,
+    /// Notified when another broker waits, before it stops, for this one to have applied its new
+    /// leaders: that the controller learns from a heartbeat.
+    pub heartbeat_due: Notify,
 }
 
 /// What is true of a node as long as it runs.
@@ -195,6 +199,7 @@ impl Node {
             offset: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
             reports: Arc::default(),
+            heartbeat_due: Notify::new(),
         }
     }
 

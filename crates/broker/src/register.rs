@@ -187,6 +187,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
                     return;
                 }
             }
+            () = node.heartbeat_due.notified() => {}
             () = sleep_until(node, again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {

@@ -43,6 +43,10 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
+        if cluster.brokers().any(|broker| broker.stopping && !broker.fenced && broker.id != self.id)
+        {
+            self.heartbeat_due.notify_one();
+        }
         self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
         self.open_again_after()
     }
