@@ -24,7 +24,7 @@ use ottla_settings::{SettingError, SettingRules, Settings, unbuilt_settings};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 use tokio::sync::oneshot;
 
-use crate::dirs::{DirectoryFacts, check_formatted, open_dirs, take_marks, take_over};
+use crate::dirs::{DirectoryFacts, OpenDir, check_formatted, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
 use crate::hosts::controller::{ControllerHandle, MakeController, MetadataImage, News};
 use crate::hosts::controller_channel::ControllerChannel;
@@ -362,10 +362,14 @@ fn find_on_disk(
     let directories = DirectoryFacts::of_opened(&dirs, &settings);
     // Nothing has changed so far: a start that was refused costs the next one no recovery.
     take_marks(&dirs)?;
+    let (log_dirs, metadata_dir) = (settings.log_dirs(), settings.metadata_dir());
+    let is_apart =
+        |it: &&OpenDir| it.dir.path() == metadata_dir && !log_dirs.contains(&metadata_dir);
+    let apart = dirs.iter().find(is_apart).and_then(|it| Some(it.meta.as_ref()?.directory_id));
     let parts =
         dirs.into_iter().filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
     let partitions = Partitions::new(id, clock.clone(), parts.collect())?;
-    let partitions = partitions.on_lanes(lanes.partitions.clone());
+    let partitions = partitions.on_lanes(lanes.partitions.clone()).with_closed(apart);
     partitions.sweep()?;
     if is_settled {
         partitions.set_strays_aside(|place| assigned_topic(&cluster, id, place))?;

@@ -32,8 +32,8 @@ impl Partitions {
         opened.into_iter().map(|it| it.unwrap_or(Err(StorageError::Failed))).collect()
     }
 
-    /// The directories where partitions lie; for those that lie nowhere yet, the one with the
-    /// fewest, the others of `missing` counted. If a crash came between the two last steps of a
+    /// The directories where partitions lie; for those that lie nowhere yet, of those that take new
+    /// ones the one with the fewest, the others of `missing` counted. If a crash came between the two last steps of a
     /// move a partition lies in two, which hold the same.
     fn homes(&self, missing: &[&Assigned]) -> Vec<&Dir> {
         if let [only] = &self.dirs[..] {
@@ -48,7 +48,9 @@ impl Partitions {
             let there = there.or_else(|| self.dirs.iter().find(has));
             let emptiest = || {
                 let count = |dir: &&Dir| held.get(&dir.id).copied().unwrap_or(0);
-                self.online().min_by_key(count).or(self.dirs.first())
+                let takes_new = |dir: &&Dir| Some(dir.id) != self.closed_to_new;
+                let open = self.online().filter(takes_new).min_by_key(count);
+                open.or_else(|| self.dirs.iter().find(takes_new)).or(self.dirs.first())
             };
             let home = there.or_else(emptiest).expect("there is a data directory");
             *held.entry(home.id).or_default() += 1;

@@ -54,6 +54,8 @@ pub struct Partitions {
     /// Replaced as a whole, by who holds `changing`.
     index: ArcSwap<Index>,
     pub(crate) dirs: Vec<Dir>,
+    /// The directory that no new partition is placed in.
+    pub(crate) closed_to_new: Option<Uuid>,
     /// Guards changes of the set and of where partitions lie: one at a time.
     pub(crate) changing: Mutex<()>,
     /// Guards what is on its way to another directory, and where to.
@@ -105,6 +107,7 @@ impl Partitions {
             clock,
             index,
             dirs,
+            closed_to_new: None,
             changing,
             moves,
             mover,
@@ -124,6 +127,13 @@ impl Partitions {
     #[must_use]
     pub fn on_lanes(self, lanes: Lanes) -> Self {
         Self { lanes, ..self }
+    }
+
+    /// Places no new partition in this directory, as it is one for the metadata log
+    /// (`metadata.log.dir`); those that lie there stay.
+    #[must_use]
+    pub fn with_closed(self, directory: Option<Uuid>) -> Self {
+        Self { closed_to_new: directory, ..self }
     }
 
     /// Waits for the disk, so that the next read of the partition from `offset` on need not; other

@@ -380,3 +380,16 @@ fn a_start_that_is_refused_leaves_the_marks_of_the_clean_stop() {
     let log = home.start().stop();
     assert!(log.contains("clean_stop_before=true"), "{log}");
 }
+
+#[test]
+fn no_partition_is_placed_in_the_directory_of_the_metadata_log() {
+    let home = Home::new().with("metadata.log.dir=metadata");
+    let node = home.start();
+    talk::create(node.address, "t", 4);
+    node.stop();
+    let folders = std::fs::read_dir(home.path().join("metadata")).unwrap();
+    let folders = folders.map(|it| it.unwrap()).filter(|it| it.file_type().unwrap().is_dir());
+    let names: Vec<_> = folders.map(|it| it.file_name()).collect();
+    assert_eq!(names, ["__cluster_metadata-0"]);
+    assert!(home.data().join("t-3").exists());
+}
