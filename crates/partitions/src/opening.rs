@@ -33,8 +33,8 @@ impl Partitions {
     }
 
     /// The directories where partitions lie; for those that lie nowhere yet, of those that take new
-    /// ones the one with the fewest, the others of `missing` counted. If a crash came between the two last steps of a
-    /// move a partition lies in two, which hold the same.
+    /// ones the one with the fewest, the others of `missing` counted. If a crash came between the
+    /// two last steps of a move a partition lies in two, which hold the same.
     fn homes(&self, missing: &[&Assigned]) -> Vec<&Dir> {
         if let [only] = &self.dirs[..] {
             return vec![only; missing.len()];
