@@ -74,6 +74,7 @@ fn jobs(minutes: u64) -> Vec<Step> {
         Step::new("release", "cargo build --release --locked"),
         Step::new("exactly-once", &exactly_once),
         Step::new("crash", &format!("conformance/run crash --times {crashes}")),
+        Step::new("quorum", &format!("conformance/run quorum --kills {crashes}")),
         Step::new("differential", &differential),
         Step::new("soak", "bench/storage sustained"),
         Step::new("bench", "bench/run --quick"),
