@@ -300,6 +300,8 @@ fn make_controller(started: &Arc<Settings>, meta: &MetaProperties) -> MakeContro
             cluster_id: meta.cluster_id.clone(),
             kraft_version,
             own_broker: started.is_broker().then_some(meta.node_id),
+            // Until followers fetch.
+            replicas_max: Some(1),
             ..controller_settings(&started)
         };
         Controller::new(cluster, settings, Box::new(rules))

@@ -278,6 +278,7 @@ fn assigned_replicas(
         check_assignment(scene, replicas, Some(factor))?;
         check_any_serves(scene, index, replicas)?;
     }
+    place::check_replicas_max(scene, factor)?;
     Ok(all)
 }
 

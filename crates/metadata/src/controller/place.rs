@@ -26,11 +26,29 @@ pub(super) fn spread_replicas(
         );
         return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why));
     }
+    check_replicas_max(scene, factor)?;
     let of = |partition: usize| {
         let replica = |at: usize| brokers[(first + partition + at) % brokers.len()];
         (0..factor).map(replica).collect()
     };
     Ok((0..count).map(of).collect())
+}
+
+/// May a new partition have so many replicas?
+pub(super) fn check_replicas_max(
+    scene: &ControllerScene<'_>,
+    count: usize,
+) -> Result<(), ControllerRefusal> {
+    match scene.settings.replicas_max {
+        Some(most) if count > most => {
+            let why = format!(
+                "Unable to replicate the partition {count} time(s): this release does not \
+                 replicate partitions between brokers yet. Set the replication factor to {most}."
+            );
+            Err((ErrorCode::INVALID_REPLICATION_FACTOR, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The directory of each replica of a new partition; none where the metadata does not know them.

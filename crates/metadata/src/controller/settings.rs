@@ -18,6 +18,9 @@ pub struct ControllerSettings {
     pub partitions: i32,
     /// `default.replication.factor`.
     pub replication_factor: i16,
+    /// How many replicas a new partition may have; `None` as many as there are brokers. A limit is
+    /// for brokers that do not replicate, or a partition of several would take no record for good.
+    pub replicas_max: Option<usize>,
     /// `delete.topic.enable`.
     pub delete_topics: bool,
     /// `leader.imbalance.check.interval.seconds`, in milliseconds: how often partitions are given
@@ -40,6 +43,7 @@ impl Default for ControllerSettings {
             own_broker: None,
             partitions: 1,
             replication_factor: 1,
+            replicas_max: None,
             delete_topics: true,
             balance_ms: Some(300_000),
             unclean_ms: 300_000,
