@@ -6,6 +6,7 @@
 //! that send to other replicas, and the fetches that wait. A step that fails ends the member, and
 //! with it the node: what is on its disk is unknown, or the protocol is broken.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use ottla_quorum::{
     Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
 };
 use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
-use std::collections::BTreeMap;
 use tokio::sync::{Notify, oneshot, watch};
 
 /// What others watch of a member, as of one moment.

@@ -23,6 +23,7 @@ use ottla_quorum::{
 use ottla_types::{ErrorCode, NodeId};
 
 use super::quorum_member::{SharedMember, address_of};
+use crate::seldom::SeldomWarning;
 
 /// The share of the metadata lane for steps that follow upon what others say.
 pub const STEPPING: Share = Share(3);
@@ -77,6 +78,8 @@ pub struct QuorumPeers {
     links: Mutex<BTreeMap<(LinkUse, String), BrokerLink>>,
     /// Guards where leaders listen that answers have named; held for a look-up.
     named: Mutex<BTreeMap<NodeId, String>>,
+    /// Requests that others have refused.
+    refusals: SeldomWarning,
 }
 
 impl QuorumPeers {
@@ -90,7 +93,8 @@ impl QuorumPeers {
             reconnect_backoff_max: Duration::from_millis(parts.timing.election_ms / 4),
             ..ClientOptions::default()
         };
-        Self { parts, options, links: Mutex::default(), named: Mutex::default() }
+        let (links, named, refusals) = Default::default();
+        Self { parts, options, links, named, refusals }
     }
 
     /// Starts the tasks.
@@ -200,7 +204,7 @@ impl QuorumPeers {
             Ok((standing, answer)) => {
                 self.step(move |quorum| quorum.voted(standing, answer)).await;
             }
-            Err(error) => log_refusal(to, "Vote", error),
+            Err(error) => self.log_refusal(to, "Vote", error),
         }
     }
 
@@ -213,7 +217,7 @@ impl QuorumPeers {
     ) {
         match self.ask_node(to, request).await.map(|response| read(&response)) {
             Ok(Some(standing)) => self.step(move |quorum| quorum.heard(standing)).await,
-            Ok(None) => log_refusal(to, R::NAME, ErrorCode::INVALID_REQUEST),
+            Ok(None) => self.log_refusal(to, R::NAME, ErrorCode::INVALID_REQUEST),
             Err(error) => tracing::debug!(peer = to, %error, "voter has not answered"),
         }
     }
@@ -376,7 +380,7 @@ impl QuorumPeers {
                 if is_refused { Err(nothing_new(address)) } else { Ok(()) }
             }
             Err(error) => {
-                log_refusal(from, "Fetch", error);
+                self.log_refusal(from, "Fetch", error);
                 Err(nothing_new(address))
             }
         }
@@ -396,9 +400,22 @@ impl QuorumPeers {
                 Ok(())
             }
             Err(error) => {
-                log_refusal(from, "FetchSnapshot", error);
+                self.log_refusal(from, "FetchSnapshot", error);
                 Err(nothing_new(address))
             }
+        }
+    }
+
+    /// Another node refuses what this one asks, such as one of another cluster; it is asked again
+    /// many times a second.
+    fn log_refusal(&self, peer: NodeId, api: &str, error: ErrorCode) {
+        let count = self.refusals.count(self.parts.clock.monotonic());
+        let error = error.name();
+        match count {
+            Some(count) => {
+                tracing::warn!(peer, api, error, count, "request between controllers refused");
+            }
+            None => tracing::debug!(peer, api, error, "request between controllers refused"),
         }
     }
 
@@ -416,8 +433,4 @@ impl QuorumPeers {
 fn nothing_new(address: &str) -> ClientError {
     let source = Arc::new(io::Error::other("refused"));
     ClientError::Unanswered { address: address.to_owned(), source }
-}
-
-fn log_refusal(peer: NodeId, api: &str, error: ErrorCode) {
-    tracing::warn!(peer, api, error = error.name(), "request between controllers refused");
 }
