@@ -105,7 +105,8 @@ impl QuorumWorld {
             QuorumMessage::AskChange { change, life } => {
                 // A voter that says where it listens is alive.
                 let epoch = self.standing(to).epoch;
-                self.note_contact(to, from, epoch);
+                let key = self.nodes[from].key;
+                self.note_contact(to, key, epoch);
                 self.next_request += 1;
                 let (request, answered) = (self.next_request, ChangeAnswered::WhenAppended);
                 if let Some(live) = &mut self.nodes[to].live {

@@ -2,7 +2,7 @@
 //! plays; the decisions in it are the core's.
 
 use ottla_raft::{
-    Ballot, FetchAnswer, FetchAnswered, FetchVerdict, FollowerRequest, Input, Role,
+    Ballot, FetchAnswer, FetchAnswered, FetchVerdict, FollowerRequest, Input, ReplicaKey, Role,
     SnapshotAnswered, SnapshotPart, Standing, VoteAnswer,
 };
 use ottla_types::ErrorCode;
@@ -137,7 +137,7 @@ impl QuorumWorld {
 
     /// A node is asked for what comes next.
     fn fetched(&mut self, at: usize, asked: ParkedFetch) -> InvariantCheck {
-        self.note_contact(at, asked.from, asked.fetch.epoch);
+        self.note_contact(at, asked.fetch.follower, asked.fetch.epoch);
         self.step(at, Input::Fetched(asked.fetch))?;
         let life = self.nodes[at].life;
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
@@ -154,14 +154,15 @@ impl QuorumWorld {
         Ok(())
     }
 
-    /// When a voter was last heard of, as the invariant counts it.
-    pub(super) fn note_contact(&mut self, at: usize, from: usize, epoch: i32) {
-        let (now_ms, key) = (self.schedule.now_ms(), self.nodes[from].key);
+    /// When a voter was last heard of, as the invariant counts it: by the name in the message,
+    /// whose sender may have another disk by now.
+    pub(super) fn note_contact(&mut self, at: usize, key: ReplicaKey, epoch: i32) {
+        let now_ms = self.schedule.now_ms();
         if let Some(live) = &mut self.nodes[at].live
             && epoch == live.raft.epoch()
             && live.raft.voters().has(key)
         {
-            live.contacts[from] = now_ms;
+            live.contacts[node_index(key.id)] = now_ms;
         }
     }
 
@@ -224,7 +225,7 @@ impl QuorumWorld {
             SnapshotPart { bytes, size_bytes }
         });
         if part.is_ok() {
-            self.note_contact(at, from, fetch.epoch);
+            self.note_contact(at, fetch.follower, fetch.epoch);
             self.step(at, Input::SnapshotFetched(fetch))?;
             if let Some(live) = &mut self.nodes[from].live {
                 live.download = found;
