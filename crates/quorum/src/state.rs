@@ -4,9 +4,9 @@ use std::path::Path;
 
 use ottla_raft::{Durable, ReplicaKey};
 use ottla_storage::{Files, StorageError};
-use ottla_types::{Bug, Uuid, is_planted};
+use ottla_types::Uuid;
 
-use crate::snapshot::{read_file, replace_file, replace_named};
+use crate::snapshot::{read_file, replace_file};
 
 const FILE: &str = "quorum-state";
 
@@ -59,8 +59,5 @@ pub(crate) fn write_state(
              \"votedDirectoryId\":\"{directory}\",\"data_version\":1}}"
         )
     };
-    if is_planted(Bug::VoteUnsynced) {
-        return replace_named(files, &folder.join(FILE), text.as_bytes());
-    }
     replace_file(files, &folder.join(FILE), text.as_bytes())
 }

@@ -115,7 +115,6 @@ bugs! {
     FetchesUnstored "fetches-unstored" "a follower acknowledges metadata before its fsync";
     StaysActive "stays-active" "a controller stays active after its node has lost the quorum";
     AnswersTooEarly "answers-too-early" "the controller answers before its records commit";
-    VoteUnsynced "vote-unsynced" "quorum-state is replaced without an fsync";
     RefusedStopsFetching "refused-stops-fetching" "a follower whose candidacy is refused fetches no more";
     LackBelieved "lack-believed" "a follower counts on records that its full disk has refused";
 }
