@@ -298,7 +298,7 @@ fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), Sta
     Ok(())
 }
 
-/// What a data directory is told of the cluster when it is formatted.
+/// What formatting writes into a data directory about its cluster.
 pub struct FirstMetadata<'a> {
     /// The voters, for the metadata directory.
     pub voters: Option<&'a InitialVoters>,

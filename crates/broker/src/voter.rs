@@ -9,7 +9,7 @@ use ottla_quorum::{
     Candidacy, Endpoint, OpenedQuorum, Quorum, ReplicaKey, Setup, Timing, Voter, VoterSet,
 };
 use ottla_settings::{ListenerSetting, SettingError, Settings};
-use ottla_types::Uuid;
+use ottla_types::{Uuid, join_host_port};
 
 use crate::rules::node_settings;
 use crate::start_error::StartError;
@@ -132,11 +132,7 @@ fn static_voters(settings: &Settings, own: &Voter) -> Result<VoterSet, SettingEr
 /// # Errors
 /// An item of the setting is not `host:port`.
 pub fn bootstrap_addresses(settings: &Settings) -> Result<Vec<String>, SettingError> {
-    let address = |host: &str, port: u16| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
-    Ok(settings.bootstrap_servers()?.iter().map(|it| address(&it.host, it.port)).collect())
+    Ok(settings.bootstrap_servers()?.iter().map(|it| join_host_port(&it.host, it.port)).collect())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub enum CommittedRecords {
     Next(Vec<MetadataRecord>),
     /// The log does not reach back to there any more. These records are all there is, and take the
     /// place of what was known before.
-    Anew(Vec<MetadataRecord>),
+    Snapshot(Vec<MetadataRecord>),
 }
 
 impl CommittedLog {
@@ -52,7 +52,7 @@ impl CommittedLog {
             let mut replay = Replay::default();
             replay.take_snapshot(id, &bytes.unwrap_or_default())?;
             *next = id.end;
-            return Ok(CommittedRecords::Anew(replay.records));
+            return Ok(CommittedRecords::Snapshot(replay.records));
         }
         let mut replay = Replay::default();
         let upper = self.committed;

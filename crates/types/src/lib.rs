@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod address;
 mod error_code;
 mod hash;
 mod near;
@@ -15,6 +16,7 @@ mod planted;
 mod topic;
 mod uuid;
 
+pub use address::join_host_port;
 pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
 pub use near::nearest;

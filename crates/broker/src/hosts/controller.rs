@@ -57,7 +57,7 @@ impl MetadataImage {
                 CommittedRecords::Next(records) => {
                     records.iter().for_each(|record| self.cluster.apply(record));
                 }
-                CommittedRecords::Anew(records) => {
+                CommittedRecords::Snapshot(records) => {
                     self.cluster = Cluster::default();
                     records.iter().for_each(|record| self.cluster.apply(record));
                 }

@@ -10,14 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_clock::{Clock, Ring};
+use ottla_clock::{Clock, Lane, Ring, Share};
 use ottla_locks::Mutex;
 use ottla_quorum::wire::Speaker;
 use ottla_quorum::{
     Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
 };
-use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted, join_host_port};
 use tokio::sync::{Notify, oneshot, watch};
+
+/// The share of the metadata lane for steps that follow upon what others say.
+const STEPPING: Share = Share(3);
 
 /// What others watch of a member, as of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +185,16 @@ impl QuorumMember {
         done
     }
 
+    /// As [`QuorumMember::step`], where it may wait for the disk; `None` once the lane has stopped.
+    pub async fn step_on<T: Send + 'static>(
+        self: &Arc<Self>,
+        lane: &Lane,
+        step: impl FnOnce(&mut Quorum) -> Result<T, QuorumError> + Send + 'static,
+    ) -> Option<Result<T, QuorumError>> {
+        let member = Arc::clone(self);
+        lane.run(STEPPING, move || member.step(step)).await
+    }
+
     /// Ends the member: its log fails, or the protocol is broken.
     pub fn fail(&self, error: &QuorumError) {
         if !self.failed.send_replace(true) {
@@ -309,8 +322,7 @@ fn endpoint_of(quorum: &Quorum, node: NodeId) -> Option<Endpoint> {
 /// `host:port`.
 #[must_use]
 pub fn address_of(endpoint: &Endpoint) -> String {
-    let Endpoint { host, port, .. } = endpoint;
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    join_host_port(&endpoint.host, endpoint.port)
 }
 
 /// A member that several tasks share.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_client::{BrokerLink, ClientError, ClientOptions, Transport};
-use ottla_clock::{Clock, Lane, Share};
+use ottla_clock::{Clock, Lane};
 use ottla_locks::Mutex;
 use ottla_net::threads::Spawner;
 use ottla_protocol::Request;
@@ -25,8 +25,6 @@ use ottla_types::{ErrorCode, NodeId};
 use super::quorum_member::{SharedMember, address_of};
 use crate::seldom::SeldomWarning;
 
-/// The share of the metadata lane for steps that follow upon what others say.
-pub const STEPPING: Share = Share(3);
 /// How long a node that has failed to reach another waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long the first failure keeps another connection back: the leader's host that refuses one
@@ -137,10 +135,8 @@ impl QuorumPeers {
         &self,
         step: impl FnOnce(&mut Quorum) -> Result<(), QuorumError> + Send + 'static,
     ) {
-        let member = Arc::clone(&self.parts.member);
-        let taken = self.parts.lane.run(STEPPING, move || member.step(step));
         // The lane is stopped when the node stops.
-        let _ = taken.await;
+        let _ = self.parts.member.step_on(&self.parts.lane, step).await;
     }
 
     async fn keep_time(&self) {
@@ -208,7 +204,8 @@ impl QuorumPeers {
         }
     }
 
-    /// Tells a voter who leads; one that does not answer is told again.
+    /// Sends a BeginQuorumEpoch or EndQuorumEpoch to a voter. A leader repeats the former to a voter
+    /// that does not answer.
     async fn tell_epoch<R: Request>(
         &self,
         to: NodeId,

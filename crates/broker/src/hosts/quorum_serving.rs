@@ -21,7 +21,6 @@ use ottla_quorum::{
 use ottla_types::{ErrorCode, LeaderEpoch};
 
 use super::quorum_member::SharedMember;
-use super::quorum_peers::STEPPING;
 
 /// The most bytes of records or of a snapshot in one answer, whatever is asked for.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -54,27 +53,41 @@ impl QuorumServing {
         }
     }
 
+    /// What a request asks, if it is meant for this cluster.
+    fn check_asked<Q>(
+        &self,
+        cluster: Option<&str>,
+        asked: Result<Q, ErrorCode>,
+    ) -> Result<Q, ErrorCode> {
+        self.check_cluster(cluster)?;
+        asked
+    }
+
+    /// What a step answers to a request.
+    async fn answer<Q: Send + 'static, T: Send + 'static>(
+        &self,
+        asked: Result<Q, ErrorCode>,
+        step: impl FnOnce(&mut Quorum, Q) -> Result<T, QuorumError> + Send + 'static,
+    ) -> Result<T, ErrorCode> {
+        let asked = asked?;
+        self.step(move |quorum| step(quorum, asked)).await
+    }
+
     /// A step that may wait for the disk.
     async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&mut Quorum) -> Result<T, QuorumError> + Send + 'static,
     ) -> Result<T, ErrorCode> {
-        let member = Arc::clone(&self.member);
-        let taken = self.lane.run(STEPPING, move || member.step(step)).await;
+        let taken = self.member.step_on(&self.lane, step).await;
         // The node stops, or its disk has failed.
         taken.and_then(Result::ok).ok_or(ErrorCode::BROKER_NOT_AVAILABLE)
     }
 
     /// Vote.
     pub async fn vote(&self, request: VoteRequest) -> VoteResponse {
-        let asked = self
-            .check_cluster(request.cluster_id.as_deref())
-            .and_then(|()| wire::read_vote(&request));
-        let answered = match asked {
-            Ok((asked, voter)) => self.step(move |quorum| quorum.vote_asked(asked, voter)).await,
-            Err(code) => Err(code),
-        };
-        match answered {
+        let asked = self.check_asked(request.cluster_id.as_deref(), wire::read_vote(&request));
+        let answered = self.answer(asked, |quorum, (asked, voter)| quorum.vote_asked(asked, voter));
+        match answered.await {
             Ok(answer) => wire::vote_response(&self.member.speaker(), &answer),
             Err(code) => VoteResponse { error_code: code.0, ..Default::default() },
         }
@@ -82,14 +95,9 @@ impl QuorumServing {
 
     /// BeginQuorumEpoch.
     pub async fn begin_epoch(&self, request: BeginQuorumEpochRequest) -> BeginQuorumEpochResponse {
-        let asked = self
-            .check_cluster(request.cluster_id.as_deref())
-            .and_then(|()| wire::read_begin(&request));
-        let answered = match asked {
-            Ok(asked) => self.step(move |quorum| quorum.begin_asked(asked)).await,
-            Err(code) => Err(code),
-        };
-        match answered {
+        let asked = self.check_asked(request.cluster_id.as_deref(), wire::read_begin(&request));
+        let answered = self.answer(asked, |quorum, asked| quorum.begin_asked(asked));
+        match answered.await {
             Ok(error) => wire::begin_response(&self.member.speaker(), error),
             Err(code) => BeginQuorumEpochResponse { error_code: code.0, ..Default::default() },
         }
@@ -97,14 +105,9 @@ impl QuorumServing {
 
     /// EndQuorumEpoch.
     pub async fn end_epoch(&self, request: EndQuorumEpochRequest) -> EndQuorumEpochResponse {
-        let asked = self
-            .check_cluster(request.cluster_id.as_deref())
-            .and_then(|()| wire::read_end(&request));
-        let answered = match asked {
-            Ok(asked) => self.step(move |quorum| quorum.end_asked(asked)).await,
-            Err(code) => Err(code),
-        };
-        match answered {
+        let asked = self.check_asked(request.cluster_id.as_deref(), wire::read_end(&request));
+        let answered = self.answer(asked, |quorum, asked| quorum.end_asked(asked));
+        match answered.await {
             Ok(error) => wire::end_response(&self.member.speaker(), error),
             Err(code) => EndQuorumEpochResponse { error_code: code.0, ..Default::default() },
         }
@@ -112,9 +115,7 @@ impl QuorumServing {
 
     /// Fetch of the metadata log. It waits for something new as long as the request says.
     pub async fn fetch(&self, request: FetchRequest) -> FetchResponse {
-        let asked = self
-            .check_cluster(request.cluster_id.as_deref())
-            .and_then(|()| wire::read_fetch(&request));
+        let asked = self.check_asked(request.cluster_id.as_deref(), wire::read_fetch(&request));
         let asked = match asked {
             Ok(asked) => asked,
             Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
@@ -164,19 +165,13 @@ impl QuorumServing {
 
     /// FetchSnapshot.
     pub async fn fetch_snapshot(&self, request: FetchSnapshotRequest) -> FetchSnapshotResponse {
-        let asked = self
-            .check_cluster(request.cluster_id.as_deref())
-            .and_then(|()| wire::read_snapshot(&request));
+        let asked = self.check_asked(request.cluster_id.as_deref(), wire::read_snapshot(&request));
         let wanted = usize::try_from(request.max_bytes).unwrap_or(0);
         let bytes_max = wanted.clamp(1, ANSWER_BYTES_MAX);
-        let answered = match asked {
-            Ok(asked) => {
-                let answered = self.step(move |quorum| quorum.snapshot_asked(asked, bytes_max));
-                answered.await.map(|part| (asked, part))
-            }
-            Err(code) => Err(code),
-        };
-        match answered {
+        let answered = self.answer(asked, move |quorum, asked| {
+            Ok((asked, quorum.snapshot_asked(asked, bytes_max)?))
+        });
+        match answered.await {
             Ok((asked, part)) => wire::snapshot_response(&self.member.speaker(), &asked, part),
             Err(code) => FetchSnapshotResponse { error_code: code.0, ..Default::default() },
         }

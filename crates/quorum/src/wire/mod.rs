@@ -8,7 +8,7 @@ mod fetching;
 mod voters;
 
 use ottla_raft::{Endpoint, Standing};
-use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId};
+use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId, join_host_port};
 
 pub use election::*;
 pub use fetching::*;
@@ -51,8 +51,7 @@ pub struct LeaderAddress {
 }
 
 fn leader_address(node: NodeId, host: &str, port: i32) -> LeaderAddress {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    LeaderAddress { node, address: format!("{host}:{port}") }
+    LeaderAddress { node, address: join_host_port(host, port) }
 }
 
 /// The leader's id in an answer; -1 if none is known.
