@@ -10,12 +10,13 @@ use ottla_protocol::shared::voters_record::{
     Endpoint as RecordEndpoint, KRaftVersionFeature, Voter as RecordVoter, VotersRecord,
 };
 use ottla_protocol::{EncodeError, Encoder, Message, encode_metadata};
-use ottla_raft::{Endpoint, QuorumControl, ReplicaKey, Voter, VoterSet};
+use ottla_raft::{QuorumControl, ReplicaKey, Voter, VoterSet};
 use ottla_records::control::ControlKind;
 use ottla_records::{BadBatch, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TimestampMs};
 
 use crate::driver::QuorumError;
+use crate::wire::{read_endpoints, written_endpoints};
 
 /// Where and when a batch is written.
 #[derive(Clone, Copy, Debug)]
@@ -103,16 +104,10 @@ pub(crate) fn kraft_version(version: i16) -> Result<Control, EncodeError> {
 }
 
 pub(crate) fn voters_record(voters: &VoterSet) -> Result<Control, EncodeError> {
-    let endpoint = |endpoint: &Endpoint| RecordEndpoint {
-        name: endpoint.name.clone(),
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-        ..Default::default()
-    };
     let voter = |voter: &Voter| RecordVoter {
         voter_id: voter.key.id,
         voter_directory_id: voter.key.directory,
-        endpoints: voter.endpoints.iter().map(endpoint).collect(),
+        endpoints: written_endpoints!(voter.endpoints => RecordEndpoint),
         kraft_version_feature: KRaftVersionFeature {
             min_supported_version: voter.kraft_versions.0,
             max_supported_version: voter.kraft_versions.1,
@@ -125,14 +120,9 @@ pub(crate) fn voters_record(voters: &VoterSet) -> Result<Control, EncodeError> {
 }
 
 pub(crate) fn voter_set(record: &VotersRecord) -> VoterSet {
-    let endpoint = |endpoint: &RecordEndpoint| Endpoint {
-        name: endpoint.name.clone(),
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-    };
     VoterSet::of(record.voters.iter().map(|voter| Voter {
         key: ReplicaKey { id: voter.voter_id, directory: voter.voter_directory_id },
-        endpoints: voter.endpoints.iter().map(endpoint).collect(),
+        endpoints: read_endpoints!(voter.endpoints),
         kraft_versions: (
             voter.kraft_version_feature.min_supported_version,
             voter.kraft_version_feature.max_supported_version,

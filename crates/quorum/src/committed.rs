@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_raft::SnapshotId;
-use ottla_storage::{Files, LogView, Slice};
+use ottla_storage::{BatchesRead, Files, LogView, Slice};
 use ottla_types::Offset;
 
 use crate::driver::{Quorum, QuorumError};
@@ -55,17 +55,12 @@ impl CommittedLog {
             return Ok(CommittedRecords::Snapshot(replay.records));
         }
         let mut replay = Replay::default();
-        let upper = self.committed;
-        let slice = Slice { offset: *next, bytes_max: READ_BYTES, at_least_one: true, upper };
-        let found =
-            self.view.read_on(slice).map_err(|error| match *next < self.view.log_start() {
-                true => QuorumError::Moved,
-                false => QuorumError::Corrupt(error.to_string()),
-            })?;
+        let found = read_some(&self.view, *next, self.committed);
+        let found = found.map_err(|error| match *next < self.view.log_start() {
+            true => QuorumError::Moved,
+            false => error,
+        })?;
         replay.take_log(&found.records)?;
-        if found.next == *next {
-            return Err(QuorumError::Corrupt(format!("no batch can be read at offset {next}")));
-        }
         *next = found.next;
         Ok(CommittedRecords::Next(replay.records))
     }
@@ -93,14 +88,19 @@ pub(crate) fn read_batches(
 ) -> Result<(), QuorumError> {
     let mut at = part.start;
     while at < part.end {
-        let slice =
-            Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: part.end };
-        let found = view.read_on(slice).map_err(|it| QuorumError::Corrupt(it.to_string()))?;
-        if found.next == at {
-            return Err(QuorumError::Corrupt(format!("no batch can be read at offset {at}")));
-        }
+        let found = read_some(view, at, part.end)?;
         take(&found.records)?;
         at = found.next;
     }
     Ok(())
+}
+
+/// Some whole batches from `offset` on, at least one.
+fn read_some(view: &LogView, offset: Offset, upper: Offset) -> Result<BatchesRead, QuorumError> {
+    let slice = Slice { offset, bytes_max: READ_BYTES, at_least_one: true, upper };
+    let found = view.read_on(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
+    if found.next == offset {
+        return Err(QuorumError::Corrupt(format!("no batch can be read at offset {offset}")));
+    }
+    Ok(found)
 }

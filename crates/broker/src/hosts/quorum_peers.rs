@@ -204,8 +204,8 @@ impl QuorumPeers {
         }
     }
 
-    /// Sends a BeginQuorumEpoch or EndQuorumEpoch to a voter. A leader repeats the former to a voter
-    /// that does not answer.
+    /// Sends a BeginQuorumEpoch or an EndQuorumEpoch to a voter. A leader repeats the former as
+    /// long as the voter does not answer.
     async fn tell_epoch<R: Request>(
         &self,
         to: NodeId,

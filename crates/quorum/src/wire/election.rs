@@ -1,16 +1,13 @@
 //! Votes, and news of leaders.
 
 use ottla_protocol::messages::begin_quorum_epoch_request as begin;
-use ottla_protocol::messages::begin_quorum_epoch_response::{
-    self as began, BeginQuorumEpochResponse,
-};
+use ottla_protocol::messages::begin_quorum_epoch_response as began;
 use ottla_protocol::messages::end_quorum_epoch_request as end;
-use ottla_protocol::messages::end_quorum_epoch_response::{self as ended, EndQuorumEpochResponse};
+use ottla_protocol::messages::end_quorum_epoch_response as ended;
 use ottla_protocol::messages::vote_request as vote;
 use ottla_protocol::messages::vote_response::{self as voted, VoteResponse};
 use ottla_raft::{
-    Ballot, BeginAsked, EndAsked, Endpoint, LogEnd, ReplicaKey, Standing, VoteAnswer, VoteAsked,
-    Voter,
+    Ballot, BeginAsked, EndAsked, LogEnd, ReplicaKey, Standing, VoteAnswer, VoteAsked, Voter,
 };
 use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId, Uuid};
 
@@ -133,12 +130,6 @@ pub fn begin_request(
         leader_epoch: epoch,
         ..Default::default()
     };
-    let endpoint = |own: &Endpoint| begin::LeaderEndpoint {
-        name: own.name.clone(),
-        host: own.host.clone(),
-        port: own.port,
-        ..Default::default()
-    };
     begin::BeginQuorumEpochRequest {
         cluster_id: Some(cluster_id.to_owned()),
         voter_id: voter.id,
@@ -147,7 +138,7 @@ pub fn begin_request(
             partitions: vec![partition],
             ..Default::default()
         }],
-        leader_endpoints: leader.endpoints.iter().map(endpoint).collect(),
+        leader_endpoints: written_endpoints!(leader.endpoints => begin::LeaderEndpoint),
         ..Default::default()
     }
 }
@@ -163,39 +154,6 @@ pub fn read_begin(request: &begin::BeginQuorumEpochRequest) -> Result<BeginAsked
     let voter = node_named(request.voter_id);
     let voter = voter.map(|id| ReplicaKey { id, directory: it.voter_directory_id });
     Ok(BeginAsked { leader: it.leader_id, epoch: it.leader_epoch, voter })
-}
-
-/// The answer to a BeginQuorumEpoch.
-#[must_use]
-pub fn begin_response(speaker: &Speaker, error: ErrorCode) -> BeginQuorumEpochResponse {
-    let standing = speaker.standing;
-    let partition = began::PartitionData {
-        error_code: error.0,
-        leader_id: leader_id(standing),
-        leader_epoch: standing.epoch,
-        ..Default::default()
-    };
-    BeginQuorumEpochResponse {
-        topics: vec![began::TopicData {
-            topic_name: CLUSTER_METADATA.to_owned(),
-            partitions: vec![partition],
-            ..Default::default()
-        }],
-        node_endpoints: speaker.nodes(|node, endpoint| began::NodeEndpoint {
-            node_id: node,
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// The standing in the answer to a BeginQuorumEpoch, if there is one.
-#[must_use]
-pub fn read_begin_response(response: &BeginQuorumEpochResponse) -> Option<Standing> {
-    let it = the_only(&the_only(&response.topics).ok()?.partitions).ok()?;
-    Some(standing_of(it.leader_epoch, it.leader_id))
 }
 
 /// EndQuorumEpoch.
@@ -218,12 +176,6 @@ pub fn end_request(
         preferred_candidates: preferred.iter().map(candidate).collect(),
         ..Default::default()
     };
-    let endpoint = |own: &Endpoint| end::LeaderEndpoint {
-        name: own.name.clone(),
-        host: own.host.clone(),
-        port: own.port,
-        ..Default::default()
-    };
     end::EndQuorumEpochRequest {
         cluster_id: Some(cluster_id.to_owned()),
         topics: vec![end::TopicData {
@@ -231,7 +183,7 @@ pub fn end_request(
             partitions: vec![partition],
             ..Default::default()
         }],
-        leader_endpoints: leader.endpoints.iter().map(endpoint).collect(),
+        leader_endpoints: written_endpoints!(leader.endpoints => end::LeaderEndpoint),
         ..Default::default()
     }
 }
@@ -257,35 +209,46 @@ pub fn read_end(request: &end::EndQuorumEpochRequest) -> Result<EndAsked, ErrorC
     Ok(EndAsked { leader: it.leader_id, epoch: it.leader_epoch, preferred })
 }
 
-/// The answer to an EndQuorumEpoch.
-#[must_use]
-pub fn end_response(speaker: &Speaker, error: ErrorCode) -> EndQuorumEpochResponse {
-    let standing = speaker.standing;
-    let partition = ended::PartitionData {
-        error_code: error.0,
-        leader_id: leader_id(standing),
-        leader_epoch: standing.epoch,
-        ..Default::default()
-    };
-    EndQuorumEpochResponse {
-        topics: vec![ended::TopicData {
-            topic_name: CLUSTER_METADATA.to_owned(),
-            partitions: vec![partition],
-            ..Default::default()
-        }],
-        node_endpoints: speaker.nodes(|node, endpoint| ended::NodeEndpoint {
-            node_id: node,
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+/// Writes and reads the answer to a BeginQuorumEpoch or an EndQuorumEpoch: two types of the same
+/// fields.
+macro_rules! epoch_answers {
+    ($($name:literal $messages:ident::$response:ident: $write:ident, $read:ident;)*) => {$(
+        #[doc = concat!("The answer to ", $name, ".")]
+        #[must_use]
+        pub fn $write(speaker: &Speaker, error: ErrorCode) -> $messages::$response {
+            let standing = speaker.standing;
+            let partition = $messages::PartitionData {
+                error_code: error.0,
+                leader_id: leader_id(standing),
+                leader_epoch: standing.epoch,
+                ..Default::default()
+            };
+            $messages::$response {
+                topics: vec![$messages::TopicData {
+                    topic_name: CLUSTER_METADATA.to_owned(),
+                    partitions: vec![partition],
+                    ..Default::default()
+                }],
+                node_endpoints: speaker.nodes(|node, endpoint| $messages::NodeEndpoint {
+                    node_id: node,
+                    host: endpoint.host.clone(),
+                    port: endpoint.port,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }
+        }
+
+        #[doc = concat!("The standing in the answer to ", $name, ", if there is one.")]
+        #[must_use]
+        pub fn $read(response: &$messages::$response) -> Option<Standing> {
+            let it = the_only(&the_only(&response.topics).ok()?.partitions).ok()?;
+            Some(standing_of(it.leader_epoch, it.leader_id))
+        }
+    )*};
 }
 
-/// The standing in the answer to an EndQuorumEpoch, if there is one.
-#[must_use]
-pub fn read_end_response(response: &EndQuorumEpochResponse) -> Option<Standing> {
-    let it = the_only(&the_only(&response.topics).ok()?.partitions).ok()?;
-    Some(standing_of(it.leader_epoch, it.leader_id))
+epoch_answers! {
+    "a BeginQuorumEpoch" began::BeginQuorumEpochResponse: begin_response, read_begin_response;
+    "an EndQuorumEpoch" ended::EndQuorumEpochResponse: end_response, read_end_response;
 }

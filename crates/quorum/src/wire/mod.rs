@@ -3,6 +3,33 @@
 //! There is one such log, `__cluster_metadata`, with one partition. A request for another one, or
 //! for several, is refused by the reader that finds it.
 
+/// Endpoints as a message has them: each message has a type of its own, of the same fields.
+macro_rules! written_endpoints {
+    ($endpoints:expr => $($written:ident)::+) => {{
+        let endpoints = $endpoints.iter().map(|known| $($written)::+ {
+            name: known.name.clone(),
+            host: known.host.clone(),
+            port: known.port,
+            ..Default::default()
+        });
+        endpoints.collect()
+    }};
+}
+
+/// The endpoints that a message has.
+macro_rules! read_endpoints {
+    ($written:expr) => {{
+        let endpoints = $written.iter().map(|written| ottla_raft::Endpoint {
+            name: written.name.clone(),
+            host: written.host.clone(),
+            port: written.port,
+        });
+        endpoints.collect()
+    }};
+}
+
+pub(crate) use {read_endpoints, written_endpoints};
+
 mod election;
 mod fetching;
 mod voters;

@@ -7,24 +7,18 @@ use ottla_protocol::messages::remove_raft_voter_request::RemoveRaftVoterRequest;
 use ottla_protocol::messages::update_raft_voter_request::{
     KRaftVersionFeature, Listener as UpdatedListener, UpdateRaftVoterRequest,
 };
-use ottla_raft::{Endpoint, ReplicaKey, Voter};
+use ottla_raft::{ReplicaKey, Voter};
 use ottla_types::LeaderEpoch;
 
 /// AddRaftVoter, for a replica that adds itself.
 #[must_use]
 pub fn add_request(cluster_id: &str, voter: &Voter, timeout_ms: i32) -> AddRaftVoterRequest {
-    let listener = |own: &Endpoint| AddedListener {
-        name: own.name.clone(),
-        host: own.host.clone(),
-        port: own.port,
-        ..Default::default()
-    };
     AddRaftVoterRequest {
         cluster_id: Some(cluster_id.to_owned()),
         timeout_ms,
         voter_id: voter.key.id,
         voter_directory_id: voter.key.directory,
-        listeners: voter.endpoints.iter().map(listener).collect(),
+        listeners: written_endpoints!(voter.endpoints => AddedListener),
         ack_when_committed: false,
         ..Default::default()
     }
@@ -33,14 +27,9 @@ pub fn add_request(cluster_id: &str, voter: &Voter, timeout_ms: i32) -> AddRaftV
 /// The voter that an AddRaftVoter names; the levels of `kraft.version` that it speaks are asked.
 #[must_use]
 pub fn read_add(request: &AddRaftVoterRequest) -> Voter {
-    let endpoint = |listener: &AddedListener| Endpoint {
-        name: listener.name.clone(),
-        host: listener.host.clone(),
-        port: listener.port,
-    };
     Voter {
         key: ReplicaKey { id: request.voter_id, directory: request.voter_directory_id },
-        endpoints: request.listeners.iter().map(endpoint).collect(),
+        endpoints: read_endpoints!(request.listeners),
         kraft_versions: (0, 0),
     }
 }
@@ -63,18 +52,12 @@ pub fn update_request(
     voter: &Voter,
     epoch: LeaderEpoch,
 ) -> UpdateRaftVoterRequest {
-    let listener = |own: &Endpoint| UpdatedListener {
-        name: own.name.clone(),
-        host: own.host.clone(),
-        port: own.port,
-        ..Default::default()
-    };
     UpdateRaftVoterRequest {
         cluster_id: Some(cluster_id.to_owned()),
         current_leader_epoch: epoch,
         voter_id: voter.key.id,
         voter_directory_id: voter.key.directory,
-        listeners: voter.endpoints.iter().map(listener).collect(),
+        listeners: written_endpoints!(voter.endpoints => UpdatedListener),
         kraft_version_feature: KRaftVersionFeature {
             min_supported_version: voter.kraft_versions.0,
             max_supported_version: voter.kraft_versions.1,
@@ -87,15 +70,10 @@ pub fn update_request(
 /// The voter that an UpdateRaftVoter names.
 #[must_use]
 pub fn read_update(request: &UpdateRaftVoterRequest) -> Voter {
-    let endpoint = |listener: &UpdatedListener| Endpoint {
-        name: listener.name.clone(),
-        host: listener.host.clone(),
-        port: listener.port,
-    };
     let versions = &request.kraft_version_feature;
     Voter {
         key: ReplicaKey { id: request.voter_id, directory: request.voter_directory_id },
-        endpoints: request.listeners.iter().map(endpoint).collect(),
+        endpoints: read_endpoints!(request.listeners),
         kraft_versions: (versions.min_supported_version, versions.max_supported_version),
     }
 }
