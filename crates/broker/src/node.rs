@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
-use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
+use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
@@ -349,8 +349,7 @@ impl Node {
         &self,
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
-        let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
-        self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
+        self.controller.ask(self.creation(request)).await
     }
 
     /// Creates topics through the active controller, wherever that is.
@@ -361,14 +360,19 @@ impl Node {
         &self,
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
-        self.channel
-            .ask(CONTROLLER_LIMIT, async |active| match active {
-                ControllerPlace::Here => self.create_topics_here(request.clone()).await,
-                ControllerPlace::There(link) => {
-                    self.channel.send(&link, &request, CONTROLLER_LIMIT).await
-                }
-            })
-            .await
+        let asked = self.channel.request(
+            CONTROLLER_LIMIT,
+            || request.clone(),
+            |request| self.creation(request),
+            // Each topic has its own.
+            |_| ErrorCode::NONE.0,
+        );
+        asked.await
+    }
+
+    fn creation(&self, request: CreateTopicsRequest) -> ControllerCommand {
+        let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
+        ControllerCommand::CreateTopics { request, uuids }
     }
 
     /// The broker as the controller knows it; none before it has registered.
@@ -384,6 +388,6 @@ impl Node {
     /// # Errors
     /// The controller is gone.
     pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
-        self.producer_ids.next(self.broker_identity(), &self.controller, &self.channel).await
+        self.producer_ids.next(self.broker_identity(), &self.channel).await
     }
 }

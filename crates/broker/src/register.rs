@@ -337,26 +337,14 @@ async fn send_heartbeat(
     broker_epoch: i64,
     wish: Wish,
 ) -> Result<BrokerHeartbeatResponse, ErrorCode> {
-    let asked = node.channel.ask(HEARTBEAT_LIMIT, async |active| {
-        let request = BrokerHeartbeatRequest {
-            broker_id: node.id,
-            broker_epoch,
-            current_metadata_offset: node.metadata_offset() - 1,
-            want_shut_down: wish == Wish::Stop,
-            ..Default::default()
-        };
-        let response: BrokerHeartbeatResponse = match active {
-            ControllerPlace::Here => {
-                node.controller.ask(ControllerCommand::Heartbeat(request)).await?
-            }
-            ControllerPlace::There(link) => {
-                node.channel.send(&link, &request, HEARTBEAT_LIMIT).await?
-            }
-        };
-        match ErrorCode(response.error_code) {
-            ErrorCode::NONE => Ok(response),
-            code => Err(code),
-        }
-    });
-    asked.await
+    let request = || BrokerHeartbeatRequest {
+        broker_id: node.id,
+        broker_epoch,
+        current_metadata_offset: node.metadata_offset() - 1,
+        want_shut_down: wish == Wish::Stop,
+        ..Default::default()
+    };
+    let (command, code) =
+        (ControllerCommand::Heartbeat, |it: &BrokerHeartbeatResponse| it.error_code);
+    node.channel.request(HEARTBEAT_LIMIT, request, command, code).await
 }

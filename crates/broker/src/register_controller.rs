@@ -7,10 +7,8 @@ use ottla_metadata::{ControllerCommand, supported_features};
 use ottla_protocol::messages::controller_registration_request::{
     ControllerRegistrationRequest, Feature, Listener,
 };
-use ottla_protocol::messages::controller_registration_response::ControllerRegistrationResponse;
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::hosts::controller_channel::ControllerPlace;
 use crate::node::Node;
 
 /// How long one attempt waits for an active controller.
@@ -42,19 +40,10 @@ pub async fn register_controller(node: &Node) {
 }
 
 async fn ask_registration(node: &Node, incarnation: Uuid) -> Result<(), ErrorCode> {
-    let asked = node.channel.ask(ATTEMPT_LIMIT, async |active| {
-        let request = registration_request(node, incarnation);
-        let response: ControllerRegistrationResponse = match active {
-            ControllerPlace::Here => {
-                node.controller.ask(ControllerCommand::RegisterController(request)).await?
-            }
-            ControllerPlace::There(link) => {
-                node.channel.send(&link, &request, ATTEMPT_LIMIT).await?
-            }
-        };
-        ErrorCode(response.error_code).check()
-    });
-    asked.await
+    let request = || registration_request(node, incarnation);
+    let command = ControllerCommand::RegisterController;
+    let asked = node.channel.request(ATTEMPT_LIMIT, request, command, |it| it.error_code);
+    asked.await.map(|_| ())
 }
 
 fn registration_request(node: &Node, incarnation: Uuid) -> ControllerRegistrationRequest {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ottla_client::{BrokerLink, ClientError};
 use ottla_clock::Clock;
+use ottla_metadata::{ControllerCommand, ControllerReply};
 use ottla_protocol::Request;
 use ottla_types::{ErrorCode, NodeId};
 
@@ -138,6 +139,38 @@ impl ControllerChannel {
                 () = self.clock.sleep_until(again) => {}
             }
         }
+    }
+
+    /// Asks the active controller what it answers in the same words wherever it is: by a command on
+    /// this node, by a request on another. `request` makes the request of each attempt; `code` is
+    /// where its response has the code of the whole.
+    ///
+    /// # Errors
+    /// As [`ControllerChannel::ask_by`].
+    pub async fn request<R: Request>(
+        &self,
+        limit: Duration,
+        request: impl Fn() -> R,
+        command: impl Fn(R) -> ControllerCommand,
+        code: impl Fn(&R::Response) -> i16,
+    ) -> Result<R::Response, ErrorCode>
+    where
+        R::Response: TryFrom<ControllerReply, Error = ControllerReply>,
+    {
+        let asked = self.ask(limit, async |active| {
+            let response = match active {
+                ControllerPlace::Here => self.controller.ask(command(request())).await?,
+                ControllerPlace::There(link) => self.send(&link, &request(), limit).await?,
+            };
+            ErrorCode(code(&response)).check().map(|()| response)
+        });
+        asked.await
+    }
+
+    /// The controller of this node.
+    #[must_use]
+    pub const fn here(&self) -> &ControllerHandle {
+        &self.controller
     }
 
     /// Sends a request to a controller elsewhere.

@@ -6,7 +6,6 @@ use ottla_types::{ErrorCode, ProducerId};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-use super::controller::ControllerHandle;
 use super::controller_channel::{BrokerIdentity, ControllerChannel, ControllerPlace};
 
 /// How long a new block is waited for.
@@ -28,7 +27,6 @@ impl ProducerIds {
     pub async fn next(
         &self,
         broker: BrokerIdentity,
-        controller: &ControllerHandle,
         channel: &ControllerChannel,
     ) -> Result<ProducerId, ErrorCode> {
         let mut block = self.left.lock().await;
@@ -38,7 +36,7 @@ impl ProducerIds {
                     let (broker, broker_epoch) = (broker.id, None);
                     let command = ControllerCommand::AllocateProducerIds { broker, broker_epoch };
                     let allocated: Result<ProducerIdBlock, ErrorCode> =
-                        controller.ask(command).await?;
+                        channel.here().ask(command).await?;
                     allocated.map(|it| (it.first, it.count))
                 }
                 ControllerPlace::There(link) => {
