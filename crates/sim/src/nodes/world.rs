@@ -1,7 +1,6 @@
 //! The history of a seed: a node and its clients; first things go wrong, then nothing does any
 //! more, and all that was begun must end.
 
-use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,7 +16,6 @@ use super::clients::{
 use super::coverage::NodeCoverage;
 use super::executor::{Process, SeededExecutor};
 use super::machine::SimMachine;
-use super::model::Model;
 use super::network::{SimNetwork, StreamWeather};
 use super::plan::NodePlan;
 use super::wire::Wire;
@@ -63,15 +61,7 @@ impl NodeWorld {
         let machine = SimMachine::new(NODE, plan.node_settings.clone(), Dice::new(dice.draw()));
         let carried = network.clone();
         executor.start(NETWORK, async move { carried.carry().await });
-        let shared = ClientsShared {
-            model: RefCell::new(Model::default()),
-            trace: RefCell::new(trace),
-            stage: Cell::new(ClientStage::Faults),
-            era: Cell::new(0),
-            offsets: Cell::new(0),
-            busy: Cell::new(0),
-            topics: plan.topics.clone(),
-        };
+        let shared = ClientsShared::new(trace, plan.topics.clone());
         let (shared, coverage) = (Rc::new(shared), NodeCoverage::default());
         Self { executor, network, machine, shared, plan, dice, coverage, clients: 0 }
     }

@@ -61,6 +61,21 @@ pub struct ClientsShared {
     pub topics: Vec<TopicPlan>,
 }
 
+impl ClientsShared {
+    /// Before anything has happened.
+    pub fn new(trace: Trace, topics: Vec<TopicPlan>) -> Self {
+        Self {
+            model: RefCell::new(Model::default()),
+            trace: RefCell::new(trace),
+            stage: Cell::new(ClientStage::Faults),
+            era: Cell::new(0),
+            offsets: Cell::new(0),
+            busy: Cell::new(0),
+            topics,
+        }
+    }
+}
+
 /// A request that can be written down with its answer.
 pub trait Asked: Request<Response: Debug> + Debug {}
 

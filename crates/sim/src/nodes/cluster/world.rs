@@ -1,7 +1,7 @@
 //! The history of a seed with several nodes: things go wrong, then nothing does any more, and all
 //! nodes must be of one mind.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,6 @@ use crate::nodes::clients::{ClientStage, ClientsShared, SimClient};
 use crate::nodes::coverage::NodeCoverage;
 use crate::nodes::executor::{Process, SeededExecutor};
 use crate::nodes::machine::SimMachine;
-use crate::nodes::model::Model;
 use crate::nodes::network::{SimNetwork, StreamWeather};
 use crate::nodes::wire::Wire;
 use crate::random::Dice;
@@ -74,15 +73,7 @@ impl ClusterWorld {
             machine.numbered_from(first_process)
         });
         let machines = machines.collect();
-        let shared = ClientsShared {
-            model: RefCell::new(Model::default()),
-            trace: RefCell::new(trace),
-            stage: Cell::new(ClientStage::Faults),
-            era: Cell::new(0),
-            offsets: Cell::new(0),
-            busy: Cell::new(0),
-            topics: Vec::new(),
-        };
+        let shared = ClientsShared::new(trace, Vec::new());
         let coverage = NodeCoverage { clusters: 1, ..NodeCoverage::default() };
         Self {
             executor,
