@@ -44,6 +44,7 @@ mod numbers;
 mod produce_wire;
 mod register;
 mod register_controller;
+mod replica_fetch;
 mod reply;
 mod request;
 mod rules;

@@ -7,7 +7,9 @@ use ottla_records::{
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
-use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
+};
 
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
@@ -27,6 +29,8 @@ pub struct AppendedBatch {
     pub log_append_time_ms: TimestampMs,
     /// Must it be durable before it is acknowledged?
     pub awaits_disk: bool,
+    /// The leader epoch in which it was appended: what later leaders commit need not be it.
+    pub leader_epoch: LeaderEpoch,
 }
 
 /// On what terms a batch is appended.
@@ -138,7 +142,8 @@ pub(crate) struct Owner {
     leader: Option<Leader>,
     assignment: Assignment,
     rules: PartitionRules,
-    /// The high watermark when the log was opened.
+    /// The high watermark while this node does not lead: that of the last checkpoint, or of the
+    /// time when it led, or what its leader has told it since.
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
@@ -202,14 +207,19 @@ impl Owner {
         // What was deleted need not have been durable.
         let high_watermark = visible.max(log_start);
         let unstable = self.log.first_unstable(high_watermark).unwrap_or(high_watermark);
+        let leader = self.leader.as_ref();
+        let log_end = self.log.log_end();
         Ends {
             log_start,
-            log_end: self.log.log_end(),
+            log_end,
             high_watermark,
             // The beginning of a transaction may have been deleted.
             last_stable: unstable.clamp(log_start, high_watermark),
             leader_epoch: self.assignment.leader_epoch,
-            leading: self.leader.is_some(),
+            leading: leader.is_some(),
+            durable: if self.rules.is_durable() { self.log.durable() } else { log_end },
+            epoch_start: leader.map_or(NO_OFFSET, Leader::epoch_start),
+            enough_in_sync: leader.is_some_and(|it| it.may_append_for_all().is_ok()),
         }
     }
 
@@ -218,24 +228,55 @@ impl Owner {
     }
 
     /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
-    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules) {
+    /// `now_ms` is of a clock that is not set.
+    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules, now_ms: u64) {
         if rules != self.rules {
             self.log.set_options(rules.log.clone());
         }
         let same_epoch = assignment.leader_epoch == self.assignment.leader_epoch;
-        if assignment.leader != self.me {
-            self.leader = None;
-        } else if let (Some(leader), true) = (&mut self.leader, same_epoch) {
+        if let (Some(leader), true) = (&mut self.leader, same_epoch && assignment.leader == self.me)
+        {
             leader.assigned(assignment.clone(), rules.in_sync_min);
         } else {
-            let end = self.log.log_end();
-            self.log.assign_epoch(assignment.leader_epoch, end);
-            let (watermark, in_sync_min) = (self.watermark, rules.in_sync_min);
-            let beginning = Beginning { end, watermark, in_sync_min };
-            self.leader = Some(Leader::new(self.me, assignment.clone(), beginning));
+            if let Some(former) = self.leader.take() {
+                self.watermark = former.watermark();
+            }
+            if assignment.leader == self.me {
+                let end = self.log.log_end();
+                self.log.assign_epoch(assignment.leader_epoch, end);
+                let (watermark, in_sync_min) = (self.watermark, rules.in_sync_min);
+                let beginning = Beginning { end, watermark, in_sync_min, now_ms };
+                self.leader = Some(Leader::new(self.me, assignment.clone(), beginning));
+            }
         }
         self.assignment = assignment;
         self.rules = rules;
+    }
+
+    pub(crate) const fn leader_mut(&mut self) -> Option<&mut Leader> {
+        self.leader.as_mut()
+    }
+
+    /// The broker that this one follows, if it follows one.
+    pub(crate) fn followed(&self) -> Option<NodeId> {
+        let leader = self.assignment.leader;
+        (leader >= 0 && leader != self.me && self.assignment.replicas.contains(&self.me))
+            .then_some(leader)
+    }
+
+    /// What its leader has said of the high watermark; it never goes back.
+    pub(crate) fn told_watermark(&mut self, watermark: Offset) {
+        self.watermark = self.watermark.max(watermark.min(self.log.log_end()));
+    }
+
+    /// The log starts and ends here now.
+    pub(crate) const fn start_watermark(&mut self, at: Offset) {
+        self.watermark = at;
+    }
+
+    /// The log was cut: nothing beyond its end is known any more.
+    pub(crate) fn was_cut(&mut self) {
+        self.watermark = self.watermark.min(self.log.log_end());
     }
 
     pub(crate) const fn rules(&self) -> &PartitionRules {
@@ -429,6 +470,7 @@ impl Owner {
             end: appended.end,
             log_append_time_ms: appended.append_time,
             awaits_disk: self.rules.is_durable(),
+            leader_epoch: self.assignment.leader_epoch,
         }
     }
 

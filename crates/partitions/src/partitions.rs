@@ -243,10 +243,12 @@ impl Partitions {
                 None => opened.next().unwrap_or(Err(StorageError::Failed)),
             })
             .collect();
+        let now_ms = self.clock.monotonic_ms();
         for (assigned, opened) in wanted.iter().copied().zip(all) {
             let place = &assigned.place;
             let assign = |partition: &Partition| {
-                partition.assign(assigned.assignment.clone(), assigned.rules.clone())
+                let (assignment, rules) = (assigned.assignment.clone(), assigned.rules.clone());
+                partition.assign(assignment, rules, now_ms)
             };
             match opened.and_then(|partition| assign(&partition).map(|()| partition)) {
                 Ok(partition) => {

@@ -118,7 +118,7 @@ impl Markers {
         let appended =
             partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
         let deadline = self.clock.monotonic() + MARKER_WAIT;
-        match partition.committed(appended.end, &self.clock, deadline).await {
+        match partition.committed(&appended, &self.clock, deadline).await {
             ottla_partitions::Waited::Committed => Ok(()),
             _ => Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
         }

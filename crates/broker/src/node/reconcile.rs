@@ -43,6 +43,7 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
+        self.replicas.reconcile();
         if cluster.brokers().any(|broker| broker.stopping && !broker.fenced && broker.id != self.id)
         {
             self.heartbeat_due.notify_one();
