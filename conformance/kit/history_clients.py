@@ -26,6 +26,8 @@ class Program:
     command: Callable[[], list]
     phases: frozenset = frozenset({PRODUCE, TRANSACT, CONSUME})
     protocols: frozenset = frozenset({"classic", "consumer"})
+    # Whether its producer sends each value under one sequence number, so that a broker can drop what it has already.
+    is_idempotent: bool = True
 
 
 def java_command():
@@ -56,7 +58,7 @@ PROGRAMS = {it.name: it for it in [
     Program("franz-go", go_command("franz_history"), protocols=CLASSIC),
     Program("sarama", go_command("sarama"), frozenset({PRODUCE, CONSUME}), CLASSIC),
     Program("kafka-python", python_command("kafka-python", "kafka_python"), frozenset({PRODUCE, CONSUME}), CLASSIC),
-    Program("kafkajs", node_command, frozenset({PRODUCE, CONSUME}), CLASSIC),
+    Program("kafkajs", node_command, frozenset({PRODUCE, CONSUME}), CLASSIC, is_idempotent=False),
 ]}
 
 

@@ -8,7 +8,9 @@ import subprocess
 
 from kit import cluster, servers, wire
 
-BATCH_HEADER, LAST_OFFSET_DELTA = 12, 23
+# Where fields stand in a batch.
+BATCH_HEADER, ATTRIBUTES, LAST_OFFSET_DELTA, PRODUCER = 12, 21, 23, 43
+CONTROL = 0x20
 
 
 @dataclasses.dataclass
@@ -69,6 +71,41 @@ def batches(folder):
             found[base] = base + delta, raw[at:at + BATCH_HEADER + size]
             at += BATCH_HEADER + size
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Where a producer's count stood: its id, epoch, and the sequence number of one record."""
+
+    producer: int
+    epoch: int
+    sequence: int
+
+
+def written(member, topic, index, offset):
+    """What a record at an offset was sent as; None if no batch has it."""
+    for base, (last, raw) in batches(member.data / f"{topic}-{index}").items():
+        if base <= offset <= last:
+            producer, epoch, sequence = struct.unpack_from(">qhi", raw, PRODUCER)
+            return Written(producer, epoch, sequence + offset - base)
+    return None
+
+
+def check_sequences(member, topic, index):
+    """How many batches of idempotent producers a log has, and where their sequences do not follow each other: a gap is lost, a
+    repetition doubled."""
+    due, wrong, count = {}, [], 0
+    for base, (last, raw) in batches(member.data / f"{topic}-{index}").items():
+        attributes, = struct.unpack_from(">h", raw, ATTRIBUTES)
+        producer, epoch, sequence = struct.unpack_from(">qhi", raw, PRODUCER)
+        if producer < 0 or attributes & CONTROL:
+            continue
+        count += 1
+        wanted = due.get((producer, epoch), 0)
+        if sequence != wanted:
+            wrong.append(f"{topic}-{index}, offset {base}: producer {producer}, epoch {epoch}, sequence {sequence} where {wanted} was due")
+        due[producer, epoch] = sequence + last - base + 1
+    return count, wrong
 
 
 def compare(nodes, topic):

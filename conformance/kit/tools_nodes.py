@@ -21,6 +21,8 @@ BROKER, CONTROLLER = "--bootstrap-server", "--bootstrap-controller"
 CONTROLLER_TOOLS = {"kafka-metadata-quorum", "kafka-cluster", "kafka-features", "kafka-configs", "kafka-reassign-partitions"}
 # Without --all, of these a controller is asked for lists only.
 SELDOM = {"kafka-configs", "kafka-reassign-partitions"}
+# Tools that write and read records: of these, only what prepares for others is played.
+DATA_TOOLS = re.compile("console|perf-test|latency|verifiable")
 GRACE_S = 3
 
 # Lines about several nodes, in the notation of `tools.LINES`.
@@ -169,16 +171,18 @@ def action(line):
     verbs = {"create", "alter", "delete", "list", "describe", "reset-offsets", "delete-offsets", "execute", "verify", "generate", "cancel",
              "remove", "validate-regex"}
     entity = next((after for word, after in itertools.pairwise(rest) if word == "--entity-type"), "")
+    # Settings of other things go the way of these.
+    entity = entity if entity in ("topics", "brokers", "users") else ""
     return name, *sorted(word for word in rest if word.strip("-") in verbs), *[word for word in rest[:1] if word[0] != "-"], entity
 
 
 def calls(arguments):
     """(number, line, way, whether its answer is compared), in order. What is not compared prepares for what comes after."""
     known, told = set(), []
-    common = [line for line in tools.lines("ottla") if line.split()[0] not in tools.OFFLINE and "-mapping" not in line]
+    common = [line for line in tools.lines("ottla") if line.split()[0] not in tools.OFFLINE and "-mapping" not in line and "-dependencies" not in line]
     own = [line for line in LINES.split("\n") if line]
     for line in [*common, *own]:
-        counts = line in own or not line.endswith(" ?") and action(line) not in known
+        counts = line in own or not (line.endswith(" ?") or DATA_TOOLS.search(line) or action(line) in known)
         known |= {action(line)} if counts else set()
         if arguments.all or arguments.only:
             counts = arguments.all or arguments.only in line

@@ -16,7 +16,9 @@ let ended = false
 const end = new Promise(resolve => process.stdin.resume().on('end', () => { ended = true; resolve() }).on('close', () => { ended = true; resolve() }))
 
 async function produce(partitions, name, rate) {
-  const sender = kafka.producer({ idempotent: true, maxInFlightRequests: 1, metadataMaxAge: 5000 })
+  // Not idempotent: its idempotent producer (an experiment, its authors say) gives a sequence number twice when a leader is lost, so
+  // that a broker takes new records for old ones and drops them.
+  const sender = kafka.producer({ maxInFlightRequests: 1, metadataMaxAge: 5000 })
   await sender.connect()
   // One request at a time, as many records in each as the rate asks for.
   const each = Math.max(1, Math.round(rate / 20))
