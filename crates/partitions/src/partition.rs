@@ -225,15 +225,6 @@ impl Partition {
         }
     }
 
-    /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
-    /// it may belong to a producer's transaction.
-    ///
-    /// # Errors
-    /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
-        self.write(|owner| owner.write_own(batch, now_ms))
-    }
-
     /// Ends a producer's transaction here.
     ///
     /// # Errors
@@ -269,7 +260,7 @@ impl Partition {
         self.0.repacks.load(Ordering::Relaxed)
     }
 
-    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
+    pub(crate) fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
         }
