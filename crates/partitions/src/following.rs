@@ -1,7 +1,9 @@
 //! A partition as a follower's: what it asks its leader for, and what it makes of the answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use ottla_storage::{AppendError, StorageError};
+use ottla_storage::{AppendError, FetchedBatches, FetchedError, StorageError};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TimestampMs};
 
 use crate::owner::Owner;
@@ -55,9 +57,15 @@ pub enum FollowRefused {
     /// answer says nothing of now (KAFKA-18991).
     #[error("the answer is to an older request")]
     Outdated,
-    /// The batches are broken, or do not continue this log.
+    /// The batches are broken.
     #[error(transparent)]
-    Batches(AppendError),
+    Broken(FetchedError),
+    /// The batches do not continue this log.
+    #[error(transparent)]
+    Discontinuous(AppendError),
+    /// The partition is being moved to another directory, and is not cut off meanwhile.
+    #[error("the partition is being moved to another directory")]
+    Moving,
     /// The disk fails.
     #[error(transparent)]
     Storage(StorageError),
@@ -66,13 +74,20 @@ pub enum FollowRefused {
 impl From<AppendError> for FollowRefused {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Storage(error @ StorageError::Batch(_)) => {
-                Self::Batches(AppendError::Storage(error))
-            }
+            AppendError::Storage(StorageError::Truncating) => Self::Outdated,
             AppendError::Storage(error) => Self::Storage(error),
-            other => Self::Batches(other),
+            other => Self::Discontinuous(other),
         }
     }
+}
+
+/// How a follower's log is cut.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// It ends here.
+    EndAt(Offset),
+    /// It starts and ends here.
+    StartAt(Offset),
 }
 
 impl Owner {
@@ -97,13 +112,14 @@ impl Owner {
     fn append_fetched(
         &mut self,
         fetched: &FetchedRecords<'_>,
+        batches: &FetchedBatches<'_>,
         now_ms: TimestampMs,
     ) -> Result<(), FollowRefused> {
         if !self.expects(fetched.leader_epoch, fetched.offset) {
             return Err(FollowRefused::Outdated);
         }
-        if !fetched.records.is_empty() {
-            self.log.append_as_follower(fetched.records, now_ms)?;
+        if batches.summary().batches > 0 {
+            self.log.append_as_follower(batches, now_ms)?;
         }
         self.told_watermark(fetched.high_watermark);
         let start = fetched.log_start.min(self.log.log_end());
@@ -146,15 +162,17 @@ impl Partition {
     /// Takes in what the leader has answered.
     ///
     /// # Errors
-    /// The answer is of no use; the log is as it was, or has taken the whole batches before one
-    /// that is broken.
+    /// The answer is of no use; the log is as it was.
     pub fn append_fetched(
         &self,
         fetched: &FetchedRecords<'_>,
         now_ms: TimestampMs,
     ) -> Result<(), FollowRefused> {
-        let done =
-            self.turn(FollowRefused::Outdated, |owner| owner.append_fetched(fetched, now_ms));
+        // Before the owner's lock is taken: it reads all of the bytes.
+        let batches = FetchedBatches::check(fetched.records, fetched.leader_epoch);
+        let batches = batches.map_err(FollowRefused::Broken)?;
+        let done = self
+            .turn(FollowRefused::Outdated, |owner| owner.append_fetched(fetched, &batches, now_ms));
         if let Err(FollowRefused::Storage(error)) = &done {
             self.trouble(error, "replica append failed");
         }
@@ -167,28 +185,6 @@ impl Partition {
         let ends = self.ends();
         ends.durable < ends.log_end
     }
-
-    fn truncate(&self, position: FollowerPosition, end: Offset) -> Result<Offset, FollowRefused> {
-        self.turn(FollowRefused::Outdated, |owner| {
-            if !owner.expects(position.leader_epoch, position.end) {
-                return Err(FollowRefused::Outdated);
-            }
-            owner.log.truncate_to(end).map_err(FollowRefused::Storage)?;
-            owner.was_cut();
-            Ok(owner.log.log_end())
-        })
-    }
-
-    fn start_over(&self, position: FollowerPosition, at: Offset) -> Result<(), FollowRefused> {
-        self.turn(FollowRefused::Outdated, |owner| {
-            if !owner.expects(position.leader_epoch, position.end) {
-                return Err(FollowRefused::Outdated);
-            }
-            owner.log.reset_to(at, -1).map_err(FollowRefused::Storage)?;
-            owner.start_watermark(at);
-            Ok(())
-        })
-    }
 }
 
 impl Partitions {
@@ -198,7 +194,7 @@ impl Partitions {
     /// # Errors
     /// The partition is another than when the leader was asked, or the disk fails.
     pub async fn cut_to_leader(
-        &self,
+        self: &Arc<Self>,
         partition: &Partition,
         position: FollowerPosition,
         leader: LeaderEpochEnd,
@@ -212,15 +208,12 @@ impl Partitions {
     /// # Errors
     /// See there.
     pub async fn cut_to(
-        &self,
+        self: &Arc<Self>,
         partition: &Partition,
         position: FollowerPosition,
         end: Offset,
     ) -> Result<Offset, FollowRefused> {
-        let cut = partition.clone();
-        let done = self.lanes.upkeep.run(partition.share(), move || cut.truncate(position, end));
-        let done = done.await.unwrap_or(Err(FollowRefused::Outdated));
-        self.told_of_cut(partition, done)
+        self.cut_on_lane(partition, position, Cut::EndAt(end)).await
     }
 
     /// Throws away all that a follower has, as its leader's log starts behind it at `at`.
@@ -228,25 +221,56 @@ impl Partitions {
     /// # Errors
     /// See [`Partitions::cut_to_leader`].
     pub async fn start_over(
-        &self,
+        self: &Arc<Self>,
         partition: &Partition,
         position: FollowerPosition,
         at: Offset,
     ) -> Result<(), FollowRefused> {
-        let cut = partition.clone();
-        let done = self.lanes.upkeep.run(partition.share(), move || cut.start_over(position, at));
-        let done = done.await.unwrap_or(Err(FollowRefused::Outdated));
-        self.told_of_cut(partition, done)
+        self.cut_on_lane(partition, position, Cut::StartAt(at)).await.map(drop)
     }
 
-    fn told_of_cut<T>(
-        &self,
+    async fn cut_on_lane(
+        self: &Arc<Self>,
         partition: &Partition,
-        done: Result<T, FollowRefused>,
-    ) -> Result<T, FollowRefused> {
+        position: FollowerPosition,
+        cut: Cut,
+    ) -> Result<Offset, FollowRefused> {
+        let (all, one) = (Arc::clone(self), partition.clone());
+        let work = move || all.cut(&one, position, cut);
+        let done = self.lanes.upkeep.run(partition.share(), work).await;
+        // The lane is stopped when the node stops.
+        let done = done.unwrap_or(Err(FollowRefused::Outdated));
         if let Err(FollowRefused::Storage(error)) = &done {
             partition.trouble(error, "replica truncation failed");
         }
         done
+    }
+
+    /// Waits for the disk, but not under the owner's lock.
+    fn cut(
+        &self,
+        partition: &Partition,
+        position: FollowerPosition,
+        cut: Cut,
+    ) -> Result<Offset, FollowRefused> {
+        // No segment is flushed, removed or rewritten meanwhile.
+        let _alone = [partition.begin_cleaning(), partition.begin_upkeep()];
+        if partition.is_moving() {
+            return Err(FollowRefused::Moving);
+        }
+        let begun = partition.turn(FollowRefused::Outdated, |owner| {
+            if !owner.expects(position.leader_epoch, position.end) {
+                return Err(FollowRefused::Outdated);
+            }
+            owner.begin_truncation(|log| match cut {
+                Cut::EndAt(end) => log.begin_truncation(end),
+                Cut::StartAt(at) => log.begin_reset(at).map(Some),
+            })
+        });
+        let Some(truncation) = begun? else { return Ok(position.end) };
+        // A start after a power cut must not believe what is about to go.
+        let noted = self.home_of(partition).map_or(Ok(()), |home| self.checkpoint_dir(home));
+        let done = noted.and_then(|()| truncation.run());
+        partition.turn(FollowRefused::Outdated, |owner| owner.end_truncation(truncation, done))
     }
 }

@@ -6,11 +6,14 @@ use ottla_records::{
     BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
-use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
+use ottla_storage::{
+    AppendError, Log, ProducerError, Stamp, StorageError, TruncatedLog, Truncation,
+};
 use ottla_types::{
     ErrorCode, LeaderEpoch, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
 };
 
+use crate::following::FollowRefused;
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
 use crate::numbers::TopicFlow;
@@ -145,10 +148,25 @@ pub(crate) struct Owner {
     /// The high watermark while this node does not lead: that of the last checkpoint, or of the
     /// time when it led, or what its leader has told it since.
     watermark: Offset,
+    /// While the log is being truncated: what the metadata has said meanwhile.
+    truncating: Option<DeferredAssignment>,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
     flow: Arc<TopicFlow>,
 }
+
+/// When counts what the metadata says?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AssignedWhen {
+    /// At once.
+    Now,
+    /// When the log has been truncated.
+    Truncated,
+}
+
+/// What the metadata has said while a log was being truncated; nothing, by default.
+#[derive(Debug, Default)]
+struct DeferredAssignment(Option<(Assignment, PartitionRules, u64)>);
 
 /// After how many bytes the cache window moves on.
 const TRIM_EVERY_BYTES: u64 = 8 << 20;
@@ -179,7 +197,8 @@ impl Owner {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
-        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0, flow }
+        let truncating = None;
+        Self { me, log, leader: None, assignment, rules, watermark, truncating, trimmed: 0, flow }
     }
 
     /// What is counted of its topic.
@@ -229,7 +248,17 @@ impl Owner {
 
     /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
     /// `now_ms` is of a clock that is not set.
-    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules, now_ms: u64) {
+    pub(crate) fn assign(
+        &mut self,
+        assignment: Assignment,
+        rules: PartitionRules,
+        now_ms: u64,
+    ) -> AssignedWhen {
+        if let Some(deferred) = &mut self.truncating {
+            // Where the log ends, at which a new leader begins, is known only afterwards.
+            deferred.0 = Some((assignment, rules, now_ms));
+            return AssignedWhen::Truncated;
+        }
         if rules != self.rules {
             self.log.set_options(rules.log.clone());
         }
@@ -251,6 +280,7 @@ impl Owner {
         }
         self.assignment = assignment;
         self.rules = rules;
+        AssignedWhen::Now
     }
 
     pub(crate) const fn leader_mut(&mut self) -> Option<&mut Leader> {
@@ -269,14 +299,30 @@ impl Owner {
         self.watermark = self.watermark.max(watermark.min(self.log.log_end()));
     }
 
-    /// The log starts and ends here now.
-    pub(crate) const fn start_watermark(&mut self, at: Offset) {
-        self.watermark = at;
+    /// Begins to cut the log off; `None` if there is nothing to cut. What the metadata says until
+    /// the end counts from then on.
+    pub(crate) fn begin_truncation(
+        &mut self,
+        begin: impl FnOnce(&mut Log) -> Result<Option<Truncation>, StorageError>,
+    ) -> Result<Option<Truncation>, FollowRefused> {
+        let begun = begin(&mut self.log).map_err(FollowRefused::Storage)?;
+        self.truncating = begun.is_some().then(DeferredAssignment::default);
+        Ok(begun)
     }
 
-    /// The log was cut: nothing beyond its end is known any more.
-    pub(crate) fn was_cut(&mut self) {
-        self.watermark = self.watermark.min(self.log.log_end());
+    /// Ends what [`Owner::begin_truncation`] began; returns where the log ends.
+    pub(crate) fn end_truncation(
+        &mut self,
+        truncation: Truncation,
+        done: Result<TruncatedLog, StorageError>,
+    ) -> Result<Offset, FollowRefused> {
+        let end = self.log.end_truncation(truncation, done);
+        self.watermark = self.watermark.clamp(self.log.log_start(), self.log.log_end());
+        if let Some(DeferredAssignment(Some((assignment, rules, now_ms)))) = self.truncating.take()
+        {
+            self.assign(assignment, rules, now_ms);
+        }
+        end.map_err(FollowRefused::Storage)
     }
 
     pub(crate) const fn rules(&self) -> &PartitionRules {

@@ -20,7 +20,7 @@ use crate::bells::{Bells, Ringer, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
 use crate::numbers::{DiskTimes, TopicFlow};
-use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
+use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, AssignedWhen, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress};
 use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 use crate::rules::PartitionRules;
@@ -217,15 +217,6 @@ impl Partition {
         }
     }
 
-    /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
-    /// it may belong to a producer's transaction.
-    ///
-    /// # Errors
-    /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
-        self.write(|owner| owner.write_own(batch, now_ms))
-    }
-
     /// Ends a producer's transaction here.
     ///
     /// # Errors
@@ -261,7 +252,7 @@ impl Partition {
         self.0.repacks.load(Ordering::Relaxed)
     }
 
-    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
+    pub(crate) fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
         }
@@ -405,12 +396,9 @@ impl Partition {
         assignment: Assignment,
         rules: PartitionRules,
         now_ms: u64,
-    ) -> Result<(), StorageError> {
+    ) -> Result<AssignedWhen, StorageError> {
         self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
-        self.turn(StorageError::Failed, |owner| {
-            owner.assign(assignment, rules, now_ms);
-            Ok(())
-        })
+        self.turn(StorageError::Failed, |owner| Ok(owner.assign(assignment, rules, now_ms)))
     }
 
     /// The leader, or -1.

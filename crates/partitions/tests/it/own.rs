@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
-    AppendRefusal, EpochRefused, Isolation, PartitionRules, PartitionSlice, Terms, TimestampKind,
-    Waited,
+    AppendRefusal, EpochRefused, Isolation, LedPartition, PartitionRules, PartitionSlice, Terms,
+    TimestampKind, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -51,6 +51,26 @@ fn a_client_with_another_epoch_in_mind_is_told() {
     assert_eq!(partition.fence(9), Ok(()));
     assert_eq!(partition.fence(8), Err(EpochRefused::Older));
     assert_eq!(partition.fence(10), Err(EpochRefused::Newer));
+}
+
+#[test]
+fn a_coordinator_of_another_epoch_appends_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    for epoch in [8, 10] {
+        let led = LedPartition::new(partition.clone(), epoch);
+        assert!(!led.accepts() && led.ends().is_none());
+        let own = led.append_own(&batch(&["a"]), 1000);
+        assert!(matches!(own, Err(AppendRefusal::NotLeader)), "epoch {epoch}");
+        let produced = led.append(&batch(&["a"]), &Terms::for_all(1000));
+        assert!(matches!(produced, Err(AppendRefusal::NotLeader)), "epoch {epoch}");
+    }
+    assert_eq!(partition.ends().log_end, 0);
+    let led = LedPartition::new(partition, 9);
+    assert!(led.accepts());
+    assert_eq!(led.append_own(&batch(&["a"]), 1000).unwrap().end, 1);
+    assert_eq!(led.ends().map(|ends| ends.log_end), Some(1));
 }
 
 #[test]

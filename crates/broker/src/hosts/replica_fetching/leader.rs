@@ -343,14 +343,15 @@ impl LeaderFetcher {
     ) -> Next {
         match refused {
             FollowRefused::Outdated => Next::GoOn,
+            FollowRefused::Moving => Next::Refused,
             FollowRefused::Storage(_) => Next::Wait(DISK_AGAIN),
-            FollowRefused::Batches(error) => {
+            FollowRefused::Broken(_) | FollowRefused::Discontinuous(_) => {
                 let (name, leader, offset) = (partition.name(), self.leader, asked.end);
                 tracing::error!(
                     partition = %name,
                     leader,
                     offset,
-                    %error,
+                    error = %refused,
                     "replica fetch brought records that do not continue this log; retrying"
                 );
                 Next::Refused
