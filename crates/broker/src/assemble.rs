@@ -229,11 +229,7 @@ fn build_node(
     let (make, bootstrap) = (make_controller(started, meta), std::mem::take(&mut found.bootstrap));
     let controller = ControllerHandle::new(clock.clone(), Arc::clone(member), bootstrap, make);
     let channel = ControllerChannel::new(clock.clone(), controller.clone(), Arc::clone(&peers));
-    let facts = NodeFacts {
-        cluster_id: meta.cluster_id.clone(),
-        voter_listeners,
-        kraft_version: member.look(ottla_quorum::Quorum::kraft_version).unwrap_or(0),
-    };
+    let facts = NodeFacts { cluster_id: meta.cluster_id.clone(), voter_listeners };
     let node = Node::new(Parts {
         clock,
         id: meta.node_id,

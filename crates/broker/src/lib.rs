@@ -42,6 +42,7 @@ mod metrics_page;
 mod node;
 mod numbers;
 mod produce_wire;
+mod quorum_upgrade;
 mod register;
 mod register_controller;
 mod replica_fetch;
@@ -54,6 +55,7 @@ mod slow;
 mod slow_disk_tests;
 mod start_error;
 mod voter;
+mod voter_refusals;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;

@@ -111,8 +111,6 @@ pub struct NodeFacts {
     pub cluster_id: String,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
-    /// The level of `kraft.version`.
-    pub kraft_version: i16,
 }
 
 /// What is kept of clients from request to request.
@@ -239,6 +237,12 @@ impl Node {
             reports: Arc::default(),
             heartbeat_due: Notify::new(),
         }
+    }
+
+    /// The level of `kraft.version`: 0 where the settings name the voters, 1 where the log does.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        self.controller.member().view().kraft_version
     }
 
     /// What it was started with.

@@ -6,17 +6,18 @@ use std::process::{Command, Output};
 
 use crate::node::{Home, Node};
 
-const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
+pub const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
 
 /// The three nodes' folders and the ports of their controllers.
-struct Trio {
-    homes: [Home; 3],
-    voters: String,
+pub struct Trio {
+    pub homes: [Home; 3],
+    /// `1@host:port,...`
+    pub voters: String,
 }
 
 impl Trio {
     /// Formatted as a static quorum.
-    fn formatted() -> Self {
+    pub fn formatted() -> Self {
         // Held together until all are known, so that no two are the same.
         let held: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -47,12 +48,12 @@ impl Trio {
         command
     }
 
-    fn start(&self, at: usize) -> Node {
+    pub fn start(&self, at: usize) -> Node {
         Home::start_with(self.command(at))
     }
 
     /// All of them: none serves before two have elected a leader.
-    fn start_all(&self) -> [Node; 3] {
+    pub fn start_all(&self) -> [Node; 3] {
         std::thread::scope(|scope| {
             [0, 1, 2]
                 .map(|at| scope.spawn(move || self.start(at)))
@@ -61,7 +62,7 @@ impl Trio {
     }
 }
 
-fn ottla(home: &Home, words: &[&str]) -> Output {
+pub fn ottla(home: &Home, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(words).current_dir(home.path()).output().unwrap()
 }
@@ -75,7 +76,7 @@ fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
 }
 
 /// The newest leader that a node has logged, as an index.
-fn leader(node: &Node) -> usize {
+pub fn newest_leader(node: &Node) -> usize {
     let log = node.log();
     let line = log.lines().rfind(|line| line.contains("metadata quorum has a leader"));
     let line = line.expect("a leader was elected");
@@ -104,12 +105,12 @@ fn three_nodes_take_requests_through_any_and_survive_the_loss_of_the_leader() {
     let refused = ottla(&trio.homes[0], &words);
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(!refused.status.success() && said.contains("does not replicate"), "{said}");
-    let killed = leader(nodes[0].as_ref().unwrap());
+    let killed = newest_leader(nodes[0].as_ref().unwrap());
     nodes[killed].take().unwrap().kill();
     // The other two elect one of them; the command waits for that.
     let other = nodes[(killed + 1) % 3].as_ref().unwrap();
     ask(&trio, other, &["topics", "create", "after-the-loss"]);
-    assert_ne!(leader(other), killed);
+    assert_ne!(newest_leader(other), killed);
     // It is back at once, though its former session has not ended, and knows all that was made.
     nodes[killed] = Some(trio.start(killed));
     for node in nodes.iter().flatten() {
