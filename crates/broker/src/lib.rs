@@ -42,6 +42,7 @@ mod metrics_page;
 mod node;
 mod numbers;
 mod produce_wire;
+mod recovering;
 mod register;
 mod register_controller;
 mod reply;
@@ -66,4 +67,8 @@ pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;
+pub use recovering::{
+    BackupReport, BrokenTail, RecoverMode, RecoverRequest, RecoveryReport, back_up_node,
+    recover_node,
+};
 pub use start_error::{LostDirectory, NotFormatted, StartError};

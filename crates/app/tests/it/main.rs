@@ -20,6 +20,7 @@ mod quorum;
 mod raw;
 mod readiness;
 mod reading;
+mod recovery;
 mod repeats;
 mod schemas;
 mod settings;
