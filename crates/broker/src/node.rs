@@ -9,6 +9,7 @@ use ottla_clock::{Clock, Lane};
 use ottla_coordinator::group::TopicCatalog;
 use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
+use ottla_net::transport::Transport;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
+use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
@@ -63,6 +65,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
+    /// The way to the other brokers.
+    pub brokers: Arc<BrokerLinks>,
     /// What it answers to other members of the metadata quorum.
     pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
@@ -137,6 +141,8 @@ pub struct Parts {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
+    /// How it reaches other brokers.
+    pub transport: Transport,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
     /// The authorizer; without one, everything is allowed.
@@ -150,7 +156,7 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, facts, started, partitions, controller, channel, .. } = parts;
-        let Parts { levels, authorizer, lanes, .. } = parts;
+        let Parts { transport, levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
         let timing = match own.metrics_listener {
@@ -158,6 +164,13 @@ impl Node {
             None => RequestTiming::Untimed,
         };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
+        let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
+            id,
+            clock: clock.clone(),
+            transport,
+            listener: started.inter_broker_listener(),
+            cluster: Arc::clone(&current),
+        }));
         let coordinators = Coordinators::new(CoordinatorParts {
             clock: clock.clone(),
             loading: lanes.hosts.loading,
@@ -182,6 +195,7 @@ impl Node {
             facts,
             partitions,
             coordinators,
+            brokers,
             quorum,
             controller,
             channel,
