@@ -43,6 +43,7 @@ mod node;
 mod numbers;
 mod produce_wire;
 mod quorum_upgrade;
+mod recovering;
 mod register;
 mod register_controller;
 mod replica_fetch;
@@ -69,4 +70,8 @@ pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;
+pub use recovering::{
+    BackupReport, BrokenTail, RecoverMode, RecoverRequest, RecoveryReport, back_up_node,
+    recover_node,
+};
 pub use start_error::{LostDirectory, NotFormatted, StartError};

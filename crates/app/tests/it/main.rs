@@ -21,6 +21,7 @@ mod quorum_tools;
 mod raw;
 mod readiness;
 mod reading;
+mod recovery;
 mod repeats;
 mod schemas;
 mod settings;
