@@ -11,6 +11,7 @@ pub mod kind;
 pub mod lanes;
 pub mod markers;
 pub mod mover;
+pub mod peer_watch;
 pub mod producer_ids;
 pub mod quorum_journal;
 pub mod quorum_member;
