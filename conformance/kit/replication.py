@@ -29,6 +29,7 @@ REPLICATED = {
 }
 # A version that replicates nothing has internal topics of one replica.
 FORMER = {"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
+FIVE = dict.fromkeys(range(1, 6), cluster.COMBINED)
 PARTITIONS = 3
 DISK_MB = 48
 LOAD, MONEY = "load", "money"
@@ -39,7 +40,7 @@ STOPPED_S = 14
 # A group's clients go on within this time: a session of a broker, an election, and a rebalance.
 GROUP_S = 60
 VERBATIM = "--create --topic chat-test --partitions 3 --replication-factor 3"
-WORDS = "kwfarm, chat, minisr, survivors, wiped, full, kill, stop, rolling, coordinator, transactions, cut, upgrade"
+WORDS = "kwfarm, chat, minisr, survivors, wiped, full, five, kill, stop, rolling, coordinator, transactions, cut, upgrade"
 
 
 def led_by(nodes, topic, member):
@@ -502,17 +503,37 @@ class Suite(quorum.Suite):
         """Two of three replicas are killed one after the other; the third has all that was acknowledged."""
         with self.rows(where, "two brokers are killed one after the other"):
             replica_logs.await_full(nodes, [clients.topic])
-            for count in (2, 1):
+            for count in (1, 2):
                 clients.await_more()
                 victim = replica_logs.leader(nodes, clients.topic)
                 since = time.monotonic()
                 victim.kill()
                 left = {member.number for member in replica_logs.living(nodes)}
-                replica_logs.await_partitions(nodes, clients.topic, lambda part: set(part.isr) == left and part.leader in left,  # noqa: B023
-                                              f"{count} replicas are in sync")
+                remains = lambda part: set(part.isr) == left & set(part.replicas) and part.leader in left  # noqa: B023
+                replica_logs.await_partitions(nodes, clients.topic, remains, "the replicas that are left are in sync")
                 end = clients.await_more(90)
                 pause = clients.history.pause(range(clients.partitions), since, end)
-                self.row(where, True, f"{count} of 3 replicas left: records go on being acknowledged, no record for {pause:.2f} s")
+                self.row(where, True, f"{count} of {len(nodes.brokers)} brokers killed: records go on being acknowledged, "
+                         f"no record for {pause:.2f} s")
+
+    def five(self):
+        """Five combined nodes, of which two are lost one after the other: a majority is left, and a replica of each partition."""
+        where = "5 combined"
+        if not self.wants("five"):
+            return
+        with self.rows(where, "five nodes"), self.cluster(where, FIVE, settings=REPLICATED) as nodes:
+            self.topic(nodes, LOAD, PARTITIONS, 3, [(1, 2, 3), (2, 3, 4), (5, 1, 2)], min_insync_replicas=1)
+            with self.clients(nodes, LOAD) as load:
+                for name in history_clients.PROGRAMS:
+                    load.produce(name, RATE)
+                load.await_more(90)
+                self.survivors(where, nodes, load)
+                self.judge_history(where, nodes, load, LOAD)
+            for member in nodes.brokers:
+                if not member.alive():
+                    member.launch()
+            replica_logs.await_full(nodes, [LOAD])
+            self.check_replicas(where, nodes, [LOAD])
 
     def cut(self, is_short):
         """Three nodes in network namespaces; the links of a leader are cut."""
@@ -571,6 +592,8 @@ class Suite(quorum.Suite):
         self.described()
         self.apart()
         self.loaded(is_short)
+        if not is_short:
+            self.five()
         self.cut(is_short)
         self.upgrade()
 

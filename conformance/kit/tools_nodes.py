@@ -59,7 +59,7 @@ kafka-log-dirs --describe --broker-list 2,3 --topic-list single
 kafka-log-dirs --describe --broker-list 2,9 --topic-list single
 kafka-metadata-quorum describe --status
 kafka-metadata-quorum describe --replication
-kafka-features describe
+kafka-features describe ?
 kafka-cluster list-endpoints
 kafka-cluster list-endpoints --include-fenced-brokers
 kafka-configs --entity-type brokers --entity-name 2 --alter --add-config log.cleaner.threads=2
