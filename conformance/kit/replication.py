@@ -391,14 +391,28 @@ class Suite(quorum.Suite):
                     seconds, found = time.monotonic() - since, {index: row[0] for index, row in found.items()}
                     self.row(where, (found, code) == (offsets, NONE),
                              f"committed offsets are there {seconds:.2f} s after their coordinator was killed", f"{found}, {code}")
-        for kind, key, text in ((wire.GROUP, group, "a group"), (wire.TRANSACTION, "java-tx", "a transactional id")):
-            with self.rows(where, f"the broker that coordinates {text} is killed"):
-                member, since = coordinator(nodes, key, kind), time.monotonic()
+        with self.rows(where, "the broker that coordinates a group is killed"):
+            member, since = coordinator(nodes, group), time.monotonic()
+            with self.killed(nodes, member):
+                end = clients.await_more(90)
+                pauses = [clients.history.await_polled(process, end, GROUP_S) for process in consumers]
+            self.row(where, True, f"the broker that coordinates a group is killed: consumers go on, "
+                     f"{end - since:.2f} s to the next records, then {max(pauses):.2f} s")
+
+    def transactions(self, where, nodes, clients, rounds):
+        """The brokers that coordinate transactional ids are killed while transactions go on."""
+        with self.rows(where, "the broker that coordinates a transactional id is killed"):
+            pauses = []
+            for turn in range(rounds):
+                names = [client.process.removesuffix("-" + history_clients.TRANSACT) for client in clients.all
+                         if history_clients.TRANSACT in client.process]
+                member, since = coordinator(nodes, f"{names[turn % len(names)]}-tx", wire.TRANSACTION), time.monotonic()
                 with self.killed(nodes, member):
-                    end = clients.await_more(90)
-                    pauses = [clients.history.await_polled(process, end, GROUP_S) for process in consumers]
-                self.row(where, True, f"the broker that coordinates {text} is killed: consumers go on, "
-                         f"{end - since:.2f} s to the next records, then {max(pauses):.2f} s")
+                    clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S)
+                    pauses.append(time.monotonic() - since)
+                    clients.check_alive()
+            self.row(where, True, f"the broker that coordinates a transactional id is killed, {rounds} times: all producers commit again "
+                     f"within {history_clients.shown(pauses)}")
 
     @contextlib.contextmanager
     def killed(self, nodes, member):
@@ -443,6 +457,8 @@ class Suite(quorum.Suite):
                     self.rolling(where, nodes, load)
                 if self.wants("coordinator"):
                     self.coordinators(where, nodes, load, "classic-group", consumers, 1 if is_short else self.arguments.faults)
+                if money.all:
+                    self.transactions(where, nodes, money, 1 if is_short else self.arguments.faults)
                 self.judge_history(where, nodes, load, LOAD)
                 if money.all:
                     self.judge_history(where, nodes, money, MONEY)

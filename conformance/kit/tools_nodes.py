@@ -222,7 +222,7 @@ def play(pair, arguments, binary, models):
         nodes = cluster.Cluster(server_kind, folder, THREE, settings=SETTINGS)
         try:
             nodes.format()
-            nodes.start()
+            nodes.start(240)
             server = Nodes(nodes)
             tools.write_files(server, folder)
             for call in calls(arguments):
