@@ -32,6 +32,8 @@ FORMER = {"offsets.topic.replication.factor": "1", "transaction.state.log.replic
 FIVE = dict.fromkeys(range(1, 6), cluster.COMBINED)
 PARTITIONS = 3
 DISK_MB = 48
+# What is written of 4 MB is left at most: the last segment is not cleaned.
+COMPACTED_BYTES = 2 << 20
 LOAD, MONEY = "load", "money"
 # Records a second of each client.
 RATE = 60
@@ -40,7 +42,7 @@ STOPPED_S = 14
 # A group's clients go on within this time: a session of a broker, an election, and a rebalance.
 GROUP_S = 60
 VERBATIM = "--create --topic chat-test --partitions 3 --replication-factor 3"
-WORDS = "kwfarm, chat, minisr, survivors, wiped, full, five, kill, stop, rolling, coordinator, transactions, cut, upgrade"
+WORDS = "kwfarm, chat, minisr, compact, survivors, wiped, full, five, kill, stop, rolling, coordinator, transactions, cut, upgrade"
 
 
 def led_by(nodes, topic, member):
@@ -244,6 +246,31 @@ class Suite(quorum.Suite):
             replica_logs.await_full(nodes, [topic])
             self.check_replicas(where, nodes, [topic])
 
+    def compacted(self, where, nodes):
+        """A compacted topic whose follower was away: replicas are cleaned at different times, and have the same values."""
+        with self.rows(where, "the replicas of a compacted topic"):
+            topic = "compacted"
+            self.topic(nodes, topic, 1, 3, [(1, 2, 3)], cleanup_policy="compact", segment_bytes=1 << 20, min_cleanable_dirty_ratio="0.01")
+            for turn in range(80):
+                rows = [(b"key %d" % (number % 40), b"%d of turn %d, " % (number, turn) + b"x" * 1000) for number in range(50)]
+                with replica_logs.leader(nodes, topic).connect() as connection:
+                    code, *_ = wire.produce(connection, topic, 0, wire.batch(rows))
+                if code:
+                    raise quorum.Failed(f"a batch to {topic}: error code {code}")
+                if turn == 20:
+                    nodes.members[3].kill()
+                    replica_logs.await_partitions(nodes, topic, lambda part: 3 not in part.isr, "broker 3 is not in sync")
+                if turn == 60:
+                    nodes.members[3].launch()
+            replica_logs.await_full(nodes, [topic])
+            replica_logs.await_same_ends(nodes, topic)
+            sizes = lambda: {member.number: replica_logs.size(member, topic, 0) for member in nodes.brokers}
+            cluster.until(lambda: max(sizes().values()) < COMPACTED_BYTES, f"each replica of {topic} is cleaned", 60, nodes, pause=0.5)
+            found = [replica_logs.latest(member, topic, 0) for member in nodes.brokers]
+            good = found[0] == found[1] == found[2] and len(found[0]) == 40
+            self.row(where, good, f"the replicas of a compacted topic ({', '.join(f'{size:,}' for size in sizes().values())} bytes of 4 MB) "
+                     "have the same values", [len(one) for one in found])
+
     # Clients under faults.
 
     def judge_history(self, where, nodes, clients, topic):
@@ -429,7 +456,7 @@ class Suite(quorum.Suite):
     def described(self):
         """What is described, and what is refused."""
         where = "3 combined"
-        if not any(self.wants(name) for name in ("kwfarm", "chat", "minisr")):
+        if not any(self.wants(name) for name in ("kwfarm", "chat", "minisr", "compact")):
             return
         with self.rows(where, "three combined nodes"), self.cluster(where, quorum.THREE, settings=REPLICATED) as nodes:
             if self.wants("chat"):
@@ -438,6 +465,8 @@ class Suite(quorum.Suite):
                 self.kwfarm(where, nodes)
             if self.wants("minisr"):
                 self.minisr(where, nodes)
+            if self.wants("compact"):
+                self.compacted(where, nodes)
 
     def loaded(self, is_short):
         """Three combined nodes under clients of all kinds."""
