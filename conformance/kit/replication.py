@@ -309,13 +309,15 @@ class Suite(quorum.Suite):
 
     def fault(self, where, nodes, clients, name, rounds, victim_of, inflict, mend):
         """Inflicts a fault on a broker again and again, mends it each time; how long its partitions took no record."""
-        pauses, back = [], []
+        # Pauses where the broker led the quorum, and where it did not.
+        pauses, back = {True: [], False: []}, []
         with self.rows(where, name):
             for turn in range(rounds):
                 replica_logs.await_full(nodes, [clients.topic])
                 clients.await_more()
                 victim = victim_of(turn)
                 led = led_by(nodes, clients.topic, victim) or list(range(clients.partitions))
+                leads_quorum = nodes.leader()[0] is victim
                 since = time.monotonic()
                 try:
                     inflict(victim)
@@ -323,11 +325,12 @@ class Suite(quorum.Suite):
                 finally:
                     begin = time.monotonic()
                     mend(victim)
-                pauses.append(clients.history.pause(led, since, end))
+                pauses[leads_quorum].append(clients.history.pause(led, since, end))
                 replica_logs.await_full(nodes, [clients.topic])
                 back.append(time.monotonic() - begin)
         if len(back) == rounds:
-            self.row(where, True, f"{name}, {rounds} times: no record for {history_clients.shown(pauses)}")
+            self.row(where, True, f"{name}, {rounds} times: no record for {history_clients.shown(pauses[False])}; "
+                     f"where it led the quorum, {history_clients.shown(pauses[True])}")
             self.row(where, True, f"{name}: all replicas are in sync again after {history_clients.shown(back)}")
             self.times[name] = pauses
 
