@@ -172,6 +172,8 @@ impl Node {
             cluster: Arc::clone(&current),
         }));
         let coordinators = Coordinators::new(CoordinatorParts {
+            id,
+            brokers: Arc::clone(&brokers),
             clock: clock.clone(),
             loading: lanes.hosts.loading,
             partitions: Arc::clone(&partitions),

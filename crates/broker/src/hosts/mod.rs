@@ -8,6 +8,7 @@ pub mod groups;
 pub mod host;
 pub mod kind;
 pub mod lanes;
+pub mod marker_queue;
 pub mod markers;
 pub mod mover;
 pub mod producer_ids;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Lane};
-use ottla_coordinator::group::{
-    DeletedTopic, GroupCommand, GroupReply, GroupSettings, TransactionEnd,
-};
+use ottla_coordinator::group::{DeletedTopic, GroupCommand, GroupReply, GroupSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
-use ottla_types::{ErrorCode, PartitionIndex};
+use ottla_types::{ErrorCode, NodeId, PartitionIndex};
 
+use crate::hosts::broker_links::BrokerLinks;
 use crate::hosts::groups::{self, GroupHost, Groups};
-use crate::hosts::markers::Markers;
+use crate::hosts::marker_queue::MarkerQueue;
+use crate::hosts::markers::LocalMarkers;
 use crate::hosts::shards::{ask_coordinator, shard_of};
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 
@@ -22,7 +22,7 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 pub struct Coordinators {
     groups: Groups,
     transactions: Transactions,
-    markers: Markers,
+    markers: MarkerQueue,
     /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
 }
@@ -30,6 +30,10 @@ pub struct Coordinators {
 /// What coordinators are made of.
 #[derive(Debug)]
 pub struct CoordinatorParts {
+    /// This node.
+    pub id: NodeId,
+    /// The way to the other brokers.
+    pub brokers: Arc<BrokerLinks>,
     /// The time.
     pub clock: Clock,
     /// Where they are loaded.
@@ -48,11 +52,13 @@ impl Coordinators {
     /// None is loaded yet.
     #[must_use]
     pub fn new(parts: CoordinatorParts) -> Self {
-        let CoordinatorParts { clock, loading, partitions, cluster, groups, transactions } = parts;
+        let CoordinatorParts { id, brokers, clock, loading, .. } = parts;
+        let CoordinatorParts { partitions, cluster, groups, transactions, .. } = parts;
         let groups = Groups::new(clock.clone(), loading.clone(), groups);
         let transactions = Transactions::new(clock.clone(), loading, transactions);
-        let markers =
-            Markers { partitions, groups: groups.clone(), clock, cluster: Arc::clone(&cluster) };
+        let (own, known) = (groups.clone(), Arc::clone(&cluster));
+        let local = LocalMarkers { partitions, groups: own, clock, cluster: known };
+        let markers = MarkerQueue::new(id, local, brokers);
         Self { groups, transactions, markers, cluster }
     }
 
@@ -147,25 +153,16 @@ impl Coordinators {
         Ok(self.transactions.all().into_iter().map(|(_, host)| host).collect())
     }
 
-    /// Writes the markers of what this coordinator has decided; what cannot be written yet is left
-    /// to [`Coordinators::tick_transactions`].
-    pub async fn write_markers(&self, host: &TransactionHost) {
-        if !self.markers.work_off(host).await {
-            self.transactions.wake();
-        }
+    /// Writes the markers of what this coordinator has decided, as far as that need not be waited
+    /// for; the others follow.
+    pub fn write_markers(&self, host: &Arc<TransactionHost>) {
+        self.markers.take_from(host);
     }
 
-    /// Ends a producer's transaction in one partition, and waits until that is seen.
-    ///
-    /// # Errors
-    /// The error code for the coordinator that asks.
-    pub async fn write_marker(
-        &self,
-        topic: &str,
-        index: PartitionIndex,
-        end: &TransactionEnd,
-    ) -> Result<(), ErrorCode> {
-        self.markers.write(topic, index, end).await
+    /// Writes the markers of other coordinators.
+    #[must_use]
+    pub const fn local_markers(&self) -> &LocalMarkers {
+        self.markers.local()
     }
 
     /// Fires the timers of groups; does not return.
