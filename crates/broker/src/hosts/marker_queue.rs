@@ -7,10 +7,7 @@
 //! coordinator is unloaded; the next one hands the job out again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use ottla_client::BrokerLink;
@@ -31,6 +28,7 @@ use super::controller_channel::unreachable_code;
 use super::host::Unanswered;
 use super::markers::{LocalMarkers, MARKER_WAIT, MarkerBegun};
 use super::transactions::TransactionHost;
+use crate::waits::Waits;
 
 /// After how long a marker that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -190,7 +188,7 @@ impl MarkerQueue {
 
     /// Sends markers, and waits for those that are written here; does not return.
     pub async fn run(&self) {
-        let mut waits = MarkerWaits::default();
+        let mut waits = Waits::default();
         // The brokers that have not answered yet.
         let mut asked = BTreeSet::new();
         loop {
@@ -215,7 +213,7 @@ impl MarkerQueue {
     }
 
     /// Begins all waits that can begin.
-    fn depart<'a>(&'a self, waits: &mut MarkerWaits<'a>, asked: &mut BTreeSet<NodeId>) {
+    fn depart<'a>(&'a self, waits: &mut Waits<'a, MarkerEvent>, asked: &mut BTreeSet<NodeId>) {
         let (taking, begun) = {
             let mut jobs = self.jobs.lock();
             (std::mem::take(&mut jobs.taking), std::mem::take(&mut jobs.begun))
@@ -512,37 +510,6 @@ fn codes_of(
         }
     }
     codes
-}
-
-/// What the task that sends waits for; one wait for each broker, and a few more.
-#[derive(Default)]
-struct MarkerWaits<'a>(Vec<Pin<Box<dyn Future<Output = MarkerEvent> + 'a>>>);
-
-impl<'a> MarkerWaits<'a> {
-    fn add(&mut self, wait: impl Future<Output = MarkerEvent> + 'a) {
-        self.0.push(Box::pin(wait));
-    }
-
-    /// The first that is over; never, if there is none.
-    async fn next(&mut self) -> MarkerEvent {
-        poll_fn(|cx| {
-            let ready =
-                |(at, wait): (usize, &mut Pin<Box<dyn Future<Output = MarkerEvent> + 'a>>)| {
-                    match wait.as_mut().poll(cx) {
-                        Poll::Ready(event) => Some((at, event)),
-                        Poll::Pending => None,
-                    }
-                };
-            match self.0.iter_mut().enumerate().find_map(ready) {
-                Some((at, event)) => {
-                    drop(self.0.swap_remove(at));
-                    Poll::Ready(event)
-                }
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The hosts that run the machines, and the state that is kept between requests.
 
+pub mod add_queue;
 pub mod broker_links;
 pub mod controller;
 pub mod controller_channel;

@@ -10,6 +10,7 @@ use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
 use ottla_types::{ErrorCode, NodeId, PartitionIndex};
 
+use crate::hosts::add_queue::AddQueue;
 use crate::hosts::broker_links::BrokerLinks;
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::marker_queue::MarkerQueue;
@@ -23,6 +24,7 @@ pub struct Coordinators {
     groups: Groups,
     transactions: Transactions,
     markers: MarkerQueue,
+    adds: AddQueue,
     /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
 }
@@ -57,9 +59,10 @@ impl Coordinators {
         let groups = Groups::new(clock.clone(), loading.clone(), groups);
         let transactions = Transactions::new(clock.clone(), loading, transactions);
         let (own, known) = (groups.clone(), Arc::clone(&cluster));
+        let adds = AddQueue::new(clock.clone(), Arc::clone(&brokers), Arc::clone(&cluster));
         let local = LocalMarkers { partitions, groups: own, clock, cluster: known };
         let markers = MarkerQueue::new(id, local, brokers);
-        Self { groups, transactions, markers, cluster }
+        Self { groups, transactions, markers, adds, cluster }
     }
 
     /// How many partitions one of Kafka's own topics has.
@@ -159,6 +162,25 @@ impl Coordinators {
         self.markers.take_from(host);
     }
 
+    /// Where the coordinator of a transactional id is: its partition, and the broker that leads it.
+    ///
+    /// # Errors
+    /// It is nowhere at the moment.
+    pub fn transaction_place(&self, id: &str) -> Result<(PartitionIndex, NodeId), ErrorCode> {
+        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        let index = self.shard(transactions::TOPIC, id)?;
+        let cluster = self.cluster.load();
+        let topic = cluster.topic(transactions::TOPIC).ok_or(none)?;
+        let leader = topic.partitions.get(&index).map(|state| state.leader);
+        leader.filter(|leader| *leader >= 0).map(|leader| (index, leader)).ok_or(none)
+    }
+
+    /// The way to coordinators of transactions on other brokers.
+    #[must_use]
+    pub const fn adds(&self) -> &AddQueue {
+        &self.adds
+    }
+
     /// Writes the markers of other coordinators.
     #[must_use]
     pub const fn local_markers(&self) -> &LocalMarkers {
@@ -172,7 +194,7 @@ impl Coordinators {
 
     /// Fires the timers of transactions and writes the markers that are left; does not return.
     pub async fn tick_transactions(&self) {
-        self.transactions.tick(&self.markers).await;
+        tokio::join!(biased; self.transactions.tick(&self.markers), self.adds.run());
     }
 
     /// The operator has changed settings.
