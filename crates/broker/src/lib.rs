@@ -41,6 +41,7 @@ mod lost;
 mod metrics_page;
 mod node;
 mod numbers;
+mod produce_enlist;
 mod produce_wire;
 mod quorum_upgrade;
 mod recovering;
@@ -51,12 +52,15 @@ mod reply;
 mod request;
 mod rules;
 mod seldom;
+#[cfg(test)]
+mod several_brokers_tests;
 mod slow;
 #[cfg(test)]
 mod slow_disk_tests;
 mod start_error;
 mod voter;
 mod voter_refusals;
+mod waits;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;

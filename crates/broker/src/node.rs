@@ -203,6 +203,8 @@ impl Node {
             lag_max: replica_lag_max(&started),
         });
         let coordinators = Coordinators::new(CoordinatorParts {
+            id,
+            brokers: Arc::clone(&brokers),
             clock: clock.clone(),
             loading: lanes.hosts.loading,
             partitions: Arc::clone(&partitions),

@@ -18,6 +18,8 @@ pub enum BrokerLinkUse {
     Replicating,
     /// Requests of coordinators, or to them.
     Coordinating,
+    /// Markers that end transactions: the answer waits until the replicas have them.
+    Marking,
 }
 
 /// Connections to the other brokers, each opened when it is first used.
