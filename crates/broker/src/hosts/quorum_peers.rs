@@ -15,7 +15,7 @@ use ottla_locks::Mutex;
 use ottla_net::threads::Spawner;
 use ottla_protocol::Request;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
-use ottla_quorum::wire::{self, LeaderAddress};
+use ottla_quorum::wire::{self, FetchLimits, LeaderAddress};
 use ottla_quorum::{
     FetchAsked, FollowerRequest, KraftVersions, MembershipChange, PeerMessage, PeerRequest, Quorum,
     QuorumError, ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
@@ -25,8 +25,6 @@ use ottla_types::{ErrorCode, NodeId};
 use super::quorum_member::{SharedMember, address_of};
 use crate::seldom::SeldomWarning;
 
-/// How long a node that has failed to reach another waits before it tries again.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long the first failure keeps another connection back: the leader's host that refuses one
 /// says that its process is gone.
 const RECONNECT_AFTER: Duration = Duration::from_millis(10);
@@ -48,8 +46,20 @@ pub struct PeerParts {
     pub cluster_id: String,
     /// How long it waits for what.
     pub timing: Timing,
+    /// How it follows the leader's log.
+    pub following: FollowingRules,
     /// Where to ask for the leader as long as none is known: host:port.
     pub bootstrap: Vec<String>,
+}
+
+/// How a member of the metadata quorum follows the leader's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowingRules {
+    /// How much one fetch asks for.
+    pub fetch: FetchLimits,
+    /// `controller.quorum.retry.backoff.ms`: how long it waits before it tries again after a
+    /// failure.
+    pub retry_after: Duration,
 }
 
 /// What a connection to another node is used for. A node answers the requests of a connection in
@@ -313,7 +323,7 @@ impl QuorumPeers {
                 () = moved => true,
             };
             if !has_answer {
-                self.parts.clock.sleep(RETRY_AFTER).await;
+                self.parts.clock.sleep(self.parts.following.retry_after).await;
             }
         }
     }
@@ -367,7 +377,8 @@ impl QuorumPeers {
         address: &str,
         fetch: FetchAsked,
     ) -> Result<(), ClientError> {
-        let request = wire::fetch_request(&self.parts.cluster_id, &fetch);
+        let request =
+            wire::fetch_request(&self.parts.cluster_id, &fetch, self.parts.following.fetch);
         let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_fetch_response(response) {
             Ok(mut fetched) => {
@@ -389,7 +400,8 @@ impl QuorumPeers {
         address: &str,
         fetch: SnapshotAsked,
     ) -> Result<(), ClientError> {
-        let request = wire::snapshot_request(&self.parts.cluster_id, &fetch);
+        let request =
+            wire::snapshot_request(&self.parts.cluster_id, &fetch, self.parts.following.fetch);
         let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_snapshot_response(response) {
             Ok(fetched) => {
