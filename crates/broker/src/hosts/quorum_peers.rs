@@ -21,10 +21,13 @@ use ottla_quorum::{
     QuorumError, ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
 };
 use ottla_types::{ErrorCode, NodeId};
+use tokio::sync::oneshot;
 
 use super::quorum_member::{SharedMember, address_of};
 use crate::seldom::SeldomWarning;
 
+/// How long a leader that stops waits for the voters that it tells so.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
 /// How long the first failure keeps another connection back: the leader's host that refuses one
 /// says that its process is gone.
 const RECONNECT_AFTER: Duration = Duration::from_millis(10);
@@ -188,6 +191,38 @@ impl QuorumPeers {
                 let versions = self.ask_versions(&voter).await;
                 self.step(move |quorum| quorum.versions_answered(to, versions)).await;
             }
+        }
+    }
+
+    /// Hands the lead to another voter, if this node leads: it resigns, tells the others, and
+    /// returns when each has answered or [`FAREWELL_LIMIT`] is over. One that has not heard it
+    /// finds out when its fetches fail.
+    pub async fn resign(self: &Arc<Self>) {
+        let resign = |quorum: &mut Quorum| {
+            quorum.resign()?;
+            Ok(quorum.take_outgoing())
+        };
+        // A step that fails ends the member, which says so.
+        let messages = self.parts.member.step(resign).unwrap_or_default();
+        let mut all = Vec::new();
+        for PeerMessage { to, request } in messages {
+            let (sender, done) = oneshot::channel();
+            let this = Arc::clone(self);
+            let send = move || async move {
+                tokio::select! {
+                    biased;
+                    () = this.send(to, request) => {}
+                    () = this.parts.clock.sleep(FAREWELL_LIMIT) => {}
+                }
+                // The receiver waits for it.
+                let _ = sender.send(());
+            };
+            self.parts.spawner.spawn(0, send).await;
+            all.push(done);
+        }
+        for done in all {
+            // A thread that has ended sends nothing more.
+            let _ = done.await;
         }
     }
 
