@@ -48,6 +48,7 @@ mod register_controller;
 mod reply;
 mod request;
 mod rules;
+mod scram;
 mod seldom;
 mod slow;
 #[cfg(test)]
@@ -59,7 +60,7 @@ pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartO
 pub use broker::Broker;
 pub use formatting::{
     ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
-    format_node,
+    ReleaseChoice, format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use hosts::quorum_member::QuorumView;
