@@ -17,6 +17,7 @@ mod hostile;
 mod idle;
 mod node;
 mod quorum;
+mod quorum_tools;
 mod raw;
 mod readiness;
 mod reading;

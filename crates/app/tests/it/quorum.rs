@@ -21,7 +21,8 @@ pub enum TrioVoters {
 /// The three nodes' folders and the ports of their controllers.
 pub struct Trio {
     pub homes: [Home; 3],
-    voters: String,
+    /// `1@host:port,...`
+    pub voters: String,
 }
 
 /// The directory ids of the three controllers, where the metadata log has them.
@@ -30,7 +31,7 @@ const DIRECTORIES: [&str; 3] =
 
 impl Trio {
     /// Formatted as a static quorum.
-    fn formatted() -> Self {
+    pub fn formatted() -> Self {
         Self::formatted_with(TrioVoters::Settings)
     }
 
@@ -105,7 +106,7 @@ pub fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
 }
 
 /// The newest leader that a node has logged, as an index.
-fn leader(node: &Node) -> usize {
+pub fn newest_leader(node: &Node) -> usize {
     let log = node.log();
     let line = log.lines().rfind(|line| line.contains("metadata quorum has a leader"));
     let line = line.expect("a leader was elected");
@@ -134,12 +135,12 @@ fn three_nodes_take_requests_through_any_and_survive_the_loss_of_the_leader() {
     let refused = ottla(&trio.homes[0], &words);
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(!refused.status.success() && said.contains("does not replicate"), "{said}");
-    let killed = leader(nodes[0].as_ref().unwrap());
+    let killed = newest_leader(nodes[0].as_ref().unwrap());
     nodes[killed].take().unwrap().kill();
     // The other two elect one of them; the command waits for that.
     let other = nodes[(killed + 1) % 3].as_ref().unwrap();
     ask(&trio, other, &["topics", "create", "after-the-loss"]);
-    assert_ne!(leader(other), killed);
+    assert_ne!(newest_leader(other), killed);
     // It is back at once, though its former session has not ended, and knows all that was made.
     nodes[killed] = Some(trio.start(killed));
     for node in nodes.iter().flatten() {
