@@ -303,6 +303,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d '
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id (default: a new one, for a node that begins a cluster)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s I -l initial-controllers -d 'Begin a quorum with these controllers; each of them must be formatted with the same list' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s f -l feature -d 'A feature with which the new cluster begins at another level than the highest; may be repeated' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s r -l release-version -d 'The release for which the new cluster writes its metadata, so that its controllers can run it: 4.0 to 4.3' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s S -l add-scram -d 'A SCRAM credential with which the new cluster begins, such as \'SCRAM-SHA-256=[name=alice,password=alice-secret]\'; may be repeated' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -d 'Begin a quorum with this controller as its only voter; others join later'

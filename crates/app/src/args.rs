@@ -193,6 +193,14 @@ pub struct FormatArgs {
     /// repeated.
     #[arg(long = "feature", short = 'f', value_name = "NAME=LEVEL", value_parser = parse_feature)]
     pub features: Vec<FeatureChoice>,
+    /// The release for which the new cluster writes its metadata, so that its controllers can run
+    /// it: 4.0 to 4.3.
+    #[arg(long, short = 'r', value_name = "RELEASE", default_value = "4.3-IV0")]
+    pub release_version: String,
+    /// A SCRAM credential with which the new cluster begins, such as
+    /// 'SCRAM-SHA-256=[name=alice,password=alice-secret]'; may be repeated.
+    #[arg(long, short = 'S', value_name = "CREDENTIAL")]
+    pub add_scram: Vec<String>,
     /// As kafka-storage: a controller must say who votes, and nothing else than its lines is
     /// printed.
     #[arg(long, hide = true)]

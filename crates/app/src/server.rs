@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, ChosenVoters, FormatRequest, FormattedDirs, Formatting, LogLevels, NodeFailure,
-    StartError, StartOptions, is_local_host,
+    Broker, ChosenVoters, FeatureChoice, FormatRequest, FormattedDirs, Formatting, LogLevels,
+    NodeFailure, ReleaseChoice, StartError, StartOptions, is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
@@ -252,15 +252,23 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "{}", said.join("\n"))?;
         return Ok(());
     }
-    let formatted = match args.ignore_formatted {
-        true => FormattedDirs::Keep,
-        false => FormattedDirs::Refuse,
+    let formatted = match (args.ignore_formatted, args.as_kafka_storage) {
+        (true, true) => FormattedDirs::KeepAsKafka,
+        (true, false) => FormattedDirs::Keep,
+        (false, _) => FormattedDirs::Refuse,
     };
+    let release = ottla_tools::release_features(&args.release_version)?;
+    let features = release
+        .levels
+        .iter()
+        .map(|(name, level)| FeatureChoice { name: (*name).to_owned(), level: *level });
     let request = FormatRequest {
         cluster_id: args.cluster_id.clone(),
+        release: ReleaseChoice { name: release.name, features: features.collect() },
         formatted,
         voters: chosen_voters(args),
         features: args.features.clone(),
+        credentials: args.add_scram.clone(),
     };
     let report = Broker::format(&settings, request, &Clock::real());
     let report = report.map_err(|error| with_advice(error, &args.settings))?;

@@ -40,7 +40,7 @@ use crate::register::{
     join_cluster, keep_session, leave_cluster, registration_request, send_reports,
 };
 use crate::register_controller::register_controller;
-use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
+use crate::rules::{controller_settings, following_rules, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
 use crate::voter::{
     OpenedMember, bootstrap_addresses, open_quorum, quorum_timing, voter_listeners,
@@ -223,6 +223,7 @@ fn build_node(
         transport: transport.clone(),
         cluster_id: meta.cluster_id.clone(),
         timing: quorum_timing(started),
+        following: following_rules(started),
         bootstrap: bootstrap_addresses(started)?,
     });
     let peers = Arc::new(peers);
@@ -350,7 +351,11 @@ fn find_on_disk(
     let quorum = opened.quorum;
     let is_settled = quorum.leads().is_some();
     let image = match is_settled {
-        true => MetadataImage { cluster: cluster.clone(), next: quorum.committed() },
+        true => MetadataImage {
+            cluster: cluster.clone(),
+            next: quorum.committed(),
+            ..MetadataImage::default()
+        },
         false => MetadataImage::default(),
     };
     let member = Arc::new(QuorumMember::new(clock.clone(), own, quorum));

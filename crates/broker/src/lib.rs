@@ -51,6 +51,7 @@ mod replica_fetch;
 mod reply;
 mod request;
 mod rules;
+mod scram;
 mod seldom;
 #[cfg(test)]
 mod several_brokers_tests;
@@ -66,7 +67,7 @@ pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartO
 pub use broker::Broker;
 pub use formatting::{
     ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
-    format_node,
+    ReleaseChoice, format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use hosts::quorum_member::QuorumView;

@@ -283,8 +283,7 @@ pub async fn leave_cluster(node: &Node, epoch: i64) {
     if epoch >= 0 {
         stop_serving(node, epoch).await;
     }
-    // What it says to the others it says while they are asked; they notice the rest by themselves.
-    let _ = node.controller.member().step(ottla_quorum::Quorum::resign);
+    node.channel.resign().await;
 }
 
 /// A node that is alone may stop with the second answer.
