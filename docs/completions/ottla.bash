@@ -1038,13 +1038,21 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --env --override --format-if-empty --print-config --ready-file --log-format --help"
+            opts="-h --env --override --node --cluster --format-if-empty --print-config --ready-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,6 +45,8 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the 
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l node -d 'Which node of --cluster this one is: 1, 2, 3 by its place there, or its id if the list has ids. The same as the setting node.id' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l cluster -d 'The nodes of a new cluster, the same list on each: their addresses for clients, such as a:9092,b:9092,c:9092. They need no format step. The same as the setting ottla.cluster' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l ready-file -d 'A file that is there as long as the node serves: a line NAME://host:port for each listener' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"

@@ -559,7 +559,10 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 }
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
-fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+///
+/// # Errors
+/// What it is, with what to do instead.
+pub(crate) fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
     settings.static_voters()?;
     let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }

@@ -25,6 +25,7 @@ mod dispatch;
 mod enlist;
 mod envelope;
 mod formatting;
+pub mod forming;
 mod forwarding;
 mod guard;
 mod handlers;

@@ -12,6 +12,7 @@ mod crash;
 mod directories;
 mod events;
 mod formatting;
+mod forming;
 mod front;
 mod hostile;
 mod idle;

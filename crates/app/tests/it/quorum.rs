@@ -200,7 +200,7 @@ fn a_leader_that_stops_says_so_to_the_other_voters() {
             .map(|at| scope.spawn(move || start(at)))
             .map(|started| Some(started.join().expect("the node starts")))
     });
-    let stopped = leader(nodes[0].as_ref().unwrap());
+    let stopped = newest_leader(nodes[0].as_ref().unwrap());
     nodes[stopped].take().unwrap().stop();
     for at in [0, 1, 2].into_iter().filter(|at| *at != stopped) {
         let page = metrics_page(ports[at]);
