@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_client::{ChangeMode, FeatureChange, FeatureDescriptions, ItemRefusal};
 
-use crate::options::{Opt, Parsed, flag, last};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
@@ -16,6 +16,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
+    BOOTSTRAP_CONTROLLER,
     last("feature", "NAME=LEVEL", "A feature and its level, NAME=LEVEL; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
     last("metadata", "RELEASE", "The level of metadata.version."),
@@ -103,6 +104,28 @@ fn release_level(name: &str) -> Result<i16, ToolError> {
             "Unknown metadata.version '{name}'. Supported metadata.version are: {all}"
         ))
     })
+}
+
+/// What a cluster of a release begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFeatures {
+    /// The release, such as `4.0-IV3`.
+    pub name: &'static str,
+    /// The level of `metadata.version`, and of each other feature; 0 is off.
+    pub levels: Vec<(&'static str, i16)>,
+}
+
+/// The features of a release by its name, such as `4.0` or `4.0-IV3`; without `kraft.version`,
+/// which the voters decide.
+///
+/// # Errors
+/// There is no release of that name.
+pub fn release_features(name: &str) -> Result<ReleaseFeatures, String> {
+    let metadata = release_level(name).map_err(|error| error.to_string())?;
+    let name = RELEASES.iter().find(|(level, _)| *level == metadata).map_or(LATEST, |it| it.1);
+    let others = FEATURES.iter().filter(|it| it.0 != "kraft.version");
+    let others = others.map(|it| (it.0, level_in(*it, metadata)));
+    Ok(ReleaseFeatures { name, levels: [(METADATA, metadata)].into_iter().chain(others).collect() })
 }
 
 fn level_in(feature: ToolFeature, metadata: i16) -> i16 {

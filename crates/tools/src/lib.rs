@@ -19,6 +19,7 @@ mod features;
 mod groups;
 mod json;
 mod layout;
+mod metadata_quorum;
 mod offsets;
 mod options;
 mod perf;
@@ -34,6 +35,7 @@ mod verifiable;
 
 use std::io::Write;
 
+pub use features::{ReleaseFeatures, release_features};
 pub use layout::{install_layout, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{ToolError, ToolSession};
@@ -49,6 +51,7 @@ pub fn all_tools() -> Vec<&'static Tool> {
         configs::TOOLS,
         offsets::TOOLS,
         cluster::TOOLS,
+        metadata_quorum::TOOLS,
         transactions::TOOLS,
         election::TOOLS,
         perf::TOOLS,
