@@ -78,7 +78,10 @@ pub(crate) fn open_segments(
     for (at, &base) in bases.iter().enumerate() {
         let next = bases.get(at + 1).copied();
         let durable = *clean || next.is_some_and(|next| next <= recovery_point);
-        let is_stray = !durable && (base < end || !has_gaps && base > end);
+        // Where offsets may be missing, a snapshot of the producers shows that all before it was
+        // durable: it is written afterwards.
+        let may_be_missing = *has_gaps && listing.size_of(&snapshot_file(folder, base)).is_some();
+        let is_stray = !durable && (base < end || !may_be_missing && base > end);
         if cut || is_stray {
             // What lies behind a hole, or among offsets that are taken, is not reachable.
             (cut, removed) = (true, true);

@@ -444,7 +444,7 @@ fn follow_from_seed(seed: u64) {
 
 #[test]
 fn a_log_that_is_copied_in_any_slices_is_the_leaders() {
-    (0..150).for_each(follow_from_seed);
+    (0..400).for_each(follow_from_seed);
 }
 
 #[test]

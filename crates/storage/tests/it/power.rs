@@ -37,6 +37,8 @@ enum Event {
     Sync,
     /// So many records from the end.
     Cut(i64),
+    /// Everything: the log starts so many records behind its end, or before it.
+    Reset(i64),
     /// So many records from the start.
     Retire(i64),
     Roll,
@@ -123,6 +125,7 @@ impl World {
                 self.all_durable(log);
             }
             Event::Cut(count) => self.cut(log, (log.log_end() - count).max(log.log_start()))?,
+            Event::Reset(count) => self.reset(log, (log.log_end() + count).max(0))?,
             Event::Retire(count) => {
                 let offset = (log.log_start() + count).min(log.log_end());
                 self.retire(log, offset)?;
@@ -214,6 +217,17 @@ impl World {
         assert!(cut.is_err() || !is_ahead, "what is gone is called durable");
         self.forget_sequences();
         cut
+    }
+
+    fn reset(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
+        self.durable.clear();
+        let reset = log.begin_reset(offset)?;
+        self.point = self.point.min(log.recovery_point());
+        let done = reset.run();
+        log.end_truncation(reset, done)?;
+        self.start = log.log_start();
+        self.forget_sequences();
+        Ok(())
     }
 
     fn retire(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
@@ -396,6 +410,17 @@ fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
 }
 
 #[test]
+fn no_power_cut_while_a_log_starts_over_makes_up_records() {
+    use Event::{Append, Cut, Flush, Produce, Reset, Roll, Sync, Transact};
+    for offset in [-12, 0, 7] {
+        let mut events = vec![Append(8), Produce(3), Append(7), Flush, Transact(4), Append(9)];
+        events.extend([Roll, Append(4), Reset(offset), Append(3), Produce(2), Sync, Append(9)]);
+        events.extend([Flush, Append(5), Reset(offset), Cut(3), Append(1), Flush]);
+        sweep(&events);
+    }
+}
+
+#[test]
 fn no_power_cut_gives_a_producer_what_it_has_not_written() {
     let mut events = Vec::new();
     for round in 1..4 {
@@ -552,6 +577,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Flush),
         2 => Just(Event::Sync),
         1 => (1_i64..20).prop_map(Event::Cut),
+        1 => (-30_i64..20).prop_map(Event::Reset),
         1 => (1_i64..20).prop_map(Event::Retire),
         1 => Just(Event::Roll),
         1 => Just(Event::WriteBack),
