@@ -12,7 +12,7 @@ use ottla_storage::{
 };
 use proptest::prelude::*;
 
-use crate::compact::marker;
+use crate::compact::{flush, marker};
 use crate::{batch, opening, read_all};
 
 const FOLDER: &str = "/data/t-0";
@@ -192,7 +192,8 @@ impl World {
     }
 
     fn flush(&mut self, log: &mut Log) -> Result<(), StorageError> {
-        self.point = flush_all(log)?;
+        flush(log)?;
+        self.point = log.recovery_point();
         self.all_durable(log);
         Ok(())
     }
@@ -332,15 +333,6 @@ fn from_batches(files: &dyn Files) -> Log {
         }
     }
     Log::open(Opening { options: options(), ..opening(&copy, Path::new(FOLDER), false) }).unwrap()
-}
-
-/// Makes everything durable, records, indexes and producers.
-fn flush_all(log: &mut Log) -> Result<i64, StorageError> {
-    if let Some(flush) = log.begin_flush()? {
-        let done = flush.run();
-        log.end_flush(flush, done)?;
-    }
-    Ok(log.recovery_point())
 }
 
 /// Lives all lives, and starts twice more: both starts must find the same.
