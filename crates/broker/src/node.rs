@@ -23,9 +23,11 @@ use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
+use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
+use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
@@ -34,8 +36,8 @@ use crate::levels::LogLevels;
 use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
-    InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
-    transaction_settings,
+    InForce, NodeSettings, connection_bounds, fetching_rules, group_settings, node_settings,
+    replica_lag_max, settings_in_force, transaction_settings,
 };
 use crate::seldom::SeldomWarning;
 
@@ -67,6 +69,10 @@ pub struct Node {
     pub channel: ControllerChannel,
     /// The way to the other brokers.
     pub brokers: Arc<BrokerLinks>,
+    /// What it copies from the leaders of the partitions that it follows.
+    pub replicas: Arc<ReplicaFetching>,
+    /// The in-sync sets of the partitions that it leads.
+    pub in_sync: InSyncKeeper,
     /// What it answers to other members of the metadata quorum.
     pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
@@ -105,8 +111,6 @@ pub struct NodeFacts {
     pub cluster_id: String,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
-    /// The level of `kraft.version`.
-    pub kraft_version: i16,
 }
 
 /// What is kept of clients from request to request.
@@ -171,6 +175,22 @@ impl Node {
             listener: started.inter_broker_listener(),
             cluster: Arc::clone(&current),
         }));
+        let replicas = Arc::new(ReplicaFetching::new(FetchingParts {
+            id,
+            clock: clock.clone(),
+            partitions: Arc::clone(&partitions),
+            brokers: Arc::clone(&brokers),
+            cluster: Arc::clone(&current),
+            rules: fetching_rules(&started),
+        }));
+        let in_sync = InSyncKeeper::new(InSyncParts {
+            id,
+            clock: clock.clone(),
+            partitions: Arc::clone(&partitions),
+            cluster: Arc::clone(&current),
+            channel: channel.clone(),
+            lag_max: replica_lag_max(&started),
+        });
         let coordinators = Coordinators::new(CoordinatorParts {
             id,
             brokers: Arc::clone(&brokers),
@@ -198,6 +218,8 @@ impl Node {
             partitions,
             coordinators,
             brokers,
+            replicas,
+            in_sync,
             quorum,
             controller,
             channel,
@@ -217,6 +239,12 @@ impl Node {
             reports: Arc::default(),
             heartbeat_due: Notify::new(),
         }
+    }
+
+    /// The level of `kraft.version`: 0 where the settings name the voters, 1 where the log does.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        self.controller.member().view().kraft_version
     }
 
     /// What it was started with.
@@ -302,16 +330,6 @@ impl Node {
     pub fn has_partition(&self, topic: &str, index: PartitionIndex) -> bool {
         let cluster = self.cluster.load();
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
-    }
-
-    /// The error code for a partition, asked for by name, that is not served here.
-    #[must_use]
-    pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
-        if self.partitions.is_offline(topic, index) {
-            ErrorCode::KAFKA_STORAGE_ERROR
-        } else {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        }
     }
 
     /// The error code for a partition that is not served here.

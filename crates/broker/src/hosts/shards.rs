@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, expect_reply};
-use ottla_partitions::{AppendRefusal, LedPartition, Partitions, Wait};
+use ottla_partitions::{AppendRefusal, Interest, LedPartition, Partitions, Wait};
 use ottla_types::{Bug, ErrorCode, Offset, TimestampMs, coordinator_partition, is_planted};
 use tokio::sync::Notify;
 
@@ -379,7 +379,7 @@ impl<K: ShardKind> Shards<K> {
                 ShardState::Uncommitted(_) => {}
                 _ => continue,
             }
-            wait.add(shard.led.partition().progress());
+            wait.add(shard.led.partition().progress(), Interest::Committed);
         }
         (wait, hosts)
     }

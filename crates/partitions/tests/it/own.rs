@@ -115,7 +115,7 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     let work = tempfile::tempdir().unwrap();
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
-    partition.append(&batch(&["a"]), &Terms::for_leader(1000)).unwrap();
+    let appended = partition.append(&batch(&["a"]), &Terms::for_leader(1000)).unwrap();
     assert!(partitions.reconcile(&[]).is_empty());
     assert!(partitions.find("t", 0).is_none());
     assert!(!work.path().join("t-0").exists());
@@ -123,7 +123,7 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     assert_eq!(refused.code(), ErrorCode::NOT_LEADER_OR_FOLLOWER);
     let clock = Clock::manual(0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let waited = runtime.block_on(partition.committed(9, &clock, Duration::from_secs(1)));
+    let waited = runtime.block_on(partition.committed(&appended, &clock, Duration::from_secs(1)));
     assert_eq!(waited, Waited::LeaderMoved);
 }
 
