@@ -5,7 +5,7 @@
 
 import unittest
 
-from kit import checker
+from kit import checker, history_clients
 from kit.checker import Acknowledged, Assigned, Ended, Ending, Polled, Send
 
 
@@ -154,6 +154,38 @@ class Planted(unittest.TestCase):
         found = checker.check([*written("p", 0, *lost, ("z", 20)), *read("c", 0, (20, "z"))])
         self.assertEqual(len(found["lost-write"]), 20)
         self.assertIn("20 lost-write", checker.told(found))
+
+
+class Lines(unittest.TestCase):
+    """The lines of client programs become events."""
+
+    def history(self, *lines):
+        history = history_clients.History()
+        for line in lines:
+            history.take("p", line + "\n")
+        return history
+
+    def test_a_transaction(self):
+        history = self.history("send\t1\t0\ta\tt", "ack\t2\t0\ta\t7", "ending\t3\tt", "ended\t4\tt\tcommitted")
+        self.assertEqual(history.events, [Send("p", 0, "a", "t", 1), Acknowledged("p", 0, "a", 7, 2), Ending("p", "t", 3),
+                                          Ended("p", "t", checker.COMMITTED, 4)])
+        self.assertEqual((history.counts(), history.errors), ((1, 1), []))
+        self.assertEqual(history.check([(0, 7, "a")]), {})
+        self.assertEqual(list(history.check([(0, 8, "a")])), ["duplicate"])
+
+    def test_polls_and_assignments(self):
+        history = self.history("assigned\t1\t0,2", "poll\t2\t2\t5\ta", "assigned\t3\t")
+        self.assertEqual(history.events, [Assigned("p", (0, 2), 1), Polled("p", 2, 5, "a", 2), Assigned("p", (), 3)])
+
+    def test_errors_and_what_is_not_understood(self):
+        history = self.history("error\t1\t0\ta\ttoo late", "fatal\t2\tgone", "trouble\t3\tagain", "nonsense\t4\tx", "ack\t5\t0")
+        self.assertEqual(len(history.errors), 4, history.errors)
+
+    def test_pauses(self):
+        second = 10 ** 9
+        history = self.history(*(f"ack\t{at * second}\t0\tv{at}\t{at}" for at in (1, 2, 6, 7)), f"ack\t{4 * second}\t1\tw\t0")
+        self.assertEqual(history.pause([0], 1.5, 7), 4)
+        self.assertEqual(history.pause([1], 1.5, 7), 3)
 
 
 if __name__ == "__main__":

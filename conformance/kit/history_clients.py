@@ -144,6 +144,20 @@ class History:
                     raise RuntimeError(f"consumer {process} polled nothing within {seconds} s")
                 self.lock.wait(0.2)
 
+    def await_committed(self, processes, since, seconds):
+        """Waits until each of these producers has committed a transaction that it began after `since`."""
+        end, later = time.monotonic() + seconds, since * 1e9
+        with self.lock:
+            while True:
+                begun = {event.transaction for event in self.events if isinstance(event, checker.Send) and event.at > later}
+                done = {event.process for event in self.events
+                        if isinstance(event, checker.Ended) and event.outcome == checker.COMMITTED and event.transaction in begun}
+                if done >= set(processes):
+                    return
+                if time.monotonic() > end:
+                    raise RuntimeError(f"no transaction of {sorted(set(processes) - done)} was committed within {seconds} s")
+                self.lock.wait(0.5)
+
     def check(self, read):
         """What the checker finds, with the rows (partition, offset, value) of a last read to the end."""
         with self.lock:
@@ -213,8 +227,13 @@ class Clients:
         return self
 
     def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        """Ends all clients as they are, and forgets them."""
         for client in self.all:
             client.kill()
+        self.all = []
 
     def start(self, name, phase, *words, mark=""):
         program = PROGRAMS[name]

@@ -9,7 +9,7 @@ import subprocess
 from kit import cluster, servers, wire
 
 # Where fields stand in a batch.
-BATCH_HEADER, ATTRIBUTES, LAST_OFFSET_DELTA, PRODUCER = 12, 21, 23, 43
+BATCH_HEADER, ATTRIBUTES, LAST_OFFSET_DELTA, PRODUCER, FIRST_RECORD = 12, 21, 23, 43, 61
 CONTROL = 0x20
 
 
@@ -71,6 +71,43 @@ def batches(folder):
             found[base] = base + delta, raw[at:at + BATCH_HEADER + size]
             at += BATCH_HEADER + size
     return found
+
+
+def records(raw):
+    """(offset, key, value) of each record of one batch that is not compressed."""
+    base, = struct.unpack_from(">q", raw, 0)
+    reader = wire.In(raw)
+    reader.at = FIRST_RECORD
+
+    def number():
+        value, shift = 0, 0
+        while True:
+            byte = reader.take("B")
+            value, shift = value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value >> 1 ^ -(value & 1)
+
+    def part():
+        size = number()
+        return None if size < 0 else bytes(reader.skip(size))
+
+    while reader.at < len(raw):
+        size = number()
+        end = reader.at + size
+        reader.take("b")
+        number()
+        yield base + number(), part(), part()
+        reader.at = end
+
+
+def latest(member, topic, index):
+    """Key to its last (offset, value) in one replica's log."""
+    return {key: (offset, value) for _, raw in batches(member.data / f"{topic}-{index}").values() for offset, key, value in records(raw)}
+
+
+def size(member, topic, index):
+    """The bytes of all segments of a replica."""
+    return sum(segment.stat().st_size for segment in (member.data / f"{topic}-{index}").glob("*.log"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,8 +29,11 @@ REPLICATED = {
 }
 # A version that replicates nothing has internal topics of one replica.
 FORMER = {"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
+FIVE = dict.fromkeys(range(1, 6), cluster.COMBINED)
 PARTITIONS = 3
 DISK_MB = 48
+# What is written of 4 MB is left at most: the last segment is not cleaned.
+COMPACTED_BYTES = 2 << 20
 LOAD, MONEY = "load", "money"
 # Records a second of each client.
 RATE = 60
@@ -39,7 +42,7 @@ STOPPED_S = 14
 # A group's clients go on within this time: a session of a broker, an election, and a rebalance.
 GROUP_S = 60
 VERBATIM = "--create --topic chat-test --partitions 3 --replication-factor 3"
-WORDS = "kwfarm, chat, minisr, survivors, wiped, full, kill, stop, rolling, coordinator, cut, upgrade"
+WORDS = "kwfarm, chat, minisr, compact, survivors, wiped, full, five, kill, stop, rolling, coordinator, transactions, cut, upgrade"
 
 
 def led_by(nodes, topic, member):
@@ -243,6 +246,31 @@ class Suite(quorum.Suite):
             replica_logs.await_full(nodes, [topic])
             self.check_replicas(where, nodes, [topic])
 
+    def compacted(self, where, nodes):
+        """A compacted topic whose follower was away: replicas are cleaned at different times, and have the same values."""
+        with self.rows(where, "the replicas of a compacted topic"):
+            topic = "compacted"
+            self.topic(nodes, topic, 1, 3, [(1, 2, 3)], cleanup_policy="compact", segment_bytes=1 << 20, min_cleanable_dirty_ratio="0.01")
+            for turn in range(80):
+                rows = [(b"key %d" % (number % 40), b"%d of turn %d, " % (number, turn) + b"x" * 1000) for number in range(50)]
+                with replica_logs.leader(nodes, topic).connect() as connection:
+                    code, *_ = wire.produce(connection, topic, 0, wire.batch(rows))
+                if code:
+                    raise quorum.Failed(f"a batch to {topic}: error code {code}")
+                if turn == 20:
+                    nodes.members[3].kill()
+                    replica_logs.await_partitions(nodes, topic, lambda part: 3 not in part.isr, "broker 3 is not in sync")
+                if turn == 60:
+                    nodes.members[3].launch()
+            replica_logs.await_full(nodes, [topic])
+            replica_logs.await_same_ends(nodes, topic)
+            sizes = lambda: {member.number: replica_logs.size(member, topic, 0) for member in nodes.brokers}
+            cluster.until(lambda: max(sizes().values()) < COMPACTED_BYTES, f"each replica of {topic} is cleaned", 60, nodes, pause=0.5)
+            found = [replica_logs.latest(member, topic, 0) for member in nodes.brokers]
+            good = found[0] == found[1] == found[2] and len(found[0]) == 40
+            self.row(where, good, f"the replicas of a compacted topic ({', '.join(f'{size:,}' for size in sizes().values())} bytes of 4 MB) "
+                     "have the same values", [len(one) for one in found])
+
     # Clients under faults.
 
     def judge_history(self, where, nodes, clients, topic):
@@ -281,13 +309,15 @@ class Suite(quorum.Suite):
 
     def fault(self, where, nodes, clients, name, rounds, victim_of, inflict, mend):
         """Inflicts a fault on a broker again and again, mends it each time; how long its partitions took no record."""
-        pauses, back = [], []
+        # Pauses where the broker led the quorum, and where it did not.
+        pauses, back = {True: [], False: []}, []
         with self.rows(where, name):
             for turn in range(rounds):
                 replica_logs.await_full(nodes, [clients.topic])
                 clients.await_more()
                 victim = victim_of(turn)
                 led = led_by(nodes, clients.topic, victim) or list(range(clients.partitions))
+                leads_quorum = nodes.leader()[0] is victim
                 since = time.monotonic()
                 try:
                     inflict(victim)
@@ -295,11 +325,12 @@ class Suite(quorum.Suite):
                 finally:
                     begin = time.monotonic()
                     mend(victim)
-                pauses.append(clients.history.pause(led, since, end))
+                pauses[leads_quorum].append(clients.history.pause(led, since, end))
                 replica_logs.await_full(nodes, [clients.topic])
                 back.append(time.monotonic() - begin)
         if len(back) == rounds:
-            self.row(where, True, f"{name}, {rounds} times: no record for {history_clients.shown(pauses)}")
+            self.row(where, True, f"{name}, {rounds} times: no record for {history_clients.shown(pauses[False])}; "
+                     f"where it led the quorum, {history_clients.shown(pauses[True])}")
             self.row(where, True, f"{name}: all replicas are in sync again after {history_clients.shown(back)}")
             self.times[name] = pauses
 
@@ -390,14 +421,28 @@ class Suite(quorum.Suite):
                     seconds, found = time.monotonic() - since, {index: row[0] for index, row in found.items()}
                     self.row(where, (found, code) == (offsets, NONE),
                              f"committed offsets are there {seconds:.2f} s after their coordinator was killed", f"{found}, {code}")
-        for kind, key, text in ((wire.GROUP, group, "a group"), (wire.TRANSACTION, "java-tx", "a transactional id")):
-            with self.rows(where, f"the broker that coordinates {text} is killed"):
-                member, since = coordinator(nodes, key, kind), time.monotonic()
+        with self.rows(where, "the broker that coordinates a group is killed"):
+            member, since = coordinator(nodes, group), time.monotonic()
+            with self.killed(nodes, member):
+                end = clients.await_more(90)
+                pauses = [clients.history.await_polled(process, end, GROUP_S) for process in consumers]
+            self.row(where, True, f"the broker that coordinates a group is killed: consumers go on, "
+                     f"{end - since:.2f} s to the next records, then {max(pauses):.2f} s")
+
+    def transactions(self, where, nodes, clients, rounds):
+        """The brokers that coordinate transactional ids are killed while transactions go on."""
+        with self.rows(where, "the broker that coordinates a transactional id is killed"):
+            pauses = []
+            for turn in range(rounds):
+                names = [client.process.removesuffix("-" + history_clients.TRANSACT) for client in clients.all
+                         if history_clients.TRANSACT in client.process]
+                member, since = coordinator(nodes, f"{names[turn % len(names)]}-tx", wire.TRANSACTION), time.monotonic()
                 with self.killed(nodes, member):
-                    end = clients.await_more(90)
-                    pauses = [clients.history.await_polled(process, end, GROUP_S) for process in consumers]
-                self.row(where, True, f"the broker that coordinates {text} is killed: consumers go on, "
-                         f"{end - since:.2f} s to the next records, then {max(pauses):.2f} s")
+                    clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S)
+                    pauses.append(time.monotonic() - since)
+                    clients.check_alive()
+            self.row(where, True, f"the broker that coordinates a transactional id is killed, {rounds} times: all producers commit again "
+                     f"within {history_clients.shown(pauses)}")
 
     @contextlib.contextmanager
     def killed(self, nodes, member):
@@ -414,7 +459,7 @@ class Suite(quorum.Suite):
     def described(self):
         """What is described, and what is refused."""
         where = "3 combined"
-        if not any(self.wants(name) for name in ("kwfarm", "chat", "minisr")):
+        if not any(self.wants(name) for name in ("kwfarm", "chat", "minisr", "compact")):
             return
         with self.rows(where, "three combined nodes"), self.cluster(where, quorum.THREE, settings=REPLICATED) as nodes:
             if self.wants("chat"):
@@ -423,25 +468,19 @@ class Suite(quorum.Suite):
                 self.kwfarm(where, nodes)
             if self.wants("minisr"):
                 self.minisr(where, nodes)
+            if self.wants("compact"):
+                self.compacted(where, nodes)
 
     def loaded(self, is_short):
         """Three combined nodes under clients of all kinds."""
         where = "3 under load"
-        if not any(self.wants(name) for name in ("kill", "stop", "rolling", "coordinator")):
+        if not any(self.wants(name) for name in ("kill", "stop", "rolling", "coordinator", "transactions")):
             return
         with self.rows(where, "three nodes under load"), self.cluster(where, quorum.THREE, settings=REPLICATED) as nodes:
             for topic in (LOAD, MONEY):
                 self.topic(nodes, topic, PARTITIONS, 3, min_insync_replicas=2)
             with self.clients(nodes, LOAD) as load, self.clients(nodes, MONEY) as money:
-                for name in history_clients.PROGRAMS:
-                    load.produce(name, RATE)
-                consumers = [load.consume("librdkafka", "classic-group"), load.consume("java", "new-group", "consumer")]
-                for name, program in history_clients.PROGRAMS.items():
-                    if history_clients.TRANSACT in program.phases:
-                        money.transact(name, RATE)
-                money.consume("librdkafka", "money-group")
-                load.await_more(90)
-                money.await_more(90)
+                consumers = self.start_clients(where, load, money)
                 if self.wants("kill"):
                     self.kills(where, nodes, load, min(self.arguments.kills, 2) if is_short else self.arguments.kills)
                 if self.wants("stop"):
@@ -450,12 +489,34 @@ class Suite(quorum.Suite):
                     self.rolling(where, nodes, load)
                 if self.wants("coordinator"):
                     self.coordinators(where, nodes, load, "classic-group", consumers, 1 if is_short else self.arguments.faults)
+                if money.all:
+                    self.transactions(where, nodes, money, 1 if is_short else self.arguments.faults)
                 self.judge_history(where, nodes, load, LOAD)
-                self.judge_history(where, nodes, money, MONEY)
+                if money.all:
+                    self.judge_history(where, nodes, money, MONEY)
             replica_logs.await_full(nodes, [LOAD, MONEY])
             self.check_replicas(where, nodes, [LOAD, MONEY])
             self.check_dumps(where, nodes, [LOAD])
             self.verify_replicas(where, nodes, LOAD)
+
+    def start_clients(self, where, load, money):
+        """Producers of all libraries, consumers of both protocols, and transactions; the consumers' names."""
+        for name in history_clients.PROGRAMS:
+            load.produce(name, RATE)
+        consumers = [load.consume("librdkafka", "classic-group"), load.consume("java", "new-group", "consumer")]
+        load.await_more(90)
+        if self.wants("transactions"):
+            with self.rows(where, "transactions on three brokers"):
+                for name, program in history_clients.PROGRAMS.items():
+                    if history_clients.TRANSACT in program.phases:
+                        money.transact(name, RATE)
+                money.consume("librdkafka", "money-group")
+                try:
+                    money.await_more(40)
+                except RuntimeError:
+                    money.kill()
+                    raise
+        return consumers
 
     @contextlib.contextmanager
     def clients(self, nodes, topic):
@@ -490,17 +551,37 @@ class Suite(quorum.Suite):
         """Two of three replicas are killed one after the other; the third has all that was acknowledged."""
         with self.rows(where, "two brokers are killed one after the other"):
             replica_logs.await_full(nodes, [clients.topic])
-            for count in (2, 1):
+            for count in (1, 2):
                 clients.await_more()
                 victim = replica_logs.leader(nodes, clients.topic)
                 since = time.monotonic()
                 victim.kill()
                 left = {member.number for member in replica_logs.living(nodes)}
-                replica_logs.await_partitions(nodes, clients.topic, lambda part: set(part.isr) == left and part.leader in left,  # noqa: B023
-                                              f"{count} replicas are in sync")
+                remains = lambda part: set(part.isr) == left & set(part.replicas) and part.leader in left  # noqa: B023
+                replica_logs.await_partitions(nodes, clients.topic, remains, "the replicas that are left are in sync")
                 end = clients.await_more(90)
                 pause = clients.history.pause(range(clients.partitions), since, end)
-                self.row(where, True, f"{count} of 3 replicas left: records go on being acknowledged, no record for {pause:.2f} s")
+                self.row(where, True, f"{count} of {len(nodes.brokers)} brokers killed: records go on being acknowledged, "
+                         f"no record for {pause:.2f} s")
+
+    def five(self):
+        """Five combined nodes, of which two are lost one after the other: a majority is left, and a replica of each partition."""
+        where = "5 combined"
+        if not self.wants("five"):
+            return
+        with self.rows(where, "five nodes"), self.cluster(where, FIVE, settings=REPLICATED) as nodes:
+            self.topic(nodes, LOAD, PARTITIONS, 3, [(1, 2, 3), (2, 3, 4), (5, 1, 2)], min_insync_replicas=1)
+            with self.clients(nodes, LOAD) as load:
+                for name in history_clients.PROGRAMS:
+                    load.produce(name, RATE)
+                load.await_more(90)
+                self.survivors(where, nodes, load)
+                self.judge_history(where, nodes, load, LOAD)
+            for member in nodes.brokers:
+                if not member.alive():
+                    member.launch()
+            replica_logs.await_full(nodes, [LOAD])
+            self.check_replicas(where, nodes, [LOAD])
 
     def cut(self, is_short):
         """Three nodes in network namespaces; the links of a leader are cut."""
@@ -559,6 +640,8 @@ class Suite(quorum.Suite):
         self.described()
         self.apart()
         self.loaded(is_short)
+        if not is_short:
+            self.five()
         self.cut(is_short)
         self.upgrade()
 

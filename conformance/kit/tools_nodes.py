@@ -5,6 +5,7 @@ others are compared with. Ours ask all three nodes of Ottla where a line only re
 called once more by it.
 """
 
+import collections
 import itertools
 import json
 import re
@@ -59,7 +60,7 @@ kafka-log-dirs --describe --broker-list 2,3 --topic-list single
 kafka-log-dirs --describe --broker-list 2,9 --topic-list single
 kafka-metadata-quorum describe --status
 kafka-metadata-quorum describe --replication
-kafka-features describe
+kafka-features describe ?
 kafka-cluster list-endpoints
 kafka-cluster list-endpoints --include-fenced-brokers
 kafka-configs --entity-type brokers --entity-name 2 --alter --add-config log.cleaner.threads=2
@@ -177,8 +178,14 @@ def action(line):
 
 
 def calls(arguments):
-    """(number, line, way, whether its answer is compared), in order. What is not compared prepares for what comes after."""
-    known, told = set(), []
+    """(how often it was there before, line, way, whether its answer is compared), in order. What is not compared prepares for what
+    comes after."""
+    known, told, times = set(), [], collections.Counter()
+
+    def add(line, way, counts):
+        told.append((times[line, way], line, way, counts))
+        times[line, way] += 1
+
     common = [line for line in tools.lines("ottla") if line.split()[0] not in tools.OFFLINE and "-mapping" not in line and "-dependencies" not in line]
     own = [line for line in LINES.split("\n") if line]
     for line in [*common, *own]:
@@ -188,11 +195,11 @@ def calls(arguments):
             counts = arguments.all or arguments.only in line
         if not counts and (line.endswith(" ?") or tools.READS.search(line)):
             continue
-        told.append((len(told), line, BROKER, counts))
+        add(line, BROKER, counts)
         name = line.split()[0]
         is_seldom = name in SELDOM and not (line in own and re.search("--list|--entity-name 2", line)) and not arguments.all
         if counts and name in CONTROLLER_TOOLS and not is_seldom:
-            told.append((len(told), line, CONTROLLER, True))
+            add(line, CONTROLLER, True)
     return told
 
 
@@ -215,7 +222,7 @@ def play(pair, arguments, binary, models):
         nodes = cluster.Cluster(server_kind, folder, THREE, settings=SETTINGS)
         try:
             nodes.format()
-            nodes.start()
+            nodes.start(240)
             server = Nodes(nodes)
             tools.write_files(server, folder)
             for call in calls(arguments):

@@ -406,6 +406,8 @@ async fn start_replicas(node: &Arc<Node>, spawner: &Spawner) {
     spawner.spawn(0, follow).await;
     let leading = Arc::clone(node);
     spawner.spawn(0, move || async move { leading.in_sync.run().await }).await;
+    let watching = Arc::clone(node);
+    spawner.spawn(0, move || async move { watching.peers.run().await }).await;
 }
 
 /// Goes on with moves between directories that a stop has interrupted.

@@ -173,6 +173,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = session.peer;
+    let broker_of = Arc::clone(&session);
     let handler = Serving { node, session };
     let heard = Cell::new(node.clock.monotonic());
     let served = serve_requests(stream, limits, handler, || heard.set(node.clock.monotonic()));
@@ -185,6 +186,9 @@ where
         }
     };
     node.clients.telemetry.disconnected(&peer);
+    if let (Some(broker), Some(_)) = (broker_of.broker(), &closed) {
+        node.peers.suspect(broker);
+    }
     match closed {
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(client = %peer, "client closed the connection"),

@@ -133,6 +133,7 @@ pub fn controller_settings(settings: &Settings) -> ControllerSettings {
         unclean_ms: settings.number("unclean.leader.election.interval.ms"),
         idle_ms: Some(idle_ms).filter(|it| *it > 0),
         session_ms: settings.number("broker.session.timeout.ms"),
+        ends_sessions_early: settings.is_on("ottla.early.fencing.enable"),
         ..ControllerSettings::default()
     }
 }

@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod marker_queue;
 pub mod markers;
 pub mod mover;
+pub mod peer_watch;
 pub mod producer_ids;
 pub mod quorum_journal;
 pub mod quorum_member;

@@ -201,6 +201,7 @@ impl LeaderFetcher {
     async fn fetch_failed(&mut self, error: &ClientError) {
         self.session.reset();
         let parts = &self.fetching.parts;
+        parts.peers.suspect(self.leader);
         if let Some(count) = self.failures.count(parts.clock.monotonic()) {
             let (broker, partitions) = (self.leader, self.partitions.len());
             tracing::warn!(
