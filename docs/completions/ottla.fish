@@ -39,6 +39,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "config" -d 'Explain, sh
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for problems in a running cluster or in a data directory'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "dump" -d 'Show what is in log, index, snapshot and checkpoint files'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare data directories for a cluster of your choice'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "quorum" -d 'Back up the metadata, and recover it when most controllers are gone for good'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Make a folder with every kafka-* command, for scripts'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the version, the commit, and the level of Apache Kafka'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
@@ -310,6 +311,19 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s N -l no-initial-controllers -d 'Join a quorum that is there, which controller.quorum.bootstrap.servers finds'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l as-kafka-storage -d 'As kafka-storage: a controller must say who votes, and nothing else than its lines is printed'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -f -a "recover" -d 'Make the metadata of a surviving controller a new quorum in which it votes alone; without --execute, show what would be lost'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -f -a "backup" -d 'Copy the metadata of a node, which may run meanwhile, to a new directory'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l backup -d 'Where the metadata is copied to before it is changed (default: beside the metadata directory, by its name and the time)' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l execute -d 'Do it; without this, nothing is changed'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l cut-broken-tail -d 'If the log is broken, end it there; without this, a broken log is refused'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l to -d 'The directory that the copy becomes; it must not be there' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand version" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r

@@ -68,6 +68,12 @@ pub enum AppCommand {
     Dump(ottla_offline::Dump),
     /// Prepare data directories for a cluster of your choice.
     Format(FormatArgs),
+    /// Back up the metadata, and recover it when most controllers are gone for good.
+    Quorum {
+        /// The command.
+        #[command(subcommand)]
+        action: QuorumAction,
+    },
     /// Make a folder with every kafka-* command, for scripts.
     InstallTools {
         /// The folder: bin/, config/ and share/; files that are there stay.
@@ -237,6 +243,48 @@ pub struct VoterArgs {
     /// Join a quorum that is there, which controller.quorum.bootstrap.servers finds.
     #[arg(long, short = 'N')]
     pub no_initial_controllers: bool,
+}
+
+/// What is done with the metadata of a node, beside its controller.
+#[derive(Debug, Subcommand)]
+pub enum QuorumAction {
+    /// Make the metadata of a surviving controller a new quorum in which it votes alone; without
+    /// --execute, show what would be lost.
+    ///
+    /// For a cluster whose other voters, or most of them, are gone for good. Stop all its nodes
+    /// first. What the others had committed and this controller has not received is lost.
+    Recover(RecoverArgs),
+    /// Copy the metadata of a node, which may run meanwhile, to a new directory.
+    Backup(BackupArgs),
+}
+
+/// Make a new quorum of one voter.
+#[derive(Debug, clap::Args)]
+pub struct RecoverArgs {
+    /// Where the settings of the surviving controller are.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Do it; without this, nothing is changed.
+    #[arg(long)]
+    pub execute: bool,
+    /// Where the metadata is copied to before it is changed (default: beside the metadata
+    /// directory, by its name and the time).
+    #[arg(long, value_name = "DIR")]
+    pub backup: Option<PathBuf>,
+    /// If the log is broken, end it there; without this, a broken log is refused.
+    #[arg(long)]
+    pub cut_broken_tail: bool,
+}
+
+/// Copy the metadata of a node.
+#[derive(Debug, clap::Args)]
+pub struct BackupArgs {
+    /// Where the settings of the node are.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The directory that the copy becomes; it must not be there.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// How logs are written.

@@ -241,7 +241,7 @@ fn warn_of_missing_brokers(settings: &Settings) {
 ///
 /// Commands in it have the settings that were given: a command without them would be about other
 /// directories.
-fn with_advice(error: StartError, given: &SettingsArgs) -> String {
+pub(crate) fn with_advice(error: StartError, given: &SettingsArgs) -> String {
     match error.advice() {
         Some(advice) => format!("{error}\n  {}", advice.replace(" SETTINGS", &words_of(given))),
         None => error.to_string(),

@@ -182,6 +182,7 @@ pub async fn assemble(
         start_page(&node, page, &spawner).await;
     }
     start_ticks(&node, &spawner).await;
+    start_replicas(&node, &spawner).await;
     resume_moves(&node)?;
     let (data, formatted) = (node.started().log_dirs(), found.formatted);
     Ok(Assembled {
@@ -219,7 +220,7 @@ fn build_node(
         member: Arc::clone(member),
         lane: lanes.hosts.metadata.clone(),
         spawner,
-        transport,
+        transport: transport.clone(),
         cluster_id: meta.cluster_id.clone(),
         timing: quorum_timing(started),
         bootstrap: bootstrap_addresses(started)?,
@@ -228,11 +229,7 @@ fn build_node(
     let (make, bootstrap) = (make_controller(started, meta), std::mem::take(&mut found.bootstrap));
     let controller = ControllerHandle::new(clock.clone(), Arc::clone(member), bootstrap, make);
     let channel = ControllerChannel::new(clock.clone(), controller.clone(), Arc::clone(&peers));
-    let facts = NodeFacts {
-        cluster_id: meta.cluster_id.clone(),
-        voter_listeners,
-        kraft_version: member.look(ottla_quorum::Quorum::kraft_version).unwrap_or(0),
-    };
+    let facts = NodeFacts { cluster_id: meta.cluster_id.clone(), voter_listeners };
     let node = Node::new(Parts {
         clock,
         id: meta.node_id,
@@ -241,6 +238,7 @@ fn build_node(
         partitions: Arc::clone(&found.partitions),
         controller,
         channel,
+        transport,
         levels: authority.levels,
         authorizer: authority.authorizer,
         lanes,
@@ -300,8 +298,6 @@ fn make_controller(started: &Arc<Settings>, meta: &MetaProperties) -> MakeContro
             cluster_id: meta.cluster_id.clone(),
             kraft_version,
             own_broker: started.is_broker().then_some(meta.node_id),
-            // Until followers fetch.
-            replicas_max: Some(1),
             ..controller_settings(&started)
         };
         Controller::new(cluster, settings, Box::new(rules))
@@ -401,6 +397,15 @@ async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
     let ticked = Arc::clone(node);
     let ticking = move || async move { ticked.coordinators.tick_transactions().await };
     spawner.spawn(0, ticking).await;
+}
+
+/// Starts what copies from leaders, and what looks after the in-sync sets.
+async fn start_replicas(node: &Arc<Node>, spawner: &Spawner) {
+    let (following, tasks) = (Arc::clone(node), spawner.clone());
+    let follow = move || async move { following.replicas.run(&tasks).await };
+    spawner.spawn(0, follow).await;
+    let leading = Arc::clone(node);
+    spawner.spawn(0, move || async move { leading.in_sync.run().await }).await;
 }
 
 /// Goes on with moves between directories that a stop has interrupted.

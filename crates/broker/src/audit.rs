@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
+use ottla_quorum::ReplicaKey;
 use ottla_settings::{Scope, find_setting};
 use ottla_types::NodeId;
 
@@ -137,6 +138,15 @@ pub enum CredentialChange {
     Deleted,
 }
 
+/// What a request has done to the voters of the metadata quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoterChange {
+    /// A controller votes from now on.
+    Added,
+    /// It does not vote any longer.
+    Removed,
+}
+
 /// A user's SCRAM credential that a request has changed, with the principal and client of the
 /// request.
 pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: CredentialChange) {
@@ -164,16 +174,37 @@ pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
     for name in names {
         let (from, to) = (before.feature(name), now.feature(name));
         if from != to {
-            tracing::info!(
-                feature = name.as_str(),
-                from,
-                to,
-                principal = %call.principal,
-                client = %call.session.peer,
-                "feature level changed"
-            );
+            feature_changed(call, name, from, to);
         }
     }
+}
+
+/// A feature whose level a request has changed, with the principal and client.
+pub fn feature_changed(call: &Call, feature: &str, from: i16, to: i16) {
+    tracing::info!(
+        feature,
+        from,
+        to,
+        principal = %call.principal,
+        client = %call.session.peer,
+        "feature level changed"
+    );
+}
+
+/// A controller that a request has made a voter of the metadata quorum, or has taken out of it,
+/// with the principal and client.
+pub fn voters_changed(call: &Call, change: VoterChange, voter: ReplicaKey) {
+    tracing::info!(
+        controller = voter.id,
+        directory = %voter.directory,
+        principal = %call.principal,
+        client = %call.session.peer,
+        "{}",
+        match change {
+            VoterChange::Added => "voter added to the metadata quorum",
+            VoterChange::Removed => "voter removed from the metadata quorum",
+        }
+    );
 }
 
 /// A broker that a request has taken out of the cluster, with the principal and client.

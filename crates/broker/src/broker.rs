@@ -1,7 +1,7 @@
 //! A node of this machine: [`assemble`](crate::assemble) with threads, disks and TCP.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
@@ -18,6 +18,7 @@ use crate::lanes::NodeLanes;
 use crate::lost;
 #[cfg(test)]
 use crate::node::Node;
+use crate::recovering::{BackupReport, RecoverRequest, RecoveryReport, back_up_node, recover_node};
 use crate::start_error::StartError;
 
 /// A running node.
@@ -116,6 +117,27 @@ impl Broker {
     ) -> Result<Vec<String>, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         lost::declare_lost(&files, settings, names, clock)
+    }
+
+    /// Makes a new quorum of one voter of this node's metadata, or shows what that would mean.
+    ///
+    /// # Errors
+    /// See [`recover_node`].
+    pub fn recover(
+        settings: &Settings,
+        request: &RecoverRequest,
+        clock: &Clock,
+    ) -> Result<RecoveryReport, StartError> {
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        recover_node(&files, settings, request, clock)
+    }
+
+    /// Copies the metadata of a node that runs or is stopped to a new directory.
+    ///
+    /// # Errors
+    /// See [`back_up_node`].
+    pub fn back_up(settings: &Settings, to: &Path) -> Result<BackupReport, StartError> {
+        back_up_node(&DiskFiles, settings, to)
     }
 
     /// The node, to be dialled in process.

@@ -14,7 +14,7 @@ impl Node {
     /// # Errors
     /// The error code for the client.
     pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
-        let (_, host) = self.coordinators.transaction(&request.id)?;
+        let host = self.coordinators.transaction(&request.id)?;
         let added = ask_coordinator(&host, TransactionCommand::Add(request));
         added.await?
     }
@@ -55,7 +55,7 @@ impl Node {
     /// The error code for the client.
     pub fn add_to_transaction_now(&self, request: AddPartitions) -> Option<Result<(), ErrorCode>> {
         let host = match self.coordinators.transaction(&request.id) {
-            Ok((_, host)) => host,
+            Ok(host) => host,
             Err(code) => return Some(Err(code)),
         };
         let mut answer = match host.start(TransactionCommand::Add(request)) {

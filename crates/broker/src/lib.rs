@@ -43,8 +43,11 @@ mod metrics_page;
 mod node;
 mod numbers;
 mod produce_wire;
+mod quorum_upgrade;
+mod recovering;
 mod register;
 mod register_controller;
+mod replica_fetch;
 mod reply;
 mod request;
 mod rules;
@@ -54,6 +57,7 @@ mod slow;
 mod slow_disk_tests;
 mod start_error;
 mod voter;
+mod voter_refusals;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
@@ -67,4 +71,8 @@ pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;
+pub use recovering::{
+    BackupReport, BrokenTail, RecoverMode, RecoverRequest, RecoveryReport, back_up_node,
+    recover_node,
+};
 pub use start_error::{LostDirectory, NotFormatted, StartError};

@@ -9,6 +9,7 @@ use ottla_clock::{Clock, Lane};
 use ottla_coordinator::group::TopicCatalog;
 use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
+use ottla_net::transport::Transport;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
@@ -18,12 +19,15 @@ use tokio::sync::Notify;
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
+use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
+use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
+use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
@@ -32,8 +36,8 @@ use crate::levels::LogLevels;
 use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
-    InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
-    transaction_settings,
+    InForce, NodeSettings, connection_bounds, fetching_rules, group_settings, node_settings,
+    replica_lag_max, settings_in_force, transaction_settings,
 };
 use crate::seldom::SeldomWarning;
 
@@ -63,6 +67,12 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
+    /// The way to the other brokers.
+    pub brokers: Arc<BrokerLinks>,
+    /// What it copies from the leaders of the partitions that it follows.
+    pub replicas: Arc<ReplicaFetching>,
+    /// The in-sync sets of the partitions that it leads.
+    pub in_sync: InSyncKeeper,
     /// What it answers to other members of the metadata quorum.
     pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
@@ -101,8 +111,6 @@ pub struct NodeFacts {
     pub cluster_id: String,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
-    /// The level of `kraft.version`.
-    pub kraft_version: i16,
 }
 
 /// What is kept of clients from request to request.
@@ -137,6 +145,8 @@ pub struct Parts {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
+    /// How it reaches other brokers.
+    pub transport: Transport,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
     /// The authorizer; without one, everything is allowed.
@@ -150,7 +160,7 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, facts, started, partitions, controller, channel, .. } = parts;
-        let Parts { levels, authorizer, lanes, .. } = parts;
+        let Parts { transport, levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
         let timing = match own.metrics_listener {
@@ -158,6 +168,29 @@ impl Node {
             None => RequestTiming::Untimed,
         };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
+        let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
+            id,
+            clock: clock.clone(),
+            transport,
+            listener: started.inter_broker_listener(),
+            cluster: Arc::clone(&current),
+        }));
+        let replicas = Arc::new(ReplicaFetching::new(FetchingParts {
+            id,
+            clock: clock.clone(),
+            partitions: Arc::clone(&partitions),
+            brokers: Arc::clone(&brokers),
+            cluster: Arc::clone(&current),
+            rules: fetching_rules(&started),
+        }));
+        let in_sync = InSyncKeeper::new(InSyncParts {
+            id,
+            clock: clock.clone(),
+            partitions: Arc::clone(&partitions),
+            cluster: Arc::clone(&current),
+            channel: channel.clone(),
+            lag_max: replica_lag_max(&started),
+        });
         let coordinators = Coordinators::new(CoordinatorParts {
             clock: clock.clone(),
             loading: lanes.hosts.loading,
@@ -182,6 +215,9 @@ impl Node {
             facts,
             partitions,
             coordinators,
+            brokers,
+            replicas,
+            in_sync,
             quorum,
             controller,
             channel,
@@ -201,6 +237,12 @@ impl Node {
             reports: Arc::default(),
             heartbeat_due: Notify::new(),
         }
+    }
+
+    /// The level of `kraft.version`: 0 where the settings name the voters, 1 where the log does.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        self.controller.member().view().kraft_version
     }
 
     /// What it was started with.
@@ -286,16 +328,6 @@ impl Node {
     pub fn has_partition(&self, topic: &str, index: PartitionIndex) -> bool {
         let cluster = self.cluster.load();
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
-    }
-
-    /// The error code for a partition, asked for by name, that is not served here.
-    #[must_use]
-    pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
-        if self.partitions.is_offline(topic, index) {
-            ErrorCode::KAFKA_STORAGE_ERROR
-        } else {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        }
     }
 
     /// The error code for a partition that is not served here.

@@ -19,6 +19,7 @@ use ottla_settings::{
 use ottla_types::NodeId;
 
 use crate::hosts::controller::SnapshotRules;
+use crate::hosts::replica_fetching::FetchingRules;
 
 /// How many connections may wait to be accepted, unless the settings say.
 const BACKLOG: i32 = 1024;
@@ -361,6 +362,30 @@ fn migration_policy(cluster: &Cluster, settings: &Settings, node: NodeId) -> Mig
         policy.as_ref().is_none_or(|it| names.iter().any(|name| name.eq_ignore_ascii_case(it)))
     };
     Migration { up: is(["bidirectional", "upgrade"]), down: is(["bidirectional", "downgrade"]) }
+}
+
+/// How a follower fetches.
+#[must_use]
+pub fn fetching_rules(settings: &Settings) -> FetchingRules {
+    let number = |name| i32::try_from(settings.number(name)).unwrap_or(i32::MAX);
+    FetchingRules {
+        wait_max: millis(settings, "replica.fetch.wait.max.ms"),
+        bytes_min: number("replica.fetch.min.bytes"),
+        partition_bytes_max: number("replica.fetch.max.bytes"),
+        bytes_max: number("replica.fetch.response.max.bytes"),
+        backoff: millis(settings, "replica.fetch.backoff.ms"),
+        answer_limit: millis(settings, "replica.socket.timeout.ms"),
+    }
+}
+
+/// After how long without having had everything a follower is not in sync any more.
+#[must_use]
+pub fn replica_lag_max(settings: &Settings) -> Duration {
+    millis(settings, "replica.lag.time.max.ms")
+}
+
+fn millis(settings: &Settings, name: &str) -> Duration {
+    Duration::from_millis(u64::try_from(settings.number(name)).unwrap_or(0))
 }
 
 /// How client sockets are set up.

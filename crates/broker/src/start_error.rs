@@ -67,6 +67,9 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// The metadata quorum cannot be recovered from this node, or its metadata not backed up.
+    #[error("{0}")]
+    Recovery(String),
     /// What is to be declared lost is not lost, or not one directory.
     #[error("{0}")]
     NotLost(String),

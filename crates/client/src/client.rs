@@ -37,6 +37,18 @@ pub struct ClientOptions {
     pub reconnect_backoff_max: Duration,
     /// How many requests of one connection may be unanswered; further ones wait.
     pub requests_in_flight_max: usize,
+    /// Which nodes the bootstrap addresses name.
+    pub bootstrap: BootstrapNodes,
+}
+
+/// Which nodes a client talks to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BootstrapNodes {
+    /// Brokers (`bootstrap.servers`).
+    #[default]
+    Brokers,
+    /// Controllers (`bootstrap.controllers`, KIP-919): the active one among them is asked.
+    Controllers,
 }
 
 impl Default for ClientOptions {
@@ -50,6 +62,7 @@ impl Default for ClientOptions {
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
             requests_in_flight_max: 100,
+            bootstrap: BootstrapNodes::Brokers,
         }
     }
 }
@@ -143,6 +156,18 @@ impl Client {
         clock: Clock,
     ) -> Result<Self, ClientError> {
         let options = ClientOptions { client_id: client_id.to_owned(), ..Default::default() };
+        Self::connect_with(bootstrap, options, clock).await
+    }
+
+    /// As [`Client::connect`], with these options.
+    ///
+    /// # Errors
+    /// `bootstrap` is not a list of addresses, or no node answers.
+    pub async fn connect_with(
+        bootstrap: &str,
+        options: ClientOptions,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
         let client = Self::new(bootstrap, options, Arc::new(Transport::Tcp), clock)?;
         client.any_link().await?;
         Ok(client)
@@ -167,7 +192,7 @@ impl Client {
         &self.shared.options
     }
 
-    /// Asks any broker.
+    /// Asks any broker; a client of controllers asks the active one.
     ///
     /// # Errors
     /// The connection broke; the next call makes another.
@@ -180,6 +205,18 @@ impl Client {
     /// # Errors
     /// The connection broke; the next call makes another.
     pub async fn ask_any_within<R: Request>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Response, ClientError> {
+        if self.options().bootstrap == BootstrapNodes::Controllers {
+            return self.ask_active_controller(request, limit).await;
+        }
+        self.ask_first(request, limit).await
+    }
+
+    /// Asks the bootstrap node that has answered last, or the first that answers.
+    pub(crate) async fn ask_first<R: Request>(
         &self,
         request: &R,
         limit: Duration,

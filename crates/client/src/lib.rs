@@ -76,7 +76,7 @@ mod transaction;
 
 pub use admin::*;
 pub use assign::Assignor;
-pub use client::{Client, ClientOptions, CoordinatorOf};
+pub use client::{BootstrapNodes, Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
 pub use dialer::Dialer;
 pub use error::ClientError;

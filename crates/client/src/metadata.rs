@@ -12,7 +12,8 @@ use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataReques
 use ottla_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
-use crate::client::Client;
+use crate::admin::Brokers;
+use crate::client::{BootstrapNodes, Client};
 use crate::error::ClientError;
 
 /// A topic: its id, and the leader of each partition; -1 where there is none.
@@ -214,11 +215,15 @@ impl Client {
         })
     }
 
-    /// The ids of the brokers.
+    /// The ids of the brokers; for a client of controllers, those of the controllers.
     ///
     /// # Errors
     /// No broker answers.
     pub async fn all_brokers(&self) -> Result<Vec<NodeId>, ClientError> {
+        if self.options().bootstrap == BootstrapNodes::Controllers {
+            let all = self.describe_cluster(Brokers::Unfenced).await?.brokers;
+            return Ok(all.into_iter().map(|it| it.id).collect());
+        }
         self.refresh(Some(&[]), IfAbsent::Fail).await?;
         Ok(self.shared.metadata.brokers())
     }

@@ -148,7 +148,7 @@ impl Download {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut named = path.as_os_str().to_owned();
     named.push(suffix);
     PathBuf::from(named)

@@ -13,7 +13,7 @@ use crate::input::Moment;
 use crate::quorum_log::{LogBatch, QuorumControl};
 use crate::raft::{Effects, Raft};
 use crate::role::{Leadership, ReplicaProgress, Role};
-use crate::voters::{KraftVersions, ReplicaKey, Voter};
+use crate::voters::{KraftVersions, ReplicaKey, Voter, VoterSet};
 
 /// Which request is meant; its host chooses it.
 pub type RequestId = u64;
@@ -192,9 +192,16 @@ impl Raft {
         }
         let introduced = leadership.introduced.as_ref().filter(|_| known == 0 && version == 1);
         let Some(introduced) = introduced else { return Err(ErrorCode::INVALID_UPDATE_VERSION) };
-        let is_ready = |voter: &Voter| voter.speaks(version) && !voter.key.directory.is_zero();
-        let is_ready = introduced.iter().all(is_ready);
+        let is_ready = introduced.iter().all(|voter| is_ready_for(voter, version));
         if is_ready { Ok(()) } else { Err(ErrorCode::INVALID_UPDATE_VERSION) }
+    }
+
+    /// The voters for which `kraft.version` cannot become this yet: they have not told this leader
+    /// that they speak it, and which directory they have. None where there is no such upgrade.
+    pub fn unready_voters(&self, version: i16) -> impl Iterator<Item = NodeId> {
+        let introduced = self.role.leadership().and_then(|it| it.introduced.as_ref());
+        let unready = introduced.into_iter().flat_map(VoterSet::iter);
+        unready.filter(move |voter| !is_ready_for(voter, version)).map(|voter| voter.key.id)
     }
 
     fn upgrade_controls(&self, version: i16) -> Vec<QuorumControl> {
@@ -372,6 +379,10 @@ impl Raft {
             self.wait_fetch(moment);
         }
     }
+}
+
+fn is_ready_for(voter: &Voter, version: i16) -> bool {
+    voter.speaks(version) && !voter.key.directory.is_zero()
 }
 
 /// Is the request whole?

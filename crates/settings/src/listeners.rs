@@ -9,6 +9,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::allowed::is_loopback_host;
 use crate::started::Settings;
 
+/// Which listener brokers use among each other.
+const INTER: &str = "inter.broker.listener.name";
+/// The listener named like this protocol, unless [`INTER`] names one.
+const INTER_PROTOCOL: &str = "security.inter.broker.protocol";
+
 /// A listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSetting {
@@ -254,20 +259,26 @@ fn addresses_for_clients(
     if !settings.is_broker() {
         return found;
     }
-    let inter = settings.text("inter.broker.listener.name").map(str::to_ascii_uppercase);
-    let protocol = settings.text("security.inter.broker.protocol").unwrap_or("PLAINTEXT");
-    if inter.is_some() && settings.given("security.inter.broker.protocol").is_some() {
+    let is_named = settings.text(INTER).is_some();
+    if is_named && settings.given(INTER_PROTOCOL).is_some() {
         let why = "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set";
-        found.push(("inter.broker.listener.name", why.to_owned()));
-    } else if let Some(name) = inter.or_else(|| {
-        // One node sends nothing to other brokers: the default need not be listened on.
-        let is_given = settings.given("security.inter.broker.protocol").is_some();
-        (is_given || settings.has_several_nodes()).then(|| protocol.to_owned())
-    }) && !told.iter().any(|it| it.name == name && !controllers.contains(&name))
-    {
+        found.push((INTER, why.to_owned()));
+        return found;
+    }
+    // One node sends nothing to other brokers: the default need not be listened on.
+    let is_used =
+        is_named || settings.given(INTER_PROTOCOL).is_some() || settings.has_several_nodes();
+    let name = inter_listener(settings);
+    if is_used && !told.iter().any(|it| it.name == name && !controllers.contains(&name)) {
         let why =
             format!("the listener between brokers is {name}, which {ADVERTISED} does not have");
-        found.push(("inter.broker.listener.name", why));
+        found.push((INTER, why));
     }
     found
+}
+
+/// The name of the listener that brokers use among each other, in capitals.
+pub(crate) fn inter_listener(settings: &Settings) -> String {
+    let protocol = || settings.text(INTER_PROTOCOL).unwrap_or("PLAINTEXT").to_owned();
+    settings.text(INTER).map_or_else(protocol, str::to_ascii_uppercase)
 }

@@ -358,6 +358,12 @@ impl Settings {
         self.items("controller.listener.names")
     }
 
+    /// The name of the listener that brokers use among each other.
+    #[must_use]
+    pub fn inter_broker_listener(&self) -> String {
+        listeners::inter_listener(self)
+    }
+
     /// `listeners`.
     ///
     /// # Errors

@@ -395,7 +395,7 @@ fn refuse_old(segment: &Segment, at: u64) -> Result<(), StorageError> {
 fn learn_epochs(segment: &Segment, from: Offset, epochs: &mut Epochs) -> Result<(), StorageError> {
     let mut scan = segment.scan(segment.look_up(from)?);
     while let Some((_, batch)) = scan.next()? {
-        epochs.assign(batch.leader_epoch(), batch.base_offset());
+        epochs.found(batch.leader_epoch(), batch.base_offset());
     }
     Ok(())
 }
@@ -438,7 +438,8 @@ pub(crate) fn load_producers(
         let mut scan = segment.scan(segment.look_up(from)?);
         let mut aborted = Vec::new();
         while let Some((_, batch)) = scan.next()? {
-            if batch.base_offset() >= from && !is_planted(Bug::ProducersForgotten) {
+            // The first batch of a follower's log may begin below a snapshot of the empty log.
+            if batch.last_offset() >= from && !is_planted(Bug::ProducersForgotten) {
                 aborted.extend(producers.appended(&batch));
             }
         }

@@ -1,14 +1,12 @@
-//! kafka-cluster, kafka-metadata-quorum, kafka-broker-api-versions, and the names
-//! that have outlived what they were for.
+//! kafka-cluster, kafka-broker-api-versions, and the names that have outlived what they were for.
 
-use ottla_client::{Brokers, QuorumDescription, QuorumReplica};
+use ottla_client::{BootstrapNodes, Brokers};
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
-use ottla_types::{NodeId, Uuid};
+use ottla_types::NodeId;
 
-use crate::options::{Opt, Parsed, flag, last};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, plain_error};
-use crate::table::tabbed;
 use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
@@ -18,12 +16,6 @@ pub const TOOLS: &[&Tool] = &[
                 unregister: take out a broker that does not come back.",
         options: CLUSTER,
         run: run_cluster,
-    },
-    &Tool {
-        name: "kafka-metadata-quorum",
-        about: "describe --status or --replication: the state of the controllers.",
-        options: QUORUM,
-        run: run_metadata_quorum,
     },
     &Tool {
         name: "kafka-broker-api-versions",
@@ -54,14 +46,9 @@ pub const TOOLS: &[&Tool] = &[
 const CLUSTER: &[Opt] = &[
     last("config", "FILE", "The former name of --command-config."),
     last("id", "ID", "With unregister: the id of the broker."),
+    BOOTSTRAP_CONTROLLER,
     flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
 ];
-const QUORUM: &[Opt] = &[
-    flag("status", "Print a summary of the quorum."),
-    flag("replication", "Print each replica of the quorum."),
-    flag("human-readable", "With --replication: print times as ages."),
-];
-
 fn run_cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
@@ -90,6 +77,10 @@ fn list_endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), To
     let client = session.connect()?;
     let which = if args.has("include-fenced-brokers") { Brokers::All } else { Brokers::Unfenced };
     let cluster = session.wait(client.describe_cluster(which)).map_err(plain_error)?;
+    let kind = match client.options().bootstrap {
+        BootstrapNodes::Brokers => "broker",
+        BootstrapNodes::Controllers => "controller",
+    };
     let host = cluster.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
     let row = |cells: [String; 6]| {
         let [id, at, port, rack, state, kind] = cells;
@@ -101,113 +92,9 @@ fn list_endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), To
         let state = if it.is_fenced { "fenced" } else { "unfenced" };
         let rack = it.rack.unwrap_or_else(|| "null".to_owned());
         let cells =
-            [it.id.to_string(), it.host, it.port.to_string(), rack, state.into(), "broker".into()];
+            [it.id.to_string(), it.host, it.port.to_string(), rack, state.into(), kind.into()];
         writeln!(session.out, "{}", row(cells))?;
     }
-    Ok(())
-}
-
-fn run_metadata_quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    if args.rest.first().is_none_or(|it| it != "describe") {
-        let usage = "too few arguments: describe --status or describe --replication".to_owned();
-        return Err(ToolError::Usage(usage));
-    }
-    let client = session.connect()?;
-    let found = session.wait(client.describe_quorum()).map_err(plain_error)?;
-    if args.has("replication") {
-        return print_replication(args, session, &found);
-    }
-    if !args.has("status") {
-        let usage = "One of --status or --replication must be specified with describe sub-command";
-        return Err(ToolError::Usage(usage.to_owned()));
-    }
-    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain_error)?;
-    let mut all = found.voters.iter().chain(&found.observers);
-    let leader = all.find(|it| it.id == found.leader).cloned().unwrap_or_default();
-    let slowest = found.voters.iter().min_by_key(|it| it.log_end);
-    let lag = slowest.map_or(0, |it| leader.log_end - it.log_end);
-    let lag_ms = found.voters.iter().map(|it| it.last_caught_up).min();
-    let lag_ms = match lag_ms {
-        Some(at) if at >= 0 && lag > 0 => leader.last_caught_up - at,
-        _ => 0,
-    };
-    let out = &mut session.out;
-    writeln!(out, "ClusterId:              {}", cluster.id)?;
-    writeln!(out, "LeaderId:               {}", found.leader)?;
-    writeln!(out, "LeaderEpoch:            {}", found.leader_epoch)?;
-    writeln!(out, "HighWatermark:          {}", found.high_watermark)?;
-    writeln!(out, "MaxFollowerLag:         {lag}")?;
-    writeln!(out, "MaxFollowerLagTimeMs:   {lag_ms}")?;
-    let voters = voter_list(&found.voters);
-    writeln!(out, "CurrentVoters:          {voters}")?;
-    writeln!(out, "CurrentObservers:       {}", observer_list(&found.observers))?;
-    Ok(())
-}
-
-fn voter_list(all: &[QuorumReplica]) -> String {
-    let voter = |replica: &QuorumReplica| {
-        let mut parts = replica_parts(replica);
-        let endpoints = replica.endpoints.iter().map(|it| format!("\"{it}\""));
-        let endpoints: Vec<String> = endpoints.collect();
-        if !endpoints.is_empty() {
-            parts.push(format!("\"endpoints\": [{}]", endpoints.join(", ")));
-        }
-        format!("{{{}}}", parts.join(", "))
-    };
-    format!("[{}]", all.iter().map(voter).collect::<Vec<_>>().join(", "))
-}
-
-fn observer_list(all: &[QuorumReplica]) -> String {
-    let observer = |replica: &QuorumReplica| format!("{{{}}}", replica_parts(replica).join(", "));
-    format!("[{}]", all.iter().map(observer).collect::<Vec<_>>().join(", "))
-}
-
-fn replica_parts(replica: &QuorumReplica) -> Vec<String> {
-    let mut parts = vec![format!("\"id\": {}", replica.id)];
-    if replica.directory != Uuid::ZERO {
-        parts.push(format!("\"directoryId\": \"{}\"", replica.directory));
-    }
-    parts
-}
-
-fn print_replication(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    found: &QuorumDescription,
-) -> Result<(), ToolError> {
-    let now = Clock::real().wall_ms();
-    let head = [
-        "NodeId",
-        "DirectoryId",
-        "LogEndOffset",
-        "Lag",
-        "LastFetchTimestamp",
-        "LastCaughtUpTimestamp",
-        "Status",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let all = found.voters.iter().map(|it| (it, "Follower"));
-    let mut all: Vec<_> = all.chain(found.observers.iter().map(|it| (it, "Observer"))).collect();
-    all.sort_by_key(|(it, _)| it.id != found.leader);
-    let end = all.first().map_or(0, |(it, _)| it.log_end);
-    for (it, status) in all {
-        let status = if it.id == found.leader { "Leader" } else { status };
-        let time = |at: i64| match at {
-            at if at < 0 => "-1".to_owned(),
-            at if args.has("human-readable") => format!("{} ms ago", now - at),
-            at => at.to_string(),
-        };
-        rows.push(vec![
-            it.id.to_string(),
-            it.directory.to_string(),
-            it.log_end.to_string(),
-            (end - it.log_end).to_string(),
-            time(it.last_fetch),
-            time(it.last_caught_up),
-            status.to_owned(),
-        ]);
-    }
-    write!(session.out, "{}", tabbed(&rows))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ mod quotas;
 use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
 use ottla_types::ErrorCode;
 
-use crate::options::{Opt, Parsed, flag, value, values};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, value, values};
 use crate::session::{ToolError, ToolSession, read_properties, tool_failed};
 use crate::tool::Tool;
 
@@ -17,6 +17,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
+    BOOTSTRAP_CONTROLLER,
     flag("alter", "Change settings."),
     flag("describe", "Show settings."),
     flag("all", "With --describe: also settings that have their default."),

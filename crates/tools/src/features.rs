@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_client::{ChangeMode, FeatureChange, FeatureDescriptions, ItemRefusal};
 
-use crate::options::{Opt, Parsed, flag, last};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
@@ -16,6 +16,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
+    BOOTSTRAP_CONTROLLER,
     last("feature", "NAME=LEVEL", "A feature and its level, NAME=LEVEL; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
     last("metadata", "RELEASE", "The level of metadata.version."),

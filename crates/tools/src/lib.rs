@@ -19,6 +19,7 @@ mod features;
 mod groups;
 mod json;
 mod layout;
+mod metadata_quorum;
 mod offsets;
 mod options;
 mod perf;
@@ -49,6 +50,7 @@ pub fn all_tools() -> Vec<&'static Tool> {
         configs::TOOLS,
         offsets::TOOLS,
         cluster::TOOLS,
+        metadata_quorum::TOOLS,
         transactions::TOOLS,
         election::TOOLS,
         perf::TOOLS,

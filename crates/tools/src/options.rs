@@ -64,7 +64,7 @@ pub const fn many(name: &'static str, shown: &'static str, help: &'static str) -
 }
 
 /// The options that every tool has.
-const COMMON: [Opt; 7] = [
+const COMMON: [Opt; 6] = [
     value("bootstrap-server", "HOST:PORT,...", "The brokers to connect to first."),
     value("broker-list", "HOST:PORT,...", "The former name of --bootstrap-server."),
     value(
@@ -73,14 +73,16 @@ const COMMON: [Opt; 7] = [
         "There is no ZooKeeper any more; its host is asked as a broker.",
     ),
     value("command-config", "FILE", "Settings of the client, one NAME=VALUE a line."),
-    value(
-        "bootstrap-controller",
-        "HOST:PORT,...",
-        "The controllers to connect to, instead of brokers.",
-    ),
     flag("help", "Print this help."),
     flag("version", "Print the version."),
 ];
+
+/// The option of the tools that may ask controllers (KIP-919).
+pub const BOOTSTRAP_CONTROLLER: Opt = value(
+    "bootstrap-controller",
+    "HOST:PORT,...",
+    "The controllers to connect to, instead of brokers.",
+);
 
 /// A tool's options, and those of all tools that it does not mean otherwise.
 pub fn with_common(own: &'static [Opt]) -> impl Iterator<Item = &'static Opt> {
@@ -295,7 +297,7 @@ mod tests {
     #[test]
     fn command_lines_are_read_as_apaches_tools_do() {
         let parsed =
-            read("--list --config a --config=b --topic b --state --bootstrap-s h:1 word").unwrap();
+            read("--list --config a --config=b --topic b --state --bootst h:1 word").unwrap();
         assert!(parsed.has("list") && parsed.has("state") && !parsed.has("help"));
         assert_eq!(parsed.all("config").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((parsed.one("topic"), parsed.one("state")), (Some("b"), None));
@@ -316,9 +318,10 @@ mod tests {
             "Found multiple arguments for option topic, but you asked for only one"
         );
         assert_eq!(wrong("--topic"), "Option topic requires an argument");
+        const CONTROLLERS: &[Opt] = &[BOOTSTRAP_CONTROLLER];
         assert_eq!(
-            wrong("--bootstrap x"),
-            "bootstrap is not clear: --bootstrap-server or --bootstrap-controller?"
+            Parsed::read(&["--bootstrap".to_owned(), "x".to_owned()], CONTROLLERS).unwrap_err(),
+            "bootstrap is not clear: --bootstrap-controller or --bootstrap-server?"
         );
         assert!(wrong("--topic --list --topic t").contains("--list follows"));
     }

@@ -5,7 +5,7 @@
 
 use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
-use crate::options::{Opt, Parsed, flag, maybe_value, values};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, maybe_value, values};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
@@ -25,6 +25,7 @@ pub const TOOLS: &[&Tool] = &[
 ];
 
 const ACLS: &[Opt] = &[
+    BOOTSTRAP_CONTROLLER,
     flag("list", "List the ACLs."),
     flag("add", "Add ACLs."),
     flag("remove", "Remove ACLs."),

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use ottla_client::{
-    Client, ClientError, ConsumerOptions, ItemRefusal, OptionError, ProducerOptions,
+    BootstrapNodes, Client, ClientError, ClientOptions, ConsumerOptions, ItemRefusal, OptionError,
+    ProducerOptions,
 };
 use ottla_clock::Clock;
 use regex::Regex;
@@ -53,6 +54,7 @@ pub struct ToolSession<'a> {
     pub out: &'a mut dyn Write,
     /// Where the cluster is.
     pub bootstrap: Option<String>,
+    nodes: BootstrapNodes,
     /// The settings of `--command-config`.
     pub settings: BTreeMap<String, String>,
     runtime: Runtime,
@@ -75,7 +77,17 @@ impl<'a> ToolSession<'a> {
             }
         }
         let named = parsed.common("bootstrap-server").or_else(|| parsed.common("broker-list"));
-        let named = named.or_else(|| parsed.common("bootstrap-controller")).map(str::to_owned);
+        let controllers = parsed.one("bootstrap-controller");
+        if named.is_some() && controllers.is_some() {
+            return Err(tool_failed(
+                "You cannot specify both --bootstrap-controller and --bootstrap-server.",
+            ));
+        }
+        let nodes = match controllers {
+            None => BootstrapNodes::Brokers,
+            Some(_) => BootstrapNodes::Controllers,
+        };
+        let named = named.or(controllers).map(str::to_owned);
         let bootstrap = match (named, parsed.one("zookeeper")) {
             (None, Some(zookeeper)) => Some(instead_of_zookeeper(zookeeper, default_server)),
             (named, _) => named
@@ -83,7 +95,7 @@ impl<'a> ToolSession<'a> {
                 .or_else(|| default_server.map(str::to_owned)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { out, bootstrap, settings, runtime })
+        Ok(Self { out, bootstrap, nodes, settings, runtime })
     }
 
     /// Waits for a conversation with the cluster.
@@ -106,8 +118,18 @@ impl<'a> ToolSession<'a> {
             )));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
-        let client = self.wait(Client::connect(bootstrap, client_id, Clock::real()));
+        let options = ClientOptions {
+            client_id: client_id.to_owned(),
+            bootstrap: self.nodes,
+            ..ClientOptions::default()
+        };
+        let client = self.wait(Client::connect_with(bootstrap, options, Clock::real()));
         client.map_err(|error| {
+            if self.nodes == BootstrapNodes::Controllers {
+                return tool_failed(format!(
+                    "No controller answers at {bootstrap}: {error}\nIs it running, and is that its controller listener's host and port?"
+                ));
+            }
             tool_failed(format!(
                 "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
             ))

@@ -6,53 +6,83 @@ use std::process::{Command, Output};
 
 use crate::node::{Home, Node};
 
-const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
+pub const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
+
+/// Where the voters of a cluster of three are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrioVoters {
+    /// In `controller.quorum.voters` (kraft.version 0).
+    Settings,
+    /// In the metadata log, by `--initial-controllers` (kraft.version 1).
+    Log,
+}
 
 /// The three nodes' folders and the ports of their controllers.
-struct Trio {
-    homes: [Home; 3],
-    voters: String,
+pub struct Trio {
+    pub homes: [Home; 3],
+    /// `1@host:port,...`
+    pub voters: String,
 }
+
+/// The directory ids of the three controllers, where the metadata log has them.
+const DIRECTORIES: [&str; 3] =
+    ["JEXY6aqzQY-32P5TStzaFg", "MvDxzVmcRsaTz33bUuRU6A", "07R5amHmR32VDA6jHkGbTA"];
 
 impl Trio {
     /// Formatted as a static quorum.
-    fn formatted() -> Self {
+    pub fn formatted() -> Self {
+        Self::formatted_with(TrioVoters::Settings)
+    }
+
+    pub fn formatted_with(named: TrioVoters) -> Self {
         // Held together until all are known, so that no two are the same.
         let held: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
         drop(held);
         let voter = |(id, port): (usize, &u16)| format!("{}@127.0.0.1:{port}", id + 1);
-        let voters = ports.iter().enumerate().map(voter).collect::<Vec<_>>().join(",");
+        let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
+        let listed: Vec<String> =
+            voters.iter().zip(DIRECTORIES).map(|(voter, id)| format!("{voter}:{id}")).collect();
+        let (voters, listed) = (voters.join(","), listed.join(","));
+        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let quorum = match named {
+            TrioVoters::Settings => format!("controller.quorum.voters={voters}"),
+            TrioVoters::Log => format!("controller.quorum.bootstrap.servers={}", hosts.join(",")),
+        };
         let homes = [0, 1, 2].map(|at| {
             let home = Home::new();
             let lines = format!(
                 "process.roles=broker,controller\nnode.id={}\nlog.dirs=data\n\
                  listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{}\n\
-                 controller.listener.names=CONTROLLER\ncontroller.quorum.voters={voters}\n",
+                 controller.listener.names=CONTROLLER\n{quorum}\n",
                 at + 1,
                 ports[at]
             );
             std::fs::write(home.path().join("server.properties"), lines).unwrap();
-            let out = ottla(&home, &["format", "server.properties", "--cluster-id", CLUSTER]);
+            let mut words = vec!["format", "server.properties", "--cluster-id", CLUSTER];
+            if named == TrioVoters::Log {
+                words.extend(["--initial-controllers", &listed]);
+            }
+            let out = ottla(&home, &words);
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
             home
         });
         Self { homes, voters }
     }
 
-    fn command(&self, at: usize) -> Command {
+    pub fn command(&self, at: usize) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.args(["server", "server.properties"]).current_dir(self.homes[at].path());
         command
     }
 
-    fn start(&self, at: usize) -> Node {
+    pub fn start(&self, at: usize) -> Node {
         Home::start_with(self.command(at))
     }
 
     /// All of them: none serves before two have elected a leader.
-    fn start_all(&self) -> [Node; 3] {
+    pub fn start_all(&self) -> [Node; 3] {
         std::thread::scope(|scope| {
             [0, 1, 2]
                 .map(|at| scope.spawn(move || self.start(at)))
@@ -61,13 +91,13 @@ impl Trio {
     }
 }
 
-fn ottla(home: &Home, words: &[&str]) -> Output {
+pub fn ottla(home: &Home, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     command.args(words).current_dir(home.path()).output().unwrap()
 }
 
 /// Runs a command against a node; what it prints.
-fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
+pub fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
     let address = node.address.to_string();
     let out = ottla(&trio.homes[0], &[words, &["-b", &address]].concat());
     assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -75,7 +105,7 @@ fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
 }
 
 /// The newest leader that a node has logged, as an index.
-fn leader(node: &Node) -> usize {
+pub fn newest_leader(node: &Node) -> usize {
     let log = node.log();
     let line = log.lines().rfind(|line| line.contains("metadata quorum has a leader"));
     let line = line.expect("a leader was elected");
@@ -104,12 +134,12 @@ fn three_nodes_take_requests_through_any_and_survive_the_loss_of_the_leader() {
     let refused = ottla(&trio.homes[0], &words);
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(!refused.status.success() && said.contains("does not replicate"), "{said}");
-    let killed = leader(nodes[0].as_ref().unwrap());
+    let killed = newest_leader(nodes[0].as_ref().unwrap());
     nodes[killed].take().unwrap().kill();
     // The other two elect one of them; the command waits for that.
     let other = nodes[(killed + 1) % 3].as_ref().unwrap();
     ask(&trio, other, &["topics", "create", "after-the-loss"]);
-    assert_ne!(leader(other), killed);
+    assert_ne!(newest_leader(other), killed);
     // It is back at once, though its former session has not ended, and knows all that was made.
     nodes[killed] = Some(trio.start(killed));
     for node in nodes.iter().flatten() {

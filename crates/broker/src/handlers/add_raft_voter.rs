@@ -8,9 +8,11 @@ use ottla_protocol::messages::add_raft_voter_response::AddRaftVoterResponse;
 use ottla_quorum::{ChangeAnswered, MembershipChange, wire};
 use ottla_types::ErrorCode;
 
+use crate::audit::{self, VoterChange};
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
+use crate::voter_refusals::explain_voter_refusal;
 
 /// Operators, and controllers that join by themselves.
 pub const API: Api = Api::of(ApiKey::AddRaftVoter, 0, 1);
@@ -21,19 +23,27 @@ pub async fn handle(
     call: &Call,
     request: AddRaftVoterRequest,
 ) -> AddRaftVoterResponse {
+    let voter = wire::read_add(&request);
+    let key = voter.key;
     let asked = async {
         call.check(node, Operation::Alter, Resource::Cluster)?;
         let answered = match request.ack_when_committed {
             true => ChangeAnswered::WhenCommitted,
             false => ChangeAnswered::WhenAppended,
         };
-        let change = MembershipChange::Add(wire::read_add(&request));
         let cluster_id = request.cluster_id.as_deref();
-        node.quorum.change_voters(cluster_id, None, change, answered).await
+        node.quorum.change_voters(cluster_id, None, MembershipChange::Add(voter), answered).await
     };
     match asked.await {
-        Ok(()) => AddRaftVoterResponse::default(),
-        Err(code) => error_answers(&request)(code),
+        Ok(()) => {
+            audit::voters_changed(call, VoterChange::Added, key);
+            AddRaftVoterResponse::default()
+        }
+        Err(code) => AddRaftVoterResponse {
+            error_code: code.0,
+            error_message: Some(explain_voter_refusal(node, code, VoterChange::Added, key)),
+            ..Default::default()
+        },
     }
 }
 

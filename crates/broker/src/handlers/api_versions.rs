@@ -60,10 +60,11 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
         min_version_level: *level,
         ..Default::default()
     });
-    let kraft = (node.facts.kraft_version > 0).then(|| FinalizedFeatureKey {
+    let kraft_version = node.kraft_version();
+    let kraft = (kraft_version > 0).then(|| FinalizedFeatureKey {
         name: KRAFT_VERSION.to_owned(),
-        max_version_level: node.facts.kraft_version,
-        min_version_level: node.facts.kraft_version,
+        max_version_level: kraft_version,
+        min_version_level: kraft_version,
         ..Default::default()
     });
     ApiVersionsResponse {

@@ -45,7 +45,7 @@ async fn end(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.coordinators.transaction(&id)?;
+    let host = node.coordinators.transaction(&id)?;
     let end = EndTransaction {
         id,
         producer: (request.producer_id, request.producer_epoch),
@@ -55,7 +55,7 @@ async fn end(
     };
     let command = |fresh| TransactionCommand::End(EndTransaction { fresh, ..end.clone() });
     let told = node.ask_for_producer(&host, command).await;
-    node.coordinators.write_markers(index, &host).await;
+    node.coordinators.write_markers(&host).await;
     told
 }
 

@@ -5,7 +5,7 @@
 //! TRANSACTION_ABORTABLE. 12: a transactional produce adds its partition to the transaction
 //! (KIP-890). 13: topic ids (KIP-516).
 //!
-//! Gaps: quotas do not throttle; the one replica is the in-sync set.
+//! Gap: quotas do not throttle.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,7 +23,7 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
-use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_planted};
+use ottla_types::{Bug, ErrorCode, NO_OFFSET, TopicPartition, Uuid, is_planted};
 
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
@@ -71,10 +71,10 @@ pub fn handle(
             let produced = ProducedBatch { topic, data, read: read.next() };
             let (partition, written) = write_partition(node, call, &asked, produced);
             if let (Some(partition), Ok(appended)) = (&partition, &written)
-                && must_wait(acks, partition, appended)
+                && let Some(wait) = wait_of(acks, partition, *appended)
             {
                 let place = (topic_at, answer.partition_responses.len());
-                waits.push((place, partition.clone(), appended.end));
+                waits.push((place, wait));
             }
             answer.partition_responses.push(wire_outcome(data.index, partition.as_ref(), written));
         }
@@ -82,15 +82,35 @@ pub fn handle(
     when_safe(node, response, waits, request.timeout_ms)
 }
 
-/// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
-fn must_wait(acks: i16, partition: &Partition, appended: &AppendedBatch) -> bool {
-    !is_planted(Bug::CommitWaitSkipped)
-        && (acks == -1 || appended.awaits_disk)
-        && !partition.is_committed(appended.end)
+/// What an answer waits for.
+struct ProduceWait {
+    partition: Partition,
+    appended: AppendedBatch,
+    /// All replicas in sync, or this node's disk alone?
+    by: SafeBy,
 }
 
-/// Which answer of the response is about which partition, that must be committed up to where.
-type Awaited = ((usize, usize), Partition, Offset);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SafeBy {
+    Replicas,
+    Disk,
+}
+
+/// With acks=all an answer waits for all replicas in sync; with `flush.messages=1` every answer
+/// waits for the disk, whatever acks asks for.
+fn wait_of(acks: i16, partition: &Partition, appended: AppendedBatch) -> Option<ProduceWait> {
+    let ends = partition.ends();
+    let (by, safe) = match acks {
+        -1 => (SafeBy::Replicas, ends.high_watermark),
+        _ if appended.awaits_disk => (SafeBy::Disk, ends.durable),
+        _ => return None,
+    };
+    let is_safe = safe >= appended.end || is_planted(Bug::CommitWaitSkipped);
+    (!is_safe).then(|| ProduceWait { partition: partition.clone(), appended, by })
+}
+
+/// Which answer of the response waits for what.
+type Awaited = ((usize, usize), ProduceWait);
 
 /// The response, when all that it must wait for is committed.
 fn when_safe(
@@ -106,8 +126,12 @@ fn when_safe(
     let clock = node.clock.clone();
     let deadline = clock.monotonic() + timeout;
     ProduceOutcome::Waiting(Box::pin(async move {
-        for ((topic, index), partition, end) in waits {
-            let error = match partition.committed(end, &clock, deadline).await {
+        for ((topic, index), ProduceWait { partition, appended, by }) in waits {
+            let waited = match by {
+                SafeBy::Replicas => partition.committed(&appended, &clock, deadline).await,
+                SafeBy::Disk => partition.until_durable(&appended, &clock, deadline).await,
+            };
+            let error = match waited {
                 Waited::Committed => continue,
                 Waited::TooFewReplicas => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
                 Waited::LeaderMoved => ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -167,9 +191,7 @@ impl ProduceRun {
         let all = partition.append_together(&batches, &terms)?;
         let answers = self.requests.into_iter().zip(all).map(|(request, appended)| {
             let mut waits = Vec::new();
-            if must_wait(acks, &partition, &appended) {
-                waits.push(((0, 0), partition.clone(), appended.end));
-            }
+            waits.extend(wait_of(acks, &partition, appended).map(|wait| ((0, 0), wait)));
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {

@@ -8,9 +8,11 @@ use ottla_protocol::messages::remove_raft_voter_response::RemoveRaftVoterRespons
 use ottla_quorum::{ChangeAnswered, MembershipChange, ReplicaKey};
 use ottla_types::ErrorCode;
 
+use crate::audit::{self, VoterChange};
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
+use crate::voter_refusals::explain_voter_refusal;
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::RemoveRaftVoter, 0, 0);
@@ -21,16 +23,23 @@ pub async fn handle(
     call: &Call,
     request: RemoveRaftVoterRequest,
 ) -> RemoveRaftVoterResponse {
+    let key = ReplicaKey { id: request.voter_id, directory: request.voter_directory_id };
     let asked = async {
         call.check(node, Operation::Alter, Resource::Cluster)?;
-        let key = ReplicaKey { id: request.voter_id, directory: request.voter_directory_id };
         let change = MembershipChange::Remove(key);
         let (cluster_id, answered) = (request.cluster_id.as_deref(), ChangeAnswered::WhenCommitted);
         node.quorum.change_voters(cluster_id, None, change, answered).await
     };
     match asked.await {
-        Ok(()) => RemoveRaftVoterResponse::default(),
-        Err(code) => error_answers(&request)(code),
+        Ok(()) => {
+            audit::voters_changed(call, VoterChange::Removed, key);
+            RemoveRaftVoterResponse::default()
+        }
+        Err(code) => RemoveRaftVoterResponse {
+            error_code: code.0,
+            error_message: Some(explain_voter_refusal(node, code, VoterChange::Removed, key)),
+            ..Default::default()
+        },
     }
 }
 

@@ -15,7 +15,7 @@ use ottla_types::{Bug, ErrorCode, LeaderEpoch, is_planted};
 use super::groups::{self, Groups};
 use super::host::Unanswered;
 use super::shards::ask_coordinator;
-use super::transactions::{TOPIC, TransactionHost};
+use super::transactions::TransactionHost;
 use crate::absent::{TopicKey, why_not_here};
 
 /// How long a marker may take to be committed; it is written again then.
@@ -37,12 +37,11 @@ pub struct Markers {
 impl Markers {
     /// Writes the markers of everything that was decided; was that all? What could not be written
     /// is tried again soon.
-    pub async fn work_off(&self, index: i32, host: &TransactionHost) -> bool {
+    pub async fn work_off(&self, host: &TransactionHost) -> bool {
         let taken = ask_coordinator(host, TransactionCommand::TakeWork);
         let Ok(taken): Result<Vec<MarkerWork>, ErrorCode> = taken.await else { return true };
         let mut taken = Taken { host, left: taken.into() };
-        let Some(partition) = self.partitions.find(TOPIC, index) else { return true };
-        let epoch = partition.ends().leader_epoch;
+        let epoch = host.look_at_journal(|journal| journal.led().epoch());
         let mut all = true;
         while let Some(work) = taken.left.front() {
             let is_marked = self.mark(work, epoch).await;
@@ -118,7 +117,7 @@ impl Markers {
         let appended =
             partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
         let deadline = self.clock.monotonic() + MARKER_WAIT;
-        match partition.committed(appended.end, &self.clock, deadline).await {
+        match partition.committed(&appended, &self.clock, deadline).await {
             ottla_partitions::Waited::Committed => Ok(()),
             _ => Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
         }

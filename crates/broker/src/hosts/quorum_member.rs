@@ -37,6 +37,8 @@ pub struct QuorumView {
     pub stored: LogEnd,
     /// How many voters there are.
     pub voters: usize,
+    /// The level of `kraft.version`.
+    pub kraft_version: i16,
     /// Is there anything to ask others for? Not for a leader or a candidate, nor before all that
     /// there is of the log is on the disk. A follower whose candidacy the others refuse follows the
     /// same leader in the same epoch again: this alone says so.
@@ -53,6 +55,7 @@ impl QuorumView {
             log_end: quorum.raft().log().end(),
             stored: quorum.raft().stored_end(),
             voters: quorum.voters().len(),
+            kraft_version: quorum.kraft_version(),
             may_fetch: quorum.next_request().is_some() && !is_planted(Bug::RefusedStopsFetching),
         }
     }

@@ -1,13 +1,12 @@
 //! The transaction coordinators of this node, in `__transaction_state`.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition, is_planted};
+use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
@@ -71,27 +70,22 @@ impl ShardKind for TransactionKind {
 }
 
 impl Transactions {
-    /// Fires timers and writes the markers that are left; does not return.
+    /// Fires timers, answers what has committed, and writes the markers that are left; does not
+    /// return.
     pub async fn tick(&self, markers: &Markers) {
-        let write_markers = async |index, host: &TransactionHost| {
-            self.while_committing(markers.work_off(index, host)).await
-        };
-        self.look_after(RETRY, write_markers).await;
+        tokio::join!(biased; self.run(), self.write_markers(markers));
     }
 
-    /// Waits for work that asks coordinators, and lets their answers go as their records commit:
-    /// the work may wait for one of them, and no other task looks.
-    async fn while_committing<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    async fn write_markers(&self, markers: &Markers) {
         loop {
+            let mut is_done = true;
+            for (_, host) in self.all() {
+                is_done &= markers.work_off(&host).await;
+            }
             tokio::select! {
                 biased;
-                done = &mut work => return done,
-                () = self.commit_pause(), if !is_planted(Bug::CommitsUnseen) => {
-                    for (_, host) in self.all() {
-                        host.committed();
-                    }
-                }
+                () = self.decided() => {}
+                () = markers.clock.sleep(RETRY), if !is_done => {}
             }
         }
     }

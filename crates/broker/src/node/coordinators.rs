@@ -124,19 +124,16 @@ impl Coordinators {
         Ok(self.groups.all().into_iter().map(|(_, host)| host).collect())
     }
 
-    /// The coordinator of a transactional id and its partition, if it is here.
+    /// The coordinator of a transactional id, if it is here.
     ///
     /// # Errors
     /// The error code for the client otherwise.
-    pub fn transaction(
-        &self,
-        id: &str,
-    ) -> Result<(PartitionIndex, Arc<TransactionHost>), ErrorCode> {
+    pub fn transaction(&self, id: &str) -> Result<Arc<TransactionHost>, ErrorCode> {
         if id.is_empty() {
             return Err(ErrorCode::INVALID_REQUEST);
         }
         let index = self.shard(transactions::TOPIC, id)?;
-        Ok((index, self.transactions.at(index)?))
+        self.transactions.at(index)
     }
 
     /// The transaction coordinators that are ready.
@@ -152,8 +149,8 @@ impl Coordinators {
 
     /// Writes the markers of what this coordinator has decided; what cannot be written yet is left
     /// to [`Coordinators::tick_transactions`].
-    pub async fn write_markers(&self, index: PartitionIndex, host: &TransactionHost) {
-        if !self.markers.work_off(index, host).await {
+    pub async fn write_markers(&self, host: &TransactionHost) {
+        if !self.markers.work_off(host).await {
             self.transactions.wake();
         }
     }
@@ -187,15 +184,11 @@ impl Coordinators {
         self.transactions.set(transactions);
     }
 
-    /// Loads the coordinators whose partitions are led here, and unloads the others. Returns when
-    /// they are loaded: not for a serving thread.
+    /// Loads the coordinators whose partitions are led here, and unloads the others; see
+    /// [`Groups::reconcile`]. Not for a serving thread.
     pub(super) fn reconcile(&self, partitions: &Partitions, gone: &[DeletedTopic]) {
-        let led = |topic: &str| -> Vec<_> {
-            let all = partitions.of_topic(topic).into_iter();
-            all.filter(|it| it.ends().leading).collect()
-        };
-        self.groups.reconcile(&led(groups::TOPIC));
-        self.transactions.reconcile(&led(transactions::TOPIC));
+        self.groups.reconcile(partitions);
+        self.transactions.reconcile(partitions);
         if !gone.is_empty() {
             self.groups.topics_deleted(gone);
         }

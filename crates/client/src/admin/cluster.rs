@@ -4,7 +4,8 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
 use ottla_types::NodeId;
 
-use crate::client::Client;
+use super::active_controller::CONTROLLERS;
+use crate::client::{BootstrapNodes, Client};
 use crate::error::ClientError;
 
 /// A cluster.
@@ -44,7 +45,8 @@ pub enum Brokers {
 }
 
 impl Client {
-    /// The cluster, as any of its brokers knows it.
+    /// The cluster, as any of its brokers knows it. A client of controllers is answered with the
+    /// controllers.
     ///
     /// # Errors
     /// No broker answers.
@@ -52,11 +54,15 @@ impl Client {
         &self,
         brokers: Brokers,
     ) -> Result<ClusterDescription, ClientError> {
-        let request = DescribeClusterRequest {
+        let mut request = DescribeClusterRequest {
             include_fenced_brokers: brokers == Brokers::All,
             ..Default::default()
         };
-        let response = self.ask_any(&request).await?;
+        if self.options().bootstrap == BootstrapNodes::Controllers {
+            // Any of them knows the others.
+            request.endpoint_type = CONTROLLERS;
+        }
+        let response = self.ask_first(&request, self.options().request_timeout).await?;
         ClientError::check_item(response.error_code, response.error_message, "the cluster")?;
         for it in &response.brokers {
             self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));

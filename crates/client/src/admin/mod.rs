@@ -1,6 +1,7 @@
 //! Administration: one file for each intent. All of it is methods of [`crate::Client`].
 
 mod acls;
+mod active_controller;
 mod cluster;
 pub(crate) mod configs;
 mod elections;
@@ -36,7 +37,7 @@ pub use groups::{GroupDescription, GroupFilter, GroupListing, MemberDescription}
 pub use list_offsets::OffsetAt;
 pub use log_dirs::{LogDirDescription, ReplicaDescription};
 pub use producers::ProducerDescription;
-pub use quorum::{QuorumDescription, QuorumReplica};
+pub use quorum::{QuorumDescription, QuorumReplica, VoterEndpoint};
 pub use quotas::{QuotaEntity, QuotaFilter, QuotaOwner, Quotas};
 pub use reassignments::{Reassignment, ReplicationFactor};
 pub use refusal::ItemRefusal;

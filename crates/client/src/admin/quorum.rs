@@ -1,11 +1,14 @@
 //! The metadata quorum: its leader, and the log end of each voter and observer.
 
+use ottla_protocol::messages::add_raft_voter_request::{AddRaftVoterRequest, Listener};
 use ottla_protocol::messages::describe_quorum_request::{
     DescribeQuorumRequest, PartitionData, TopicData,
 };
 use ottla_protocol::messages::describe_quorum_response::ReplicaState;
+use ottla_protocol::messages::remove_raft_voter_request::RemoveRaftVoterRequest;
 use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, Uuid};
 
+use super::CONTROLLER_TIMEOUT_MS;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -39,6 +42,17 @@ pub struct QuorumReplica {
     pub last_caught_up: TimestampMs,
     /// Where it listens: `NAME://HOST:PORT`.
     pub endpoints: Vec<String>,
+}
+
+/// Where a controller listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoterEndpoint {
+    /// The listener's name.
+    pub name: String,
+    /// The host that others reach it by.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 impl From<ReplicaState> for QuorumReplica {
@@ -91,5 +105,56 @@ impl Client {
             voters: found.current_voters.into_iter().map(replica).collect(),
             observers: found.observers.into_iter().map(replica).collect(),
         })
+    }
+
+    /// Makes a controller that follows the quorum one of its voters (KIP-853). Answered when the
+    /// change has committed.
+    ///
+    /// # Errors
+    /// The quorum refuses, or no node answers.
+    pub async fn add_raft_voter(
+        &self,
+        node: NodeId,
+        directory: Uuid,
+        endpoints: &[VoterEndpoint],
+    ) -> Result<(), ClientError> {
+        let listener = |endpoint: &VoterEndpoint| Listener {
+            name: endpoint.name.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            ..Default::default()
+        };
+        let request = AddRaftVoterRequest {
+            cluster_id: None,
+            timeout_ms: CONTROLLER_TIMEOUT_MS,
+            voter_id: node,
+            voter_directory_id: directory,
+            listeners: endpoints.iter().map(listener).collect(),
+            ack_when_committed: true,
+            ..Default::default()
+        };
+        let response = self.ask_controller(&request).await?;
+        let what = format!("controller {node}");
+        ClientError::check_item(response.error_code, response.error_message, what)
+    }
+
+    /// Takes a voter out of the quorum (KIP-853). Answered when the change has committed.
+    ///
+    /// # Errors
+    /// The quorum refuses, or no node answers.
+    pub async fn remove_raft_voter(
+        &self,
+        node: NodeId,
+        directory: Uuid,
+    ) -> Result<(), ClientError> {
+        let request = RemoveRaftVoterRequest {
+            cluster_id: None,
+            voter_id: node,
+            voter_directory_id: directory,
+            ..Default::default()
+        };
+        let response = self.ask_controller(&request).await?;
+        let what = format!("controller {node}");
+        ClientError::check_item(response.error_code, response.error_message, what)
     }
 }

@@ -134,6 +134,8 @@ pub enum ControllerCommand {
         request: UpdateFeaturesRequest,
         /// Its version.
         version: i16,
+        /// The level of `kraft.version` that the quorum has by now, or is about to have.
+        kraft_version: i16,
     },
 }
 

@@ -201,8 +201,9 @@ impl Machine for Controller {
                 let asking = AskingBroker { id: broker, epoch: broker_epoch };
                 producer_ids::allocate_producer_ids(scene, asking, turn);
             }
-            ControllerCommand::UpdateFeatures { request, version } => {
-                update_features::update_features(scene, request, version, turn);
+            ControllerCommand::UpdateFeatures { request, version, kraft_version } => {
+                let asked = update_features::AskedLevels { request, version, kraft_version };
+                update_features::update_features(scene, &asked, turn);
             }
             ControllerCommand::AlterPartition { request, version } => {
                 alter_partition::alter_partition(scene, &request, version, turn);

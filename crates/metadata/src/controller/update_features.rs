@@ -24,18 +24,39 @@ const UNSAFE_DOWNGRADE: i8 = 3;
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, "metadata.version", 23)];
 
+/// What a request asks for.
+pub(super) struct AskedLevels {
+    /// The request.
+    pub request: UpdateFeaturesRequest,
+    /// Its version.
+    pub version: i16,
+    /// The level of `kraft.version` that the quorum has by now, or is about to have.
+    pub kraft_version: i16,
+}
+
+impl AskedLevels {
+    /// Does this update say that it goes down?
+    fn is_downgrade(&self, update: &FeatureUpdateKey) -> bool {
+        match self.version {
+            0 => update.allow_downgrade,
+            _ => update.upgrade_type > UPGRADE,
+        }
+    }
+}
+
 pub(super) fn update_features(
     scene: &ControllerScene<'_>,
-    request: UpdateFeaturesRequest,
-    version: i16,
+    asked: &AskedLevels,
     turn: &mut Turn<Controller>,
 ) {
+    let AskedLevels { request, version, .. } = asked;
+    let version = *version;
     let mut response = UpdateFeaturesResponse { error_message: None, ..Default::default() };
     let mut records = Vec::new();
     let mut refused: Option<ControllerRefusal> = None;
     for update in &request.feature_updates {
-        let checked = update_feature(scene, update, version).and_then(|record| {
-            check_dependencies(scene, &request, update)?;
+        let checked = update_feature(scene, update, asked).and_then(|record| {
+            check_dependencies(scene, request, update)?;
             Ok(record)
         });
         match checked {
@@ -74,10 +95,10 @@ pub(super) fn update_features(
 fn update_feature(
     scene: &ControllerScene<'_>,
     update: &FeatureUpdateKey,
-    version: i16,
+    asked: &AskedLevels,
 ) -> Result<Option<MetadataRecord>, ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_UPDATE_VERSION, why));
-    let name = &update.feature;
+    let (name, version) = (&update.feature, asked.version);
     if version > 0 && !(UPGRADE..=UNSAFE_DOWNGRADE).contains(&update.upgrade_type) {
         return invalid(format!(
             "Invalid update version {} for feature {name}. The controller does not support the \
@@ -86,13 +107,7 @@ fn update_feature(
         ));
     }
     if name == KRAFT_VERSION && (0..=1).contains(&update.max_version_level) {
-        return match (scene.settings.kraft_version, update.max_version_level) {
-            (now, wanted) if now == wanted => Ok(None),
-            (now, wanted) => invalid(format!(
-                "Invalid update version {wanted} for feature {name}. It is {now}, as the voters were \
-                 given when the cluster was formatted, and cannot be changed here."
-            )),
-        };
+        return check_kraft_version(asked, update).map(|()| None);
     }
     let unsupported = |reason: String| {
         invalid(format!(
@@ -118,8 +133,7 @@ fn update_feature(
     {
         return unsupported(why);
     }
-    let downgrade =
-        if version == 0 { update.allow_downgrade } else { update.upgrade_type > UPGRADE };
+    let downgrade = asked.is_downgrade(update);
     if wanted < now && !downgrade {
         return invalid(format!(
             "Invalid update version {wanted} for feature {name}. Can't downgrade the version of \
@@ -145,6 +159,26 @@ fn update_feature(
     let record =
         FeatureLevelRecord { name: name.clone(), feature_level: wanted, ..Default::default() };
     Ok((wanted != now).then(|| record.into()))
+}
+
+/// Is this a level that `kraft.version` has, or will have? The quorum keeps it, not the metadata.
+fn check_kraft_version(
+    asked: &AskedLevels,
+    update: &FeatureUpdateKey,
+) -> Result<(), ControllerRefusal> {
+    let (now, wanted) = (asked.kraft_version, update.max_version_level);
+    let why = match asked.is_downgrade(update) {
+        _ if now == wanted => return Ok(()),
+        true if wanted > now => "Can't downgrade to a newer version.",
+        true => "Can't downgrade the version of this feature.",
+        false if wanted < now => {
+            "Can't downgrade the version of this feature without setting the upgrade type to \
+             either safe or unsafe downgrade."
+        }
+        false => "The metadata quorum has not been upgraded.",
+    };
+    let why = format!("Invalid update version {wanted} for feature {KRAFT_VERSION}. {why}");
+    Err((ErrorCode::INVALID_UPDATE_VERSION, why))
 }
 
 /// Can a node work at this level of a feature?

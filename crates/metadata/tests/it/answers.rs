@@ -110,9 +110,10 @@ fn success_has_no_text_at_all() {
         let feature_updates = vec![update.clone()];
         let request =
             UpdateFeaturesRequest { feature_updates, validate_only: true, ..Default::default() };
-        let ControllerReply::UpdateFeatures(told) =
-            reply(&mut bench, ControllerCommand::UpdateFeatures { request, version })
-        else {
+        let ControllerReply::UpdateFeatures(told) = reply(
+            &mut bench,
+            ControllerCommand::UpdateFeatures { request, version, kraft_version: 1 },
+        ) else {
             panic!("another reply")
         };
         assert_eq!((told.error_message, told.results.len()), (None, rows), "version {version}");

@@ -90,7 +90,8 @@ fn update(
     let update =
         FeatureUpdateKey { feature, max_version_level, upgrade_type, ..Default::default() };
     let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
-    match reply(bench, ControllerCommand::UpdateFeatures { request, version: 2 }) {
+    match reply(bench, ControllerCommand::UpdateFeatures { request, version: 2, kraft_version: 1 })
+    {
         ControllerReply::UpdateFeatures(told) => told.error_message.unwrap_or_default(),
         other => panic!("{other:?}"),
     }
@@ -143,4 +144,38 @@ fn the_metadata_version_goes_back_only_where_no_record_is_lost() {
     let why = update(&mut bench, METADATA_VERSION_FEATURE, 22, SAFE_DOWNGRADE);
     assert!(why.contains("Refusing to perform the requested downgrade"), "{why}");
     assert_eq!(update(&mut bench, METADATA_VERSION_FEATURE, 30, UPGRADE), "");
+}
+
+#[test]
+fn the_level_of_kraft_version_is_the_quorums() {
+    let mut bench = MachineBench::new(lifecycle::controller(), 0);
+    bench.run(ControllerCommand::Activate { records: bootstrap_records() });
+    let mut ask = |now: i16, wanted: i16, upgrade_type: i8| {
+        let update = FeatureUpdateKey {
+            feature: "kraft.version".to_owned(),
+            max_version_level: wanted,
+            upgrade_type,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        let command = ControllerCommand::UpdateFeatures { request, version: 2, kraft_version: now };
+        match reply(&mut bench, command) {
+            ControllerReply::UpdateFeatures(told) => told.error_message.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // level, wanted, kind of change, part of the refusal
+    for (now, wanted, kind, refusal) in [
+        (1, 1, 1, ""),
+        (0, 0, 2, ""),
+        (0, 1, 1, "has not been upgraded"),
+        (0, 1, 2, "Can't downgrade to a newer version"),
+        (1, 0, 1, "without setting the upgrade type"),
+        (1, 0, 3, "Can't downgrade the version of this feature."),
+        (1, 2, 1, "does not support this feature"),
+    ] {
+        let told = ask(now, wanted, kind);
+        let fits = if refusal.is_empty() { told.is_empty() } else { told.contains(refusal) };
+        assert!(fits, "{now} -> {wanted}, kind {kind}: {told}");
+    }
 }

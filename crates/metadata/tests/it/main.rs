@@ -340,7 +340,10 @@ fn a_feature_moves_only_within_what_the_software_knows() {
             ..Default::default()
         };
         let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
-        match reply(&mut bench, ControllerCommand::UpdateFeatures { request, version: 2 }) {
+        match reply(
+            &mut bench,
+            ControllerCommand::UpdateFeatures { request, version: 2, kraft_version: 1 },
+        ) {
             ControllerReply::UpdateFeatures(told) => ErrorCode(told.error_code),
             other => panic!("{other:?}"),
         }
@@ -483,7 +486,10 @@ fn a_feature_waits_for_those_that_it_rests_on() {
             feature_updates: levels.iter().map(one).collect(),
             ..Default::default()
         };
-        match reply(&mut bench, ControllerCommand::UpdateFeatures { request, version: 1 }) {
+        match reply(
+            &mut bench,
+            ControllerCommand::UpdateFeatures { request, version: 1, kraft_version: 1 },
+        ) {
             ControllerReply::UpdateFeatures(it) => it.error_message.unwrap_or_default(),
             other => panic!("{other:?}"),
         }

@@ -5,6 +5,7 @@
 mod compact;
 mod faults;
 mod files;
+mod follow;
 mod genuine;
 mod model;
 mod power;

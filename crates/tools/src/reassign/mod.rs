@@ -10,7 +10,7 @@ use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
 use crate::json::{PlanEntry, PlanFile};
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, value};
 use crate::session::{ToolError, ToolSession, plain_error, tool_failed};
 use crate::tool::Tool;
 
@@ -22,6 +22,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
+    BOOTSTRAP_CONTROLLER,
     flag("generate", "Propose a reassignment of the partitions of topics."),
     flag("execute", "Start the reassignment in --reassignment-json-file."),
     flag("verify", "Print whether the reassignment is complete; if so, remove the throttles."),
