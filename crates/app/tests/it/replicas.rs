@@ -12,13 +12,13 @@ const LOOKS_MAX: usize = 300;
 /// Writes numbered records, acknowledged by all replicas in sync.
 fn produce(trio: &Trio, node: &Node, numbers: std::ops::Range<u32>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ottla"))
-        .args(["produce", "kept", "-b", &node.address.to_string()])
+        .args(["produce", "kept", "-K", ":", "-b", &node.address.to_string()])
         .current_dir(trio.homes[0].path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let lines: String = numbers.map(|number| format!("{number}\n")).collect();
+    let lines: String = numbers.map(|number| format!("{number}:{number}\n")).collect();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
@@ -60,11 +60,12 @@ fn what_is_acknowledged_outlives_the_leader_and_comes_to_every_replica() {
     let leads = |said: &str, node: usize| said.contains(&format!("Leader: {node}\t"));
     assert!((1..=3).all(|node| leads(&said, node)), "{said}");
     nodes[2].take().unwrap().kill();
-    let first = nodes[0].as_ref().unwrap();
-    until_described(&trio, first, |said| with_in_sync(said, 2) == 3 && !leads(said, 3));
-    produce(&trio, first, 300..600);
+    let survivor = nodes[0].take().unwrap();
+    until_described(&trio, &survivor, |said| with_in_sync(said, 2) == 3 && !leads(said, 3));
+    produce(&trio, &survivor, 300..600);
     nodes[2] = Some(trio.start(2));
-    until_described(&trio, first, |said| with_in_sync(said, 3) == 3);
+    until_described(&trio, &survivor, |said| with_in_sync(said, 3) == 3);
+    nodes[0] = Some(survivor);
     let read =
         ask(&trio, nodes[1].as_ref().unwrap(), &["consume", "kept", "--from-beginning", "--exit"]);
     let mut numbers: Vec<u32> = read.lines().filter_map(|line| line.parse().ok()).collect();
