@@ -1,5 +1,6 @@
 """Client programs that write their history (`clients/events.py`), started at a cluster; all their events as one history."""
 
+import collections
 import dataclasses
 import os
 import signal
@@ -157,6 +158,15 @@ class History:
                 if time.monotonic() > end:
                     raise RuntimeError(f"no transaction of {sorted(set(processes) - done)} was committed within {seconds} s")
                 self.lock.wait(0.5)
+
+    def unacknowledged(self, read):
+        """(process, how many of its values were read without ever being acknowledged): allowed, but worth a look."""
+        with self.lock:
+            sent = {event.value: event.process for event in self.events if isinstance(event, checker.Send)}
+            for event in self.events:
+                if isinstance(event, checker.Acknowledged):
+                    sent.pop(event.value, None)
+        return sorted(collections.Counter(sent[value] for _, _, value in read if value in sent).items())
 
     def check(self, read):
         """What the checker finds, with the rows (partition, offset, value) of a last read to the end."""

@@ -227,11 +227,17 @@ def jvm_with_input(name, text, *words):
         raise RuntimeError(f"{name} {' '.join(words)}: exit {done.returncode}: {(done.stdout + done.stderr).strip()[-500:]}")
 
 
-def jvm_for(name, seconds, *words):
-    """Runs for a while one of Apache's own tools that does not end by itself; what it printed."""
+def jvm_until(name, seconds, pattern, *words):
+    """Runs one of Apache's own tools that does not end by itself, until it has printed this; what it printed."""
     command = ["timeout", str(seconds), *servers.java("-Xmx128m"), name, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    return done.stdout + done.stderr
+    text = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        for line in running.stdout:
+            text += line
+            if pattern.search(line):
+                running.terminate()
+                break
+    return text
 
 
 def await_same_ends(nodes, topic, seconds=60):

@@ -216,7 +216,7 @@ class Suite(quorum.Suite):
         """Apache's kafka-replica-verification finds no lag."""
         words = ["--broker-list", ",".join(member.bootstrap for member in nodes.brokers), "--topics-include", topic,
                  "--report-interval-ms", "1000"]
-        out = replica_logs.jvm_for("org.apache.kafka.tools.ReplicaVerificationTool", 8, *words)
+        out = replica_logs.jvm_until("org.apache.kafka.tools.ReplicaVerificationTool", 60, replica_logs.LAG, *words)
         lags = replica_logs.LAG.findall(out)
         self.row(where, bool(lags) and set(lags) == {"0"}, f"Apache's kafka-replica-verification finds a lag of 0 in {topic}", out[-800:])
 
@@ -283,6 +283,7 @@ class Suite(quorum.Suite):
             resent = self.take_resent(nodes, topic, found)
             acknowledged, transactions = clients.history.counts()
             more = (f" in {transactions} transactions" if transactions else "") + (f", {resent} sent twice by clients" if resent else "")
+            more += "".join(f", {count} of {name} read that it was not told of" for name, count in clients.history.unacknowledged(read))
             self.row(where, not found and acknowledged, f"{topic}: {acknowledged} acknowledged{more}, {len(read)} read: the history is clean",
                      checker.told(found) or "nothing was acknowledged")
         with self.rows(where, f"{topic}: the sequences of all producers"):

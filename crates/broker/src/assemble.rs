@@ -407,12 +407,12 @@ async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
 /// Starts what copies from leaders, and what looks after the in-sync sets.
 async fn start_replicas(node: &Arc<Node>, spawner: &Spawner) {
     let (following, tasks) = (Arc::clone(node), spawner.clone());
-    let follow = move || async move { following.replicas.run(&tasks).await };
+    let follow = move || async move { following.replicas.fetching.run(&tasks).await };
     spawner.spawn(0, follow).await;
     let leading = Arc::clone(node);
-    spawner.spawn(0, move || async move { leading.in_sync.run().await }).await;
+    spawner.spawn(0, move || async move { leading.replicas.in_sync.run().await }).await;
     let watching = Arc::clone(node);
-    spawner.spawn(0, move || async move { watching.peers.run().await }).await;
+    spawner.spawn(0, move || async move { watching.replicas.peers.run().await }).await;
 }
 
 /// Goes on with moves between directories that a stop has interrupted.

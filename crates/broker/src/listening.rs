@@ -195,7 +195,7 @@ where
     };
     node.clients.telemetry.disconnected(&peer);
     if let (Some(broker), Some(_)) = (broker_of.broker(), &closed) {
-        node.peers.suspect(broker);
+        node.replicas.peers.suspect(broker);
     }
     match closed {
         None => {}

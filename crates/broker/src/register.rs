@@ -188,7 +188,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
                 }
             }
             () = node.heartbeat_due.notified() => {}
-            () = node.peers.found() => {}
+            () = node.replicas.peers.found() => {}
             () = sleep_until(node, again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
@@ -342,7 +342,7 @@ async fn send_heartbeat(
         broker_epoch,
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
-        unreachable_brokers: node.peers.unreachable(),
+        unreachable_brokers: node.replicas.peers.unreachable(),
         ..Default::default()
     };
     let (command, code) =

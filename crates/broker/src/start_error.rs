@@ -56,9 +56,6 @@ pub enum StartError {
     /// The directories cannot be formatted as was asked.
     #[error("{0}")]
     Format(String),
-    /// The metadata quorum cannot be recovered from this node, or its metadata not backed up.
-    #[error("{0}")]
-    Recovery(String),
     /// The nodes of `ottla.cluster` cannot form a cluster.
     #[error(transparent)]
     Forming(#[from] FormingRefusal),
@@ -70,6 +67,9 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// The metadata quorum cannot be recovered from this node, or its metadata not backed up.
+    #[error("{0}")]
+    Recovery(String),
     /// What is to be declared lost is not lost, or not one directory.
     #[error("{0}")]
     NotLost(String),

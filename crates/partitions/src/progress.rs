@@ -354,8 +354,8 @@ mod tests {
         let [early, late] = [5, 9].map(|end| progress.wait_for_commit(end));
         let mut cx = Context::from_waker(Waker::noop());
         let is_woken = |wait: &CommitWait, cx: &mut Context<'_>| {
-            let is_ready = pin!(wait.moved()).poll(cx).is_ready();
-            is_ready
+            let mut moved = pin!(wait.moved());
+            moved.as_mut().poll(cx).is_ready()
         };
         progress.publish(Ends { high_watermark: 4, log_end: 20, ..Ends::default() });
         assert!(!is_woken(&early, &mut cx));

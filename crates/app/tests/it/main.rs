@@ -24,6 +24,7 @@ mod readiness;
 mod reading;
 mod recovery;
 mod repeats;
+mod replicas;
 mod schemas;
 mod settings;
 mod signals;

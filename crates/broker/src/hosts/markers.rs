@@ -8,7 +8,7 @@ use ottla_clock::Clock;
 use ottla_coordinator::group::{GroupCommand, GroupReply, TransactionEnd};
 use ottla_machine::expect_reply;
 use ottla_metadata::Cluster;
-use ottla_partitions::{AppendedBatch, Partition, Partitions, Waited};
+use ottla_partitions::{AppendedBatch, LedPartition, Partition, Partitions, Waited};
 use ottla_types::ErrorCode;
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
@@ -37,7 +37,7 @@ pub struct LocalMarkers {
 pub enum MarkerBegun {
     /// It is written, or never will be.
     Done(Result<(), ErrorCode>),
-    /// It is appended, and the partition's log has to commit up to this offset.
+    /// It is appended, and has to commit.
     Appended(Partition, AppendedBatch),
     /// The group's coordinator answers when it has committed and the offsets are in force.
     InGroup(Receiver<GroupReply>),
@@ -64,7 +64,10 @@ impl LocalMarkers {
             let started = host.start(GroupCommand::EndTransaction(*end));
             let mut answer = started.map_err(|error| group_marker_code(unanswered_code(&error)))?;
             return Ok(match answer.try_recv() {
-                Ok(reply) => MarkerBegun::Done(Ok(expect_reply(reply))),
+                Ok(reply) => {
+                    let () = expect_reply(reply);
+                    MarkerBegun::Done(Ok(()))
+                }
                 Err(TryRecvError::Empty) => MarkerBegun::InGroup(answer),
                 Err(TryRecvError::Closed) => {
                     MarkerBegun::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER))
@@ -74,10 +77,12 @@ impl LocalMarkers {
         let now_ms = self.clock.wall_ms();
         let appended =
             partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
-        Ok(if partition.is_committed(appended.end) {
+        let led = LedPartition::new(partition, appended.leader_epoch);
+        let is_committed = led.ends().is_some_and(|ends| ends.high_watermark >= appended.end);
+        Ok(if is_committed {
             MarkerBegun::Done(Ok(()))
         } else {
-            MarkerBegun::Appended(partition, appended)
+            MarkerBegun::Appended(led.partition().clone(), appended)
         })
     }
 
