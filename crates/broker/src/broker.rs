@@ -60,8 +60,8 @@ impl Broker {
         Ok(Self { assembled, threads })
     }
 
-    /// Lets a node with `ottla.cluster` found a cluster with the others of the list, or join the one
-    /// that they have: its directories are formatted then. Waits for the others without end; a
+    /// Lets a node with `ottla.cluster` found a cluster with the others of the list, or join the
+    /// one that they have: its directories are formatted then. Waits for the others without end; a
     /// caller that stops waiting leaves behind what was promised, and nothing else.
     ///
     /// # Errors

@@ -2,17 +2,18 @@
 //! (`ottla.cluster`, ADR 0022)
 //!
 //! Nodes ask each other and hand out nothing but what is on their disks. A cluster is founded in
-//! two phases. The node with the lowest id, the coordinator, proposes a cluster id and the directory
-//! ids of all, once all have answered that they are blank; each node makes a promise of it; when
-//! all have promised, the coordinator decides. Only then a node is formatted. A node that finds one
-//! that is formatted joins its cluster, as an observer.
+//! two phases. The node with the lowest id, the coordinator, proposes a cluster id and the
+//! directory ids of all, once all have answered that they are blank; each node makes a promise of
+//! it; when all have promised, the coordinator decides. Only then a node is formatted. A node that
+//! finds one that is formatted joins its cluster, as an observer.
 //!
-//! Why there is never a second cluster: a decision needs the promise of every node of the list, made
-//! for the disk that it has. A node whose disk is intact is formatted, or has promised, and is not
-//! blank; so a cluster is founded beside another only if the disks of all nodes were replaced, and
-//! then nothing of the other is left.
+//! Why there is never a second cluster: a decision needs the promise of every node of the list,
+//! made for the disk that it has. A node whose disk is intact is formatted, or has promised, and is
+//! not blank; so a cluster is founded beside another only if the disks of all nodes were replaced,
+//! and then nothing of the other is left.
 //!
-//! This core is pure: what others say and what was written comes in, what is to be written goes out.
+//! This core is pure: what others say and what was written comes in, what is to be written goes
+//! out.
 
 mod file;
 mod room;
@@ -34,7 +35,7 @@ pub struct Founding {
     pub attempt: u32,
     /// The cluster's id.
     pub cluster_id: String,
-    /// All nodes of the list, in the order of their ids, with the ids of their metadata directories.
+    /// All nodes of the list, by their ids, with the ids of their metadata directories.
     pub founders: Vec<ReplicaKey>,
 }
 
@@ -313,11 +314,12 @@ impl Forming {
             return Ok(decided());
         }
         if !self.is_coordinator() {
-            let later = self.proposed().filter(|it| {
-                it.attempt > promised.attempt
-                    && it.directory_of(self.coordinator()) == self.coordinator_of(promised)
-                    && self.is_meant(it)
-            });
+            let is_later = |founding: &&Founding| {
+                founding.attempt > promised.attempt
+                    && self.coordinator_of(founding) == self.coordinator_of(promised)
+                    && self.is_meant(founding)
+            };
+            let later = self.proposed().filter(is_later);
             return Ok(later.cloned().map(FormingStage::Promised));
         }
         let has_promised = |report: &FormingReport| {

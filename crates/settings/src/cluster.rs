@@ -14,6 +14,8 @@ pub(crate) const CLUSTER: &str = "ottla.cluster";
 const NODE: &str = "node.id";
 /// How many nodes a list has at most; each of them is a voter.
 const NODES_MAX: usize = 9;
+/// How many replicas internal topics have by default in Kafka.
+const REPLICAS_DEFAULT: usize = 3;
 
 /// One node of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -176,12 +178,26 @@ impl Settings {
     /// Fills in what follows from `ottla.cluster`, where it is not given.
     pub(crate) fn fill_in_cluster(&mut self) {
         // A list that cannot be read is refused with all that is wrong.
-        let Ok(Some(list)) = self.cluster_list() else { return };
+        let list = self.cluster_list().ok().flatten();
+        for (name, value) in list.map_or_else(Vec::new, |list| self.follows_from(&list)) {
+            if !self.is_chosen(name) {
+                self.put(name, &value, Origin::Cluster);
+            }
+        }
+    }
+
+    /// What this node has with such a list: settings and their values.
+    fn follows_from(&self, list: &ClusterList) -> Vec<(&'static str, String)> {
         let servers: Vec<String> =
             list.nodes().iter().map(ClusterNode::controller_address).collect();
+        let replicas = list.nodes().len().clamp(1, REPLICAS_DEFAULT);
         let mut derived = vec![
             ("process.roles", "broker,controller".to_owned()),
             ("controller.quorum.bootstrap.servers", servers.join(",")),
+            // As many replicas as there can be, up to Kafka's defaults.
+            ("offsets.topic.replication.factor", replicas.to_string()),
+            ("transaction.state.log.replication.factor", replicas.to_string()),
+            ("transaction.state.log.min.isr", (replicas - 1).max(1).to_string()),
         ];
         let own = self.node_id().ok().and_then(|id| list.node(id));
         if let Some(own) = own.filter(|_| !self.is_chosen("listeners")) {
@@ -196,11 +212,7 @@ impl Settings {
             derived.push(("advertised.listeners", listeners(&own.host)));
             derived.push(("controller.listener.names", "CONTROLLER".to_owned()));
         }
-        for (name, value) in derived {
-            if !self.is_chosen(name) {
-                self.put(name, &value, Origin::Cluster);
-            }
-        }
+        derived
     }
 
     /// Has the operator given it?

@@ -66,6 +66,10 @@ fn roles_listeners_and_controllers_follow_from_the_list() {
     let listeners = settings.text("listeners");
     assert_eq!(listeners, Some("PLAINTEXT://127.0.0.1:9096,CONTROLLER://127.0.0.1:9097"));
     assert!(settings.has_default_directory());
+    // A node that is tried out alone has one replica; three nodes have three.
+    let factors = ["offsets.topic.replication.factor", "transaction.state.log.replication.factor"];
+    assert_eq!(factors.map(|name| settings.number(name)), [3, 3]);
+    assert_eq!(settings.number("transaction.state.log.min.isr"), 2);
 }
 
 #[test]

@@ -22,13 +22,13 @@ pub fn write_report(report: &FormingReport) -> String {
     let FormingReport { list, key, stage } = report;
     let mut text =
         format!("version=1\ncluster={list}\nnode.id={}\ndirectory.id={}\n", key.id, key.directory);
-    let mut founding = |name: &str, it: &Founding| {
-        let founders = it.founders.iter().map(|key| format!("{}@{}", key.id, key.directory));
+    let mut founding = |name: &str, promised: &Founding| {
+        let founders = promised.founders.iter().map(|key| format!("{}@{}", key.id, key.directory));
         let founders = founders.collect::<Vec<_>>().join(",");
         let _ = write!(
             text,
             "stage={name}\nattempt={}\ncluster.id={}\nfounders={founders}\n",
-            it.attempt, it.cluster_id
+            promised.attempt, promised.cluster_id
         );
     };
     match stage {

@@ -152,9 +152,10 @@ impl FormingDisk {
         let stored = stored.map(|bytes| read_report(&bytes)).transpose();
         let stored = stored
             .map_err(|why| StartError::FormingFile { path: metadata_dir.join(FORMING), why })?;
-        let is_settled = stored.as_ref().is_some_and(|it| {
-            matches!(it.stage, FormingStage::Decided(_) | FormingStage::Joining { .. })
-        });
+        let is_settled = matches!(
+            stored.as_ref().map(|it| &it.stage),
+            Some(FormingStage::Decided(_) | FormingStage::Joining { .. })
+        );
         for (path, state) in &states {
             let is_blank = match state {
                 DirState::Missing | DirState::Empty => true,

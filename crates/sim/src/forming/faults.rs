@@ -1,9 +1,8 @@
 //! Crashes, cuts, replaced disks; and what must come of it when they are over.
 
-use ottla_broker::forming::{FormingReport, FormingStage};
-use ottla_types::Uuid;
+use ottla_broker::forming::{FormingReport, FormingStage, Founding};
 
-use super::node::{FormingLife, SimFormingDisk};
+use super::node::{FormingLife, FormingNode, SimFormingDisk};
 use super::world::{FormingEvent, FormingWorld};
 use crate::invariant::{Invariant, InvariantCheck, Judge};
 use crate::network::Weather;
@@ -41,18 +40,18 @@ impl FormingWorld {
 
     /// The process is gone. What was being written is on the disk or not.
     fn crash(&mut self, at: usize) {
-        let Some(live) = self.nodes[at].live.take() else { return };
-        self.coverage.crashes += 1;
+        let live = self.nodes[at].live.take();
+        self.coverage.crashes += u64::from(live.is_some());
         let is_written = self.dice.chance(500);
         match live {
-            FormingLife::Forms(forming, Some(stage)) if is_written => {
+            Some(FormingLife::Forms(forming, Some(stage))) if is_written => {
                 let report = FormingReport { stage, ..forming.report().clone() };
                 if let FormingStage::Promised(founding) = &report.stage {
                     self.watch.promised(report.key, founding);
                 }
                 self.nodes[at].disk.stored = Some(report);
             }
-            FormingLife::Formats(cluster_id) if is_written => {
+            Some(FormingLife::Formats(cluster_id)) if is_written => {
                 self.nodes[at].disk.formatted = Some(cluster_id);
             }
             _ => {}
@@ -96,12 +95,13 @@ impl FormingWorld {
     }
 
     fn has_one_cluster(&self) -> bool {
-        let mut clusters = self.nodes.iter().map(|it| match &it.live {
-            Some(FormingLife::Serves(cluster_id)) => Some(cluster_id),
+        let cluster_of = |node: &FormingNode| match &node.live {
+            Some(FormingLife::Serves(cluster_id)) => Some(cluster_id.clone()),
             _ => None,
-        });
+        };
+        let mut clusters = self.nodes.iter().map(cluster_of);
         let first = clusters.next().flatten();
-        first.is_some() && clusters.all(|it| it == first)
+        first.is_some() && clusters.all(|other| other == first)
     }
 
     /// The operator does what the log says: where the coordinator's disk was replaced after others
@@ -110,12 +110,14 @@ impl FormingWorld {
         if self.nodes.iter().any(|it| it.disk.cluster().is_some()) {
             return;
         }
-        let Some(coordinator) = self.nodes[0].key() else { return };
-        let is_void = |directory: Option<Uuid>| directory != Some(coordinator.directory);
+        let coordinator = self.nodes[0].key();
+        let is_void = |founding: &Founding| {
+            coordinator.is_some_and(|key| founding.directory_of(key.id) != Some(key.directory))
+        };
         for at in 1..self.nodes.len() {
             let stage = self.nodes[at].disk.stored.as_ref().map(|it| &it.stage);
             if let Some(FormingStage::Promised(founding)) = stage
-                && is_void(founding.directory_of(coordinator.id))
+                && is_void(founding)
             {
                 self.remove_promise(at);
             }

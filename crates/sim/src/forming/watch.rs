@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ottla_broker::forming::Founding;
 use ottla_raft::ReplicaKey;
 
+use super::node::FormingNode;
 use super::world::FormingWorld;
 use crate::invariant::{Invariant, InvariantCheck, Judge};
 
@@ -53,9 +54,9 @@ impl FormingWorld {
 
     /// One line on all nodes, for the report of a failure.
     pub(super) fn picture(&self) -> String {
-        let one = |it: &super::node::FormingNode| {
-            let state = if it.live.is_some() { "runs" } else { "is down" };
-            format!("node {} {state} with {:?}", it.id, it.disk)
+        let one = |node: &FormingNode| {
+            let state = if node.live.is_some() { "runs" } else { "is down" };
+            format!("node {} {state} with {:?}", node.id, node.disk)
         };
         self.nodes.iter().map(one).collect::<Vec<_>>().join("; ")
     }
