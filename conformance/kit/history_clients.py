@@ -98,6 +98,9 @@ class History:
             case "poll", [partition, offset, value]:
                 self.polled.setdefault(process, []).append(at / 1e9)
                 return checker.Polled(process, int(partition), int(offset), value, at)
+            case "error", _ if TRANSACT in process:
+                # Its transaction is aborted, or torn: the checker says which.
+                pass
             case ("error" | "fatal"), _:
                 self.errors.append(f"{process}: {kind} {' '.join(fields)}")
             case "trouble", _:
