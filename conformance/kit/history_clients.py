@@ -68,7 +68,7 @@ class History:
 
     def __init__(self):
         self.lock = threading.Condition()
-        self.events, self.errors = [], []
+        self.events, self.errors, self.troubles = [], [], collections.Counter()
         # Partition to the times of its acknowledgements; process to the times of its polls. In seconds, of CLOCK_MONOTONIC.
         self.acknowledged, self.polled = {}, {}
 
@@ -98,14 +98,14 @@ class History:
             case "poll", [partition, offset, value]:
                 self.polled.setdefault(process, []).append(at / 1e9)
                 return checker.Polled(process, int(partition), int(offset), value, at)
-            case "error", _ if TRANSACT in process:
+            case "error", [*_, text] if TRANSACT in process:
                 # Its transaction is aborted, or torn: the checker says which.
-                pass
+                self.troubles[process, text] += 1
             case ("error" | "fatal"), _:
                 self.errors.append(f"{process}: {kind} {' '.join(fields)}")
-            case "trouble", _:
+            case "trouble", [*_, text]:
                 # What a client gets over by itself.
-                pass
+                self.troubles[process, text] += 1
             case _:
                 self.errors.append(f"{process}: {kind} {fields}")
         return None

@@ -46,8 +46,13 @@ def await_partitions(nodes, topic, holds, text, seconds=60, among=None):
 
 
 def await_full(nodes, topics, seconds=120):
-    """Waits until all replicas of these topics are in sync, and each partition has a leader."""
-    is_full = lambda part: part.leader >= 0 and set(part.isr) == set(part.replicas)
+    """Waits until all replicas of these topics are in sync, and each partition has a leader. All nodes must be there for that."""
+
+    def is_full(part):
+        for member in nodes.members.values():
+            member.check_alive()
+        return part.leader >= 0 and set(part.isr) == set(part.replicas)
+
     for topic in topics:
         await_partitions(nodes, topic, is_full, "all replicas are in sync", seconds)
 
