@@ -25,6 +25,7 @@ use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
 use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
 use crate::hosts::mover::{Mover, Moves};
+use crate::hosts::peer_watch::{PeerWatch, PeerWatchParts};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
 use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
@@ -71,6 +72,8 @@ pub struct Node {
     pub brokers: Arc<BrokerLinks>,
     /// What it copies from the leaders of the partitions that it follows.
     pub replicas: Arc<ReplicaFetching>,
+    /// Which other brokers are gone.
+    pub peers: Arc<PeerWatch>,
     /// The in-sync sets of the partitions that it leads.
     pub in_sync: InSyncKeeper,
     /// What it answers to other members of the metadata quorum.
@@ -168,6 +171,13 @@ impl Node {
             None => RequestTiming::Untimed,
         };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
+        let peers = Arc::new(PeerWatch::new(PeerWatchParts {
+            id,
+            clock: clock.clone(),
+            transport: transport.clone(),
+            listener: started.inter_broker_listener(),
+            cluster: Arc::clone(&current),
+        }));
         let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
             id,
             clock: clock.clone(),
@@ -180,6 +190,7 @@ impl Node {
             clock: clock.clone(),
             partitions: Arc::clone(&partitions),
             brokers: Arc::clone(&brokers),
+            peers: Arc::clone(&peers),
             cluster: Arc::clone(&current),
             rules: fetching_rules(&started),
         }));
@@ -192,6 +203,8 @@ impl Node {
             lag_max: replica_lag_max(&started),
         });
         let coordinators = Coordinators::new(CoordinatorParts {
+            id,
+            brokers: Arc::clone(&brokers),
             clock: clock.clone(),
             loading: lanes.hosts.loading,
             partitions: Arc::clone(&partitions),
@@ -217,6 +230,7 @@ impl Node {
             coordinators,
             brokers,
             replicas,
+            peers,
             in_sync,
             quorum,
             controller,

@@ -188,6 +188,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
                 }
             }
             () = node.heartbeat_due.notified() => {}
+            () = node.peers.found() => {}
             () = sleep_until(node, again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
@@ -282,8 +283,7 @@ pub async fn leave_cluster(node: &Node, epoch: i64) {
     if epoch >= 0 {
         stop_serving(node, epoch).await;
     }
-    // What it says to the others it says while they are asked; they notice the rest by themselves.
-    let _ = node.controller.member().step(ottla_quorum::Quorum::resign);
+    node.channel.resign().await;
 }
 
 /// A node that is alone may stop with the second answer.
@@ -342,6 +342,7 @@ async fn send_heartbeat(
         broker_epoch,
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
+        unreachable_brokers: node.peers.unreachable(),
         ..Default::default()
     };
     let (command, code) =

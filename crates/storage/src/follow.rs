@@ -272,8 +272,7 @@ impl Log {
     fn write_fetched(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<(), StorageError> {
         let interval = self.options.index_interval_bytes;
         let mut run = self.begin_run(0);
-        let mut all = batches_in(bytes);
-        while let Some(batch) = all.next() {
+        for batch in batches_in(bytes) {
             let batch = batch?;
             if self.is_full(&batch, run.pending, now_ms) {
                 self.write_run(&bytes[run.range.clone()], now_ms)?;

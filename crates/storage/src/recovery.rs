@@ -261,13 +261,19 @@ impl SegmentRecovery<'_> {
         let good = 1 + offsets.windows(2).take_while(|it| it[0].position < it[1].position).count();
         offsets.truncate(good);
         offsets.retain(|it| durable(it.offset) && u64::from(it.position) < size);
-        let last = offsets.last().copied();
-        let (at, held) =
-            (last.map_or(0, |it| u64::from(it.position)), last.map_or(0, |it| it.offset));
+        let held = offsets.last().map_or(0, |it| it.offset);
         let known_end = recovery_point == Offset::MAX;
         let good = 1 + times.windows(2).take_while(|it| it[0].timestamp < it[1].timestamp).count();
         times.truncate(good);
         times.retain(|it| it.offset <= held || known_end);
+        if !known_end {
+            // A power cut may have taken the end of one index and left the other: which batches
+            // behind the last of the time index have a newer timestamp is read from them.
+            let timed = times.last().map(|it| it.offset);
+            offsets.retain(|it| Some(it.offset) <= timed);
+        }
+        let last = offsets.last().copied();
+        let at = last.map_or(0, |it| u64::from(it.position));
         let state = SegmentState::empty(folder, base);
         let segment = Segment::new(folder, base, file, size, state);
         if let Some(last) = last {

@@ -114,6 +114,7 @@ fn note_replica(
         // What is read says so.
         return Vec::new();
     }
+    call.session.is_of_broker(replica.id);
     let note = |(place, position): &(FetchedPartition, Position)| match place_here(node, place) {
         Some(partition) => replica.note(node, &partition, position),
         None => Ok(None),

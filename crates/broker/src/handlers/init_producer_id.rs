@@ -68,7 +68,7 @@ async fn init(
     let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.
-        node.coordinators.write_markers(&host).await;
+        node.coordinators.write_markers(&host);
     }
     told
 }

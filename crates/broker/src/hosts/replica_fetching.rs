@@ -21,6 +21,7 @@ use ottla_types::NodeId;
 use tokio::sync::watch;
 
 use super::broker_links::BrokerLinks;
+use super::peer_watch::PeerWatch;
 use leader::LeaderFetcher;
 
 /// How a follower fetches.
@@ -51,6 +52,8 @@ pub struct FetchingParts {
     pub partitions: Arc<Partitions>,
     /// The way to the leaders.
     pub brokers: Arc<BrokerLinks>,
+    /// What is told of leaders that are not reached.
+    pub peers: Arc<PeerWatch>,
     /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,
     /// How to fetch.

@@ -1,7 +1,5 @@
 //! The transaction coordinators of this node, in `__transaction_state`.
 
-use std::time::Duration;
-
 use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
@@ -9,16 +7,11 @@ use ottla_records::BatchOptions;
 use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
-use super::markers::{MARKER_WAIT, Markers};
+use super::marker_queue::MarkerQueue;
 use super::shards::{ShardHost, Shards};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
-
-/// After how long a marker that could not be written is tried again.
-const RETRY: Duration = Duration::from_millis(100);
-
-const _: () = assert!(RETRY.as_millis() < MARKER_WAIT.as_millis());
 
 /// Transactional ids.
 #[derive(Debug)]
@@ -70,24 +63,18 @@ impl ShardKind for TransactionKind {
 }
 
 impl Transactions {
-    /// Fires timers, answers what has committed, and writes the markers that are left; does not
-    /// return.
-    pub async fn tick(&self, markers: &Markers) {
-        tokio::join!(biased; self.run(), self.write_markers(markers));
-    }
-
-    async fn write_markers(&self, markers: &Markers) {
-        loop {
-            let mut is_done = true;
-            for (_, host) in self.all() {
-                is_done &= markers.work_off(&host).await;
+    /// Fires timers, answers what has committed, and hands over the markers of what was decided;
+    /// does not return.
+    pub async fn tick(&self, markers: &MarkerQueue) {
+        let take_decided = async {
+            loop {
+                for (_, host) in self.all() {
+                    markers.take_from(&host);
+                }
+                self.decided().await;
             }
-            tokio::select! {
-                biased;
-                () = self.decided() => {}
-                () = markers.clock.sleep(RETRY), if !is_done => {}
-            }
-        }
+        };
+        tokio::join!(biased; self.run(), markers.run(), take_decided);
     }
 }
 
