@@ -149,17 +149,18 @@ class History:
                 self.lock.wait(0.2)
 
     def await_committed(self, processes, since, seconds):
-        """Waits until each of these producers has committed a transaction that it began after `since`."""
-        end, later = time.monotonic() + seconds, since * 1e9
+        """Waits until each of these producers has committed a transaction that it began after `since`; which was the last to."""
+        end, later, missing = time.monotonic() + seconds, since * 1e9, set()
         with self.lock:
             while True:
                 begun = {event.transaction for event in self.events if isinstance(event, checker.Send) and event.at > later}
                 done = {event.process for event in self.events
                         if isinstance(event, checker.Ended) and event.outcome == checker.COMMITTED and event.transaction in begun}
                 if done >= set(processes):
-                    return
+                    return ", ".join(sorted(missing))
+                missing = set(processes) - done
                 if time.monotonic() > end:
-                    raise RuntimeError(f"no transaction of {sorted(set(processes) - done)} was committed within {seconds} s")
+                    raise RuntimeError(f"no transaction of {sorted(missing)} was committed within {seconds} s")
                 self.lock.wait(0.5)
 
     def unacknowledged(self, read):

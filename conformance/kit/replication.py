@@ -443,17 +443,17 @@ class Suite(quorum.Suite):
         """The brokers that coordinate transactional ids are killed while transactions go on."""
         self.revive(where, nodes)
         with self.rows(where, "the broker that coordinates a transactional id is killed"):
-            pauses = []
+            pauses, last = [], []
             for turn in range(rounds):
                 names = [client.process.removesuffix("-" + history_clients.TRANSACT) for client in clients.all
                          if history_clients.TRANSACT in client.process]
                 member, since = coordinator(nodes, f"{names[turn % len(names)]}-tx", wire.TRANSACTION), time.monotonic()
                 with self.killed(nodes, member):
-                    clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S)
+                    last.append(clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S))
                     pauses.append(time.monotonic() - since)
                     clients.check_alive()
             self.row(where, True, f"the broker that coordinates a transactional id is killed, {rounds} times: all producers commit again "
-                     f"within {history_clients.shown(pauses)}")
+                     f"within {history_clients.shown(pauses)} (last: {', '.join(last)})")
 
     @contextlib.contextmanager
     def killed(self, nodes, member):
