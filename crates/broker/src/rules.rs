@@ -392,22 +392,22 @@ fn migration_policy(cluster: &Cluster, settings: &Settings, node: NodeId) -> Mig
 pub fn fetching_rules(settings: &Settings) -> FetchingRules {
     let number = |name| i32::try_from(settings.number(name)).unwrap_or(i32::MAX);
     FetchingRules {
-        wait_max: millis(settings, "replica.fetch.wait.max.ms"),
+        wait_max: duration_of(settings, "replica.fetch.wait.max.ms"),
         bytes_min: number("replica.fetch.min.bytes"),
         partition_bytes_max: number("replica.fetch.max.bytes"),
         bytes_max: number("replica.fetch.response.max.bytes"),
-        backoff: millis(settings, "replica.fetch.backoff.ms"),
-        answer_limit: millis(settings, "replica.socket.timeout.ms"),
+        backoff: duration_of(settings, "replica.fetch.backoff.ms"),
+        answer_limit: duration_of(settings, "replica.socket.timeout.ms"),
     }
 }
 
 /// After how long without having had everything a follower is not in sync any more.
 #[must_use]
 pub fn replica_lag_max(settings: &Settings) -> Duration {
-    millis(settings, "replica.lag.time.max.ms")
+    duration_of(settings, "replica.lag.time.max.ms")
 }
 
-fn millis(settings: &Settings, name: &str) -> Duration {
+fn duration_of(settings: &Settings, name: &str) -> Duration {
     Duration::from_millis(u64::try_from(settings.number(name)).unwrap_or(0))
 }
 

@@ -217,7 +217,7 @@ impl Log {
         if batches == 0 {
             return Ok(appended);
         }
-        self.begin_at(first)?;
+        self.begin_at(first.0, first.1)?;
         self.write_fetched(fetched.bytes, now_ms)?;
         // A batch that begins below the log's start must not bring its epoch there.
         let log_start = self.log_start();
@@ -232,7 +232,7 @@ impl Log {
     }
 
     /// Makes sure that a batch with these first and last offsets can come next.
-    fn begin_at(&mut self, (first, last): (Offset, Offset)) -> Result<(), AppendError> {
+    fn begin_at(&mut self, first: Offset, last: Offset) -> Result<(), AppendError> {
         let end = self.log_end();
         if first >= end {
             return Ok(());

@@ -59,8 +59,26 @@ struct FollowedPartition {
     refusals: u32,
 }
 
+impl FollowedPartition {
+    /// How long it is left alone after this.
+    fn pause(&mut self, next: AfterAnswer, longest: Duration) -> Option<Duration> {
+        match next {
+            AfterAnswer::GoOn => {
+                self.refusals = 0;
+                None
+            }
+            AfterAnswer::Wait(pause) => Some(pause),
+            AfterAnswer::Refused => {
+                let pause = RETRY_AFTER.saturating_mul(1 << self.refusals.min(16));
+                self.refusals += 1;
+                Some(pause.min(longest))
+            }
+        }
+    }
+}
+
 /// What is to be done with a partition after an answer.
-enum Next {
+enum AfterAnswer {
     /// It goes on from where it is.
     GoOn,
     /// It is left alone for that long.
@@ -330,23 +348,13 @@ impl LeaderFetcher {
         }
     }
 
-    fn go_on(&mut self, key: FetchedKey, next: Next) {
+    fn go_on(&mut self, key: FetchedKey, next: AfterAnswer) {
         let now = self.fetching.parts.clock.monotonic();
-        let Some(followed) = self.partitions.get_mut(&key) else { return };
-        let pause = match next {
-            Next::GoOn => {
-                followed.refusals = 0;
-                None
-            }
-            Next::Wait(pause) => Some(pause),
-            Next::Refused => {
-                let longest = self.fetching.parts.rules.backoff;
-                let pause = RETRY_AFTER.saturating_mul(1 << followed.refusals.min(16));
-                followed.refusals += 1;
-                Some(pause.min(longest))
-            }
-        };
-        followed.until = pause.map(|pause| now + pause);
+        let longest = self.fetching.parts.rules.backoff;
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            let pause = followed.pause(next, longest);
+            followed.until = pause.map(|pause| now + pause);
+        }
         self.look_again(key);
     }
 
@@ -356,7 +364,7 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         data: &PartitionData,
-    ) -> Next {
+    ) -> AfterAnswer {
         match ErrorCode(data.error_code) {
             ErrorCode::NONE => {}
             ErrorCode::OFFSET_OUT_OF_RANGE => return self.find_place(link, partition, asked).await,
@@ -368,7 +376,7 @@ impl LeaderFetcher {
                     error = code.name(),
                     "replica fetch refused; retrying"
                 );
-                return Next::Refused;
+                return AfterAnswer::Refused;
             }
         }
         if data.diverging_epoch.epoch >= 0 {
@@ -389,7 +397,7 @@ impl LeaderFetcher {
         match taken {
             Ok(()) => {
                 wait_for_disk(partition).await;
-                Next::GoOn
+                AfterAnswer::GoOn
             }
             Err(refused) => self.refused(partition, asked, &refused),
         }
@@ -400,7 +408,7 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         cut: Result<Offset, FollowRefused>,
-    ) -> Next {
+    ) -> AfterAnswer {
         match cut {
             Ok(end) => {
                 let (name, leader, leader_epoch) =
@@ -413,7 +421,7 @@ impl LeaderFetcher {
                     end,
                     "replica truncated to the leader's log"
                 );
-                Next::GoOn
+                AfterAnswer::GoOn
             }
             Err(refused) => self.refused(partition, asked, &refused),
         }
@@ -424,11 +432,11 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         refused: &FollowRefused,
-    ) -> Next {
+    ) -> AfterAnswer {
         match refused {
-            FollowRefused::Outdated => Next::GoOn,
-            FollowRefused::Moving => Next::Refused,
-            FollowRefused::Storage(_) => Next::Wait(DISK_AGAIN),
+            FollowRefused::Outdated => AfterAnswer::GoOn,
+            FollowRefused::Moving => AfterAnswer::Refused,
+            FollowRefused::Storage(_) => AfterAnswer::Wait(DISK_AGAIN),
             FollowRefused::Broken(_) | FollowRefused::Discontinuous(_) => {
                 let (name, leader, offset) = (partition.name(), self.leader, asked.end);
                 tracing::error!(
@@ -438,7 +446,7 @@ impl LeaderFetcher {
                     error = %refused,
                     "replica fetch brought records that do not continue this log; retrying"
                 );
-                Next::Refused
+                AfterAnswer::Refused
             }
         }
     }
@@ -449,9 +457,9 @@ impl LeaderFetcher {
         link: &BrokerLink,
         partition: &Partition,
         asked: FollowerPosition,
-    ) -> Next {
+    ) -> AfterAnswer {
         let Ok(end) = self.leader_offset(link, partition, asked, LATEST).await else {
-            return Next::Refused;
+            return AfterAnswer::Refused;
         };
         if end < asked.end {
             let name = partition.name();
@@ -478,13 +486,13 @@ impl LeaderFetcher {
                 let started =
                     self.fetching.parts.partitions.start_over(partition, asked, start).await;
                 match started {
-                    Ok(()) => Next::GoOn,
+                    Ok(()) => AfterAnswer::GoOn,
                     Err(refused) => self.refused(partition, asked, &refused),
                 }
             }
             // It has the offset by now.
-            Ok(_) => Next::GoOn,
-            Err(_) => Next::Refused,
+            Ok(_) => AfterAnswer::GoOn,
+            Err(_) => AfterAnswer::Refused,
         }
     }
 
