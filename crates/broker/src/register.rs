@@ -150,7 +150,12 @@ async fn ask_registration(
         ControllerPlace::There(link) => {
             // A controller that is gone since it was asked answers nothing: another is asked then.
             let limit = limit.min(ATTEMPT_LIMIT);
-            let response = node.channel.send(&link, request, limit).await?;
+            let sent = node.channel.send(&link, request, limit).await;
+            let response = sent.map_err(|code| match code {
+                // It takes no registrations at all: a node that led once, was wiped, and forms.
+                ErrorCode::UNSUPPORTED_VERSION => ErrorCode::NOT_CONTROLLER,
+                code => code,
+            })?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
                 ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
