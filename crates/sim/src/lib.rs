@@ -13,6 +13,7 @@ pub mod coverage;
 pub mod invariant;
 pub mod ledger;
 mod log;
+pub mod model;
 mod network;
 pub mod nodes;
 mod partition;
