@@ -354,3 +354,24 @@ async fn send_heartbeat(
         (ControllerCommand::Heartbeat, |it: &BrokerHeartbeatResponse| it.error_code);
     node.channel.request(HEARTBEAT_LIMIT, request, command, code).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+
+    #[test]
+    fn a_node_whose_metadata_log_fails_while_it_joins_is_not_kept_waiting() {
+        let harness = Harness::start(&[]);
+        let node = harness.node();
+        let request = BrokerRegistrationRequest { broker_id: node.id, ..Default::default() };
+        let broken = ottla_quorum::QuorumError::Corrupt("a test".to_owned());
+        node.controller.member().fail(&broken);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let joined = runtime.expect("a runtime").block_on(join_cluster(node, request));
+        assert!(
+            matches!(joined, Err(StartError::Failed(NodeFailure::Controller))),
+            "the metadata log cannot be written, not {joined:?}"
+        );
+    }
+}
