@@ -11,7 +11,7 @@ use ottla_types::Bug;
 /// Looks at every history of a small quorum and checks what must be true.
 #[derive(Debug, Parser)]
 #[command(name = "sim/model")]
-struct Arguments {
+struct ModelArguments {
     /// Make this search only; the options below change its bounds.
     #[arg(long)]
     search: Option<String>,
@@ -51,7 +51,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = ModelArguments::parse();
     if let Some(name) = &arguments.planted {
         let Some(bug) = Bug::ALL.iter().find(|bug| bug.name() == name) else {
             eprintln!("sim/model: unknown bug {name}");
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-impl Arguments {
+impl ModelArguments {
     fn change_bounds(&self, known: ModelBounds) -> ModelBounds {
         ModelBounds {
             voters: self.voters.unwrap_or(known.voters),

@@ -74,11 +74,12 @@ impl QuorumWorld {
     /// The node is gone, with all that is not on its disk. What was being written may be there or
     /// not, a prefix of it at most.
     pub(super) fn crash(&mut self, at: usize) {
-        let Some(live) = &self.nodes[at].live else { return };
-        let promises = self.dice.index(live.persisting.len() + 1);
-        let is_torn = self.dice.chance(500);
-        let records = is_torn.then(|| self.dice.index(live.log.unflushed() + 1));
-        self.crash_after(at, WrittenBefore { promises, records });
+        if let Some(live) = &self.nodes[at].live {
+            let promises = self.dice.index(live.persisting.len() + 1);
+            let is_torn = self.dice.chance(500);
+            let records = is_torn.then(|| self.dice.index(live.log.unflushed() + 1));
+            self.crash_after(at, WrittenBefore { promises, records });
+        }
     }
 
     /// The node is gone, and so much of what it was writing is on its disk.

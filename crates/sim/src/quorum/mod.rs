@@ -2,8 +2,8 @@
 //!
 //! `world` is the loop, `drive` carries out what a replica wants done, `replicate` is what the
 //! host of a replica will do between the logs, `reconfigure` changes voters and writes snapshots,
-//! `model` leaves all choices to a model checker, `faults` hurts, `settle` heals and demands that the quorum recovers, `watch` and `watch_log`
-//! know the invariants.
+//! `model` leaves all choices to a model checker, `faults` hurts, `settle` heals and demands that
+//! the quorum recovers, `watch` and `watch_log` know the invariants.
 
 mod drive;
 mod faults;

@@ -86,7 +86,8 @@ impl QuorumWorld {
                 kinds[dice.index(if at < voters { 2.min(kinds.len()) } else { kinds.len() })];
         }
         let weather = Weather::draw(&mut dice);
-        let first = first_quorum(&mut nodes[..voters], dice.chance(200));
+        let named = if dice.chance(200) { VotersNamed::InSettings } else { VotersNamed::OnDisks };
+        let first = first_quorum(&mut nodes[..voters], named);
         Self {
             network: MessageNetwork::new(nodes.len(), weather),
             trace,
@@ -215,9 +216,18 @@ impl QuorumWorld {
     }
 }
 
+/// Where the first voters are named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum VotersNamed {
+    /// In the settings (kraft.version 0).
+    InSettings,
+    /// On their disks (kraft.version 1).
+    OnDisks,
+}
+
 /// The voters that the first nodes have from the start: of the settings or on their disks.
-pub(super) fn first_quorum(nodes: &mut [QuorumNode], is_static: bool) -> FirstQuorum {
-    if is_static {
+pub(super) fn first_quorum(nodes: &mut [QuorumNode], named: VotersNamed) -> FirstQuorum {
+    if named == VotersNamed::InSettings {
         let voter = |node: &QuorumNode| Voter {
             key: ReplicaKey { directory: Uuid::ZERO, ..node.key },
             kraft_versions: (0, 0),

@@ -220,7 +220,10 @@ impl ModelState {
         while is_writing(self, node) {
             self.world.persisted(node)?;
             self.take_events();
-            let is_flush = |it: &PendingEvent| matches!(*it.event, QuorumEvent::Flushed { node: at, .. } if at == node);
+            let is_flush = |pending: &PendingEvent| {
+                let event = &*pending.event;
+                matches!(event, QuorumEvent::Flushed { node: at, .. } if *at == node)
+            };
             if let Some(at) = self.pending.iter().position(is_flush) {
                 self.world.happen(QuorumEvent::clone(&self.pending.remove(at).event))?;
             }

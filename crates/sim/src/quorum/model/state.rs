@@ -7,7 +7,7 @@ use ottla_raft::{Candidacy, Standing, Timing};
 
 use super::super::message::{QuorumEvent, QuorumMessage};
 use super::super::node::QuorumNode;
-use super::super::world::{Fetching, QuorumWorld, first_quorum, node_index};
+use super::super::world::{Fetching, QuorumWorld, VotersNamed, first_quorum, node_index};
 use crate::invariant::{InvariantCheck, Violation};
 use crate::model::ModelBounds;
 use crate::random::Dice;
@@ -86,7 +86,7 @@ impl ModelState {
         self.violation = checked.err();
         self.take_events();
         let world = &mut self.world;
-        self.pending.retain(|it| matters(world, &it.event));
+        self.pending.retain(|it| matters_still(world, &it.event));
         self.pending.sort_unstable_by_key(|it| it.print);
         self.pending.dedup_by_key(|it| it.print);
         world.fetching = Fetching::Withheld;
@@ -116,21 +116,22 @@ impl ModelState {
 
     fn settle_node(&mut self, at: usize) {
         let world = &mut self.world;
-        let Some(live) = &world.nodes[at].live else { return };
-        let is_asking = || self.pending.iter().any(|it| it.is_fetch_of(at));
-        // A fetch that was lost, or whose answer could not be of use any more, is given up.
-        let leader = live.raft.leader().map(node_index);
-        let is_useful = |to: usize| leader.is_none_or(|leader| leader == to);
-        let gives_up = live.fetch.is_some_and(|fetch| !is_useful(fetch.to) || !is_asking());
-        let is_counting = live.fetches > 0 || !live.fetched.is_empty();
-        let has_cut = !live.log.is_flushing && live.log.generation > 0;
-        if (gives_up || is_counting || has_cut)
-            && let Some(live) = &mut world.nodes[at].live
-        {
-            live.fetches = 0;
-            live.fetched.clear();
-            live.fetch = live.fetch.filter(|_| !gives_up);
-            live.log.generation *= u32::from(!has_cut);
+        if let Some(live) = &world.nodes[at].live {
+            let is_asking = || self.pending.iter().any(|it| it.is_fetch_of(at));
+            // A fetch that was lost, or whose answer could not be of use any more, is given up.
+            let leader = live.raft.leader().map(node_index);
+            let is_useful = |to: usize| leader.is_none_or(|leader| leader == to);
+            let gives_up = live.fetch.is_some_and(|fetch| !is_useful(fetch.to) || !is_asking());
+            let is_counting = live.fetches > 0 || !live.fetched.is_empty();
+            let has_cut = !live.log.is_flushing && live.log.generation > 0;
+            if (gives_up || is_counting || has_cut)
+                && let Some(live) = &mut world.nodes[at].live
+            {
+                live.fetches = 0;
+                live.fetched.clear();
+                live.fetch = live.fetch.filter(|_| !gives_up);
+                live.log.generation *= u32::from(!has_cut);
+            }
         }
     }
 }
@@ -158,7 +159,7 @@ impl PendingEvent {
 }
 
 /// Can it still change anything?
-fn matters(world: &QuorumWorld, event: &QuorumEvent) -> bool {
+fn matters_still(world: &QuorumWorld, event: &QuorumEvent) -> bool {
     match event {
         QuorumEvent::Flushed { node, life, .. } => world.is_life(*node, *life),
         QuorumEvent::Arrives { to, message, .. } => match message {
@@ -201,7 +202,7 @@ impl QuorumWorld {
             node.is_host_up = false;
             node.endpoints.clear();
         }
-        let first = first_quorum(&mut nodes, false);
+        let first = first_quorum(&mut nodes, VotersNamed::OnDisks);
         Self { fetching: Fetching::Withheld, ..Self::of_nodes(nodes, first) }
     }
 }
