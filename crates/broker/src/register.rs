@@ -89,7 +89,12 @@ pub async fn join_cluster(
             _ if node.controller.member().is_failed() => Err(NodeFailure::Controller)?,
             Ok(answer) if !answer.is_fenced => return Ok(epoch),
             // Its registration has not come to this node yet, or no controller is active.
-            Ok(_) | Err(ErrorCode::NOT_CONTROLLER | ErrorCode::NETWORK_EXCEPTION) if !is_late => {
+            Ok(_)
+            | Err(
+                ErrorCode::NOT_CONTROLLER
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::REQUEST_TIMED_OUT,
+            ) if !is_late => {
                 node.clock.sleep(CATCHING_UP).await;
             }
             Ok(_) => return Err(StartError::Refused(ErrorCode::REQUEST_TIMED_OUT)),
