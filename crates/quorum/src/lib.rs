@@ -23,8 +23,8 @@ pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
-    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked,
-    SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
+    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, Role,
+    SnapshotAsked, SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
 };
 pub use outgoing::{PeerMessage, PeerRequest};
 pub use serving::SnapshotBytes;
