@@ -116,6 +116,8 @@ class Namespaces:
 
     NET = "198.18.77"
     MAC = "02:6f:71:00:00:01"
+    # No interface has this one.
+    NOWHERE = "02:6f:71:ff:ff:ff"
 
     def __init__(self, numbers):
         self.mark, self.numbers = f"oq{os.getpid() % 100000}", list(numbers)
@@ -163,6 +165,19 @@ class Namespaces:
         run("ip", "route", "del", f"{self.host(number)}/32", "dev", self.bridges[1])
         run("ip", "link", "set", f"{self.mark}v{number}", "master", self.bridges[0])
 
+    def mute(self, number):
+        """What a node sends to the others is lost; what they send to it arrives."""
+        for other in self.others(number):
+            run("ip", "-n", self.space(number), "neigh", "replace", self.host(other), "lladdr", self.NOWHERE,
+                "dev", f"{self.mark}p{number}", "nud", "permanent")
+
+    def unmute(self, number):
+        for other in self.others(number):
+            run("ip", "-n", self.space(number), "neigh", "del", self.host(other), "dev", f"{self.mark}p{number}")
+
+    def others(self, number):
+        return [other for other in self.numbers if other != number]
+
     def close(self):
         for number in self.numbers:
             subprocess.run(["ip", "link", "del", f"{self.mark}v{number}"], capture_output=True, check=False)
@@ -182,7 +197,7 @@ class Member(servers.Server):
         self.port = cluster.network.port("broker") if self.is_broker else None
         self.controller_port = cluster.network.port("controller") if self.is_controller else None
         self.metadata, self.config = self.folder / "metadata", self.folder / "server.properties"
-        self.directory, self.is_mounted = directory_id(), False
+        self.directory, self.mounted = directory_id(), []
 
     @property
     def is_broker(self):
@@ -260,20 +275,23 @@ class Member(servers.Server):
             self.launch()
             raise
 
-    def mount_small(self, megabytes):
-        """Moves the metadata log of a node that does not run to a small tmpfs; whether that may be done here."""
-        aside = pathlib.Path(f"{self.metadata}.aside")
-        self.metadata.rename(aside)
-        self.metadata.mkdir()
-        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self.metadata)]
-        self.is_mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True, check=False).returncode == 0
-        if self.is_mounted:
+    def mount_small(self, megabytes, folder=None):
+        """Moves a folder (the metadata log's, unless another is named) of a node that does not run to a small tmpfs; whether that
+        may be done here."""
+        folder = folder or self.metadata
+        aside = pathlib.Path(f"{folder}.aside")
+        folder.rename(aside)
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        is_mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True, check=False).returncode == 0
+        if is_mounted:
+            self.mounted.append(folder)
             # Index files have their full size, and little in them.
-            run("cp", "--archive", "--sparse=always", f"{aside}/.", str(self.metadata))
+            run("cp", "--archive", "--sparse=always", f"{aside}/.", str(folder))
         else:
-            self.metadata.rmdir()
-            aside.rename(self.metadata)
-        return self.is_mounted
+            folder.rmdir()
+            aside.rename(folder)
+        return is_mounted
 
     def kill(self):
         """kill -9, of a stopped process too."""
@@ -284,8 +302,8 @@ class Member(servers.Server):
     def remove(self):
         """Ends the process for good."""
         self.kill()
-        if self.is_mounted:
-            subprocess.run(["umount", "-l", str(self.metadata)], check=False)
+        for folder in self.mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
 
     def connect(self, timeout=5.0):
         """A connection to the broker's listener."""
@@ -406,7 +424,7 @@ class Cluster:
         for member in self.members.values():
             member.launch()
 
-    def start(self, seconds=90):
+    def start(self, seconds=240):
         """Starts all nodes; the seconds until each broker's metadata has all brokers."""
         begin = time.monotonic()
         self.launch()

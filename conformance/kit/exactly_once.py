@@ -1,4 +1,5 @@
-"""`exactly-once`: Apache's TransactionalMessageCopier copies a topic, while clients and the node are killed at random.
+"""`exactly-once`: Apache's TransactionalMessageCopier copies a topic, while clients and the node are killed at random; with
+`--nodes 3`, one of three nodes at a time.
 
 What is read with read_committed from the output must be what stands in the input: each record once.
 """
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from kit import report, servers, wire
+from kit import cluster, replica_logs, replication, report, servers, wire
 
 IN, OUT, PARTITIONS = "eos-in", "eos-out", 2
 
@@ -41,18 +42,79 @@ def values(server, topic):
     return subprocess.run(command, capture_output=True, timeout=300, check=True).stdout.split()
 
 
+class Nodes:
+    """Three nodes that look like one server: `kill` kills one of them, `start` starts it again and waits for all replicas."""
+
+    def __init__(self, kind, folder, dice):
+        shape = dict.fromkeys((1, 2, 3), cluster.COMBINED)
+        self.nodes, self.dice = cluster.Cluster(kind, folder, shape, settings=replication.REPLICATED), dice
+
+    @property
+    def bootstrap(self):
+        return ",".join(member.bootstrap for member in self.nodes.brokers)
+
+    def start(self):
+        dead = [member for member in self.nodes.members.values() if not member.alive()]
+        if len(dead) < len(self.nodes.members):
+            for member in dead:
+                member.launch()
+            replica_logs.await_full(self.nodes, [IN, OUT])
+            return
+        self.nodes.format()
+        self.nodes.start()
+        with self.nodes.brokers[0].connect(40) as connection:
+            made = wire.create_topics(connection, {topic: (PARTITIONS, 3, {}, {"min.insync.replicas": "2"}) for topic in (IN, OUT)})
+        if any(made.values()):
+            raise RuntimeError(f"creating the topics: error codes {made}")
+        replica_logs.await_full(self.nodes, [IN, OUT])
+
+    def kill(self):
+        self.dice.choice(list(self.nodes.members.values())).kill()
+
+    def remove(self):
+        self.nodes.remove()
+
+
+class Alone:
+    """One server of the same manner."""
+
+    def __init__(self, server):
+        self.server, self.is_made = server, False
+
+    @property
+    def bootstrap(self):
+        return self.server.bootstrap
+
+    def start(self):
+        self.server.start()
+        if not self.is_made:
+            with wire.Connection(self.server.port) as connection:
+                for topic in (IN, OUT):
+                    wire.topic(connection, topic, partitions=PARTITIONS)
+            self.is_made = True
+
+    def kill(self):
+        self.server.kill()
+
+    remove = kill
+
+
+def made(arguments, folder, dice):
+    """The server, or the three, that `arguments` name."""
+    is_ottla = arguments.against == "ottla"
+    if arguments.nodes > 1:
+        return Nodes(cluster.OttlaKind(arguments.binary) if is_ottla else cluster.ApacheKind(), folder, dice)
+    return Alone(servers.Ottla(folder, binary=arguments.binary) if is_ottla else servers.Apache(folder))
+
+
 def run(arguments):
     table, dice = report.Report(), random.Random(arguments.seed)
     kills = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        kind = {"ottla": lambda: servers.Ottla(folder, binary=arguments.binary), "apache": lambda: servers.Apache(folder)}
-        server = kind[arguments.against]()
+    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as folder:
+        server = made(arguments, folder, dice)
         running = {}
         try:
             server.start()
-            with wire.Connection(server.port) as connection:
-                for topic in (IN, OUT):
-                    wire.topic(connection, topic, partitions=PARTITIONS)
             start = {"producer": lambda: producer(server), "copier 0": lambda: copier(server, 0), "copier 1": lambda: copier(server, 1)}
             running.update({name: make() for name, make in start.items()})
             until = time.monotonic() + arguments.minutes * 60
@@ -85,7 +147,7 @@ def run(arguments):
         finally:
             for process in running.values():
                 process.kill()
-            server.kill()
+            server.remove()
     return table.end()
 
 

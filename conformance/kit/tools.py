@@ -384,7 +384,7 @@ NEUTRAL = [
     (r"TopicId: \S+", "TopicId: <id>"),
     (r"127\.0\.0\.1:\d+", "<broker>"),
     (r"(127\.0\.0\.1 +)\d+", r"\1<port>"),
-    (r"/tmp/\S*?/data", "<data>"),
+    (r'/tmp/[^\s"]*?/data', "<data>"),
     (r"(CreateTime|LogAppendTime):\d+", r"\1:<time>"),
     (r"Cluster ID: \S+", "Cluster ID: <id>"),
     (r"(?<!\.)\b1\d{12}\b", "<time>"),
@@ -418,13 +418,14 @@ def neutral(text):
     return sorted(re.sub(r"(Configs: |^SCRAM .* are )(.+)", by_name, line) for line in lines)
 
 
-def words(line, server, folder):
-    """The command line's words, what stands on the standard input, and whether its output counts."""
+def words(line, server, folder, way="--bootstrap-server"):
+    """The command line's words, what stands on the standard input, and whether its output counts. `way` says whom the tool asks:
+    a broker or, by `--bootstrap-controller`, a controller."""
     line, _, stdin = line.partition(" < ")
     counts = not line.endswith(" ?")
     name, *rest = line.removesuffix(" ?").split()
     rest = [f"{folder}/{word}" if word in FILES else word for word in rest]
-    bootstrap = [] if name in OFFLINE else ["--bootstrap-server", server.bootstrap]
+    bootstrap = [] if name in OFFLINE else [way, server.controller if way == "--bootstrap-controller" else server.bootstrap]
     rest = [*rest, *bootstrap] if name in ACTION_FIRST else [*bootstrap, *rest]
     return name, rest, stdin.replace("|", "\n").replace("\\t", "\t").replace("\\r", "\r"), counts
 
@@ -435,8 +436,7 @@ READS = re.compile(r"--list|--describe| describe|kafka-get-offsets|list-endpoint
 def play(kind, server, folder, binary, genuine=()):
     """What every line prints, and its exit code. A line that only reads is tried again for a moment where it is not as `genuine`:
     a tool without a JVM's start asks before all nodes of a cluster have the last change."""
-    for name, text in FILES.items():
-        pathlib.Path(folder, name).write_text(text.replace("{data}", str(server.data)))
+    write_files(server, folder)
     told = []
     for number, line in enumerate(lines(kind)):
         until = time.monotonic() + (3 if genuine and READS.search(line) else 0)
@@ -448,14 +448,20 @@ def play(kind, server, folder, binary, genuine=()):
     return told
 
 
+def write_files(server, folder):
+    """The files that lines name."""
+    for name, text in FILES.items():
+        pathlib.Path(folder, name).write_text(text.replace("{data}", str(server.data)))
+
+
 def lines(kind):
     """The lines that this kind of tools has."""
     lacks = FORMER_LACKS if kind == "apache 3.9" else ()
     return [line for line in LINES.split("\n") if line and line.split()[0] not in lacks]
 
 
-def one_line(kind, server, folder, binary, line):
-    name, rest, stdin, counts = words(line, server, folder)
+def one_line(kind, server, folder, binary, line, way="--bootstrap-server"):
+    name, rest, stdin, counts = words(line, server, folder, way)
     if kind == "apache 3.9":
         jars, known = install.former_tools(), FORMER_WORDS.get(name, {})
         start = [*servers.java("-Xmx128m", jars=jars), FORMER_CLASSES.get(name, CLASSES[name])]

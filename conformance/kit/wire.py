@@ -381,7 +381,9 @@ def committed(connection, group, topic_name, partitions):
         list(partitions), lambda p, n: p.put("i", n)))
     reply = connection.ask(OFFSET_FETCH, 3, body)
     reply.take("i")
-    (_, found), = reply.each(lambda r: (r.text(), r.each(lambda p: (p.take("iq"), p.text(), p.take("h")))))
+    # With an error of the whole group there may be no topic.
+    topics = reply.each(lambda r: (r.text(), r.each(lambda p: (p.take("iq"), p.text(), p.take("h")))))
+    found = topics[0][1] if topics else []
     return {at[0]: (at[1], note, error) for at, note, error in found}, reply.take("h")
 
 

@@ -52,6 +52,9 @@ _ottla() {
             ottla,produce)
                 cmd="ottla__subcmd__produce"
                 ;;
+            ottla,quorum)
+                cmd="ottla__subcmd__quorum"
+                ;;
             ottla,server)
                 cmd="ottla__subcmd__server"
                 ;;
@@ -97,6 +100,12 @@ _ottla() {
             ottla__subcmd__groups,reset)
                 cmd="ottla__subcmd__groups__subcmd__reset"
                 ;;
+            ottla__subcmd__quorum,backup)
+                cmd="ottla__subcmd__quorum__subcmd__backup"
+                ;;
+            ottla__subcmd__quorum,recover)
+                cmd="ottla__subcmd__quorum__subcmd__recover"
+                ;;
             ottla__subcmd__topics,alter)
                 cmd="ottla__subcmd__topics__subcmd__alter"
                 ;;
@@ -125,7 +134,7 @@ _ottla() {
 
     case "${cmd}" in
         ottla)
-            opts="-V -h --version --help server produce consume topics groups cluster txn bench size config doctor dump format install-tools version completions man"
+            opts="-V -h --version --help server produce consume topics groups cluster txn bench size config doctor dump format quorum install-tools version completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,7 +568,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -s -I -N -f -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --as-kafka-storage --help"
+            opts="-g -t -s -I -N -f -r -S -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --release-version --add-scram --as-kafka-storage --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -594,6 +603,22 @@ _ottla() {
                     return 0
                     ;;
                 -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release-version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --add-scram)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -954,14 +979,80 @@ _ottla() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ottla__subcmd__quorum)
+            opts="-h --help recover backup"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__quorum__subcmd__backup)
+            opts="-h --env --override --to --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__quorum__subcmd__recover)
+            opts="-h --env --override --execute --backup --cut-broken-tail --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ottla__subcmd__server)
-            opts="-h --env --override --format-if-empty --print-config --ready-file --log-format --help"
+            opts="-h --env --override --node --cluster --format-if-empty --print-config --ready-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,11 +39,14 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "config" -d 'Explain, sh
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for problems in a running cluster or in a data directory'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "dump" -d 'Show what is in log, index, snapshot and checkpoint files'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare data directories for a cluster of your choice'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "quorum" -d 'Back up the metadata, and recover it when most controllers are gone for good'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Make a folder with every kafka-* command, for scripts'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the version, the commit, and the level of Apache Kafka'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l node -d 'Which node of --cluster this one is: 1, 2, 3 by its place there, or its id if the list has ids. The same as the setting node.id' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l cluster -d 'The nodes of a new cluster, the same list on each: their addresses for clients, such as a:9092,b:9092,c:9092. They need no format step. The same as the setting ottla.cluster' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l ready-file -d 'A file that is there as long as the node serves: a line NAME://host:port for each listener' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"
@@ -302,12 +305,27 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d '
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id (default: a new one, for a node that begins a cluster)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s I -l initial-controllers -d 'Begin a quorum with these controllers; each of them must be formatted with the same list' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s f -l feature -d 'A feature with which the new cluster begins at another level than the highest; may be repeated' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s r -l release-version -d 'The release for which the new cluster writes its metadata, so that its controllers can run it: 4.0 to 4.3' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s S -l add-scram -d 'A SCRAM credential with which the new cluster begins, such as \'SCRAM-SHA-256=[name=alice,password=alice-secret]\'; may be repeated' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -d 'Begin a quorum with this controller as its only voter; others join later'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s N -l no-initial-controllers -d 'Join a quorum that is there, which controller.quorum.bootstrap.servers finds'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l as-kafka-storage -d 'As kafka-storage: a controller must say who votes, and nothing else than its lines is printed'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -f -a "recover" -d 'Make the metadata of a surviving controller a new quorum in which it votes alone; without --execute, show what would be lost'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and not __fish_seen_subcommand_from recover backup" -f -a "backup" -d 'Copy the metadata of a node, which may run meanwhile, to a new directory'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l backup -d 'Where the metadata is copied to before it is changed (default: beside the metadata directory, by its name and the time)' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l execute -d 'Do it; without this, nothing is changed'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -l cut-broken-tail -d 'If the log is broken, end it there; without this, a broken log is refused'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l to -d 'The directory that the copy becomes; it must not be there' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
+complete -c ottla -n "__fish_ottla_using_subcommand quorum; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand version" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r

@@ -4,6 +4,7 @@ mod args;
 mod by_name;
 mod logs;
 mod pages;
+mod quorum;
 mod ready;
 mod server;
 mod stop;
@@ -158,6 +159,7 @@ fn main() -> ExitCode {
         Some(args::AppCommand::Format(format)) => server::format_directories(&format),
         Some(args::AppCommand::Dump(dump)) => run_offline(|out| dump.run(out)),
         Some(args::AppCommand::Doctor(args)) => return run_doctor(&args, &environment),
+        Some(args::AppCommand::Quorum { action }) => quorum::run_quorum(&action),
         Some(args::AppCommand::Config { action }) => server::run_config(action, &environment),
         Some(args::AppCommand::InstallTools { folder }) => install_tools(&folder),
         Some(args::AppCommand::Completions { shell }) => {

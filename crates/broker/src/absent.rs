@@ -27,9 +27,7 @@ pub fn why_not_here(
     match known {
         None => unknown,
         Some(topic) if partitions.is_offline(&topic.name, index) => ErrorCode::KAFKA_STORAGE_ERROR,
-        Some(topic) if partitions.of_topic(&topic.name).is_empty() => {
-            ErrorCode::NOT_LEADER_OR_FOLLOWER
-        }
+        Some(topic) if topic.partitions.contains_key(&index) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
     }
 }

@@ -10,12 +10,12 @@ use ottla_types::{ErrorCode, NodeId, Uuid};
 use std::time::Duration;
 
 /// A node in `folders`.
-fn start(folders: &[&std::path::Path]) -> Broker {
+fn start(folders: &[&Path]) -> Broker {
     start_with(folders, &[])
 }
 
 /// A node in `folders` with these settings besides its own.
-fn start_with(folders: &[&std::path::Path], settings: &[&str]) -> Broker {
+fn start_with(folders: &[&Path], settings: &[&str]) -> Broker {
     let dirs: Vec<String> = folders.iter().map(|it| it.display().to_string()).collect();
     let mut overrides = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),

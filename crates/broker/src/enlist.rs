@@ -2,11 +2,19 @@
 
 use ottla_coordinator::transaction::{AddPartitions, TransactionCommand, TransactionPartitions};
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
+use std::time::Duration;
 
+use crate::hosts::add_queue::{NotAdded, not_added};
 use crate::hosts::groups;
 use crate::hosts::shards::{ask_coordinator, unanswered_code};
 use crate::hosts::transactions::TransactionHost;
 use crate::node::Node;
+
+/// After how long a partition is added again to a transaction whose producer has ended another one
+/// just before (the default of `add.partitions.to.txn.retry.backoff.ms`).
+const ADD_RETRY: Duration = Duration::from_millis(20);
+/// Until when that is tried (the default of `add.partitions.to.txn.retry.backoff.max.ms`).
+const ADD_RETRY_MAX: Duration = Duration::from_millis(100);
 
 impl Node {
     /// Makes partitions part of a transaction, or asks whether they are.
@@ -14,7 +22,7 @@ impl Node {
     /// # Errors
     /// The error code for the client.
     pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
-        let (_, host) = self.coordinators.transaction(&request.id)?;
+        let host = self.coordinators.transaction(&request.id)?;
         let added = ask_coordinator(&host, TransactionCommand::Add(request));
         added.await?
     }
@@ -49,13 +57,19 @@ impl Node {
         })
     }
 
-    /// As [`Node::add_to_transaction`], on this thread; `None` if the answer has to be waited for.
+    /// As [`Node::add_to_transaction`], on this thread; `None` if the answer has to be waited for,
+    /// perhaps from another broker.
     ///
     /// # Errors
     /// The error code for the client.
     pub fn add_to_transaction_now(&self, request: AddPartitions) -> Option<Result<(), ErrorCode>> {
+        match self.coordinators.transaction_place(&request.id) {
+            Ok((_, broker)) if broker != self.id => return None,
+            Ok(_) => {}
+            Err(code) => return Some(Err(code)),
+        }
         let host = match self.coordinators.transaction(&request.id) {
-            Ok((_, host)) => host,
+            Ok(host) => host,
             Err(code) => return Some(Err(code)),
         };
         let mut answer = match host.start(TransactionCommand::Add(request)) {
@@ -64,6 +78,36 @@ impl Node {
         };
         // An empty channel: it has not committed yet.
         answer.try_recv().ok().map(ottla_machine::expect_reply)
+    }
+
+    /// Makes partitions of this broker part of a transaction, or asks whether they are, wherever
+    /// its coordinator is. A transaction that follows another one at once waits a little for that
+    /// to end, as the producer would have to send its records again.
+    pub async fn add_own_partitions(&self, request: AddPartitions) -> NotAdded {
+        let until = self.clock.monotonic() + ADD_RETRY_MAX;
+        loop {
+            let refused = self.ask_transaction(request.clone()).await;
+            let is_early = |code: &ErrorCode| *code == ErrorCode::CONCURRENT_TRANSACTIONS;
+            let may_wait = !request.verify_only && refused.values().any(is_early);
+            if !may_wait || self.clock.monotonic() >= until {
+                return refused;
+            }
+            self.clock.sleep(ADD_RETRY).await;
+        }
+    }
+
+    async fn ask_transaction(&self, request: AddPartitions) -> NotAdded {
+        let all = request.partitions.clone();
+        match self.coordinators.transaction_place(&request.id) {
+            Err(code) => not_added(&all, code),
+            Ok((shard, broker)) if broker != self.id => {
+                self.coordinators.adds().add(broker, shard, request).await
+            }
+            Ok(_) => match self.add_to_transaction(request).await {
+                Ok(()) => NotAdded::new(),
+                Err(code) => not_added(&all, code),
+            },
+        }
     }
 
     /// The partition that a group's offsets live in.

@@ -25,6 +25,7 @@ mod dispatch;
 mod enlist;
 mod envelope;
 mod formatting;
+pub mod forming;
 mod forwarding;
 mod guard;
 mod handlers;
@@ -41,26 +42,33 @@ mod lost;
 mod metrics_page;
 mod node;
 mod numbers;
+mod produce_enlist;
 mod produce_wire;
 mod quorum_upgrade;
+mod recovering;
 mod register;
 mod register_controller;
+mod replica_fetch;
 mod reply;
 mod request;
 mod rules;
+mod scram;
 mod seldom;
+#[cfg(test)]
+mod several_brokers_tests;
 mod slow;
 #[cfg(test)]
 mod slow_disk_tests;
 mod start_error;
 mod voter;
 mod voter_refusals;
+mod waits;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
 pub use formatting::{
     ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
-    format_node,
+    ReleaseChoice, format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use hosts::quorum_member::QuorumView;
@@ -68,4 +76,8 @@ pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;
+pub use recovering::{
+    BackupReport, BrokenTail, RecoverMode, RecoverRequest, RecoveryReport, back_up_node,
+    recover_node,
+};
 pub use start_error::{LostDirectory, NotFormatted, StartError};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_net::connection::{Closed, Limits, serve_requests};
-use ottla_net::listener::{Accepted, Admission, Arrival};
+use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::threads::Spawner;
 use ottla_net::transport::{Bound, Stream, Transport};
 use ottla_settings::{ListenerSetting, SettingError, Settings};
@@ -42,6 +42,14 @@ impl BoundListener {
     #[must_use]
     pub const fn is_controllers(&self) -> bool {
         self.is_controllers
+    }
+
+    /// Begins to take connections, inside a runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
+    pub fn listen(self) -> io::Result<Listener> {
+        self.bound.listen()
     }
 }
 
@@ -173,6 +181,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = session.peer;
+    let broker_of = Arc::clone(&session);
     let handler = Serving { node, session };
     let heard = Cell::new(node.clock.monotonic());
     let served = serve_requests(stream, limits, handler, || heard.set(node.clock.monotonic()));
@@ -185,6 +194,9 @@ where
         }
     };
     node.clients.telemetry.disconnected(&peer);
+    if let (Some(broker), Some(_)) = (broker_of.broker(), &closed) {
+        node.replicas.peers.suspect(broker);
+    }
     match closed {
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(client = %peer, "client closed the connection"),

@@ -19,7 +19,6 @@ use tokio::sync::Notify;
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
-use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
@@ -42,8 +41,10 @@ use crate::seldom::SeldomWarning;
 mod coordinators;
 mod internal_topics;
 mod reconcile;
+mod replicas;
 
 use coordinators::{CoordinatorParts, Coordinators};
+use replicas::{ReplicaParts, Replicas};
 
 /// How long what a node needs by itself may wait for an active controller.
 const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
@@ -65,8 +66,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
-    /// The way to the other brokers.
-    pub brokers: Arc<BrokerLinks>,
+    /// What it has for the replicas of partitions.
+    pub replicas: Replicas,
     /// What it answers to other members of the metadata quorum.
     pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
@@ -162,14 +163,18 @@ impl Node {
             None => RequestTiming::Untimed,
         };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
-        let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
+        let (replicas, brokers) = Replicas::new(ReplicaParts {
             id,
-            clock: clock.clone(),
+            clock: &clock,
             transport,
-            listener: started.inter_broker_listener(),
-            cluster: Arc::clone(&current),
-        }));
+            started: &started,
+            partitions: &partitions,
+            channel: &channel,
+            cluster: &current,
+        });
         let coordinators = Coordinators::new(CoordinatorParts {
+            id,
+            brokers,
             clock: clock.clone(),
             loading: lanes.hosts.loading,
             partitions: Arc::clone(&partitions),
@@ -193,7 +198,7 @@ impl Node {
             facts,
             partitions,
             coordinators,
-            brokers,
+            replicas,
             quorum,
             controller,
             channel,
@@ -304,16 +309,6 @@ impl Node {
     pub fn has_partition(&self, topic: &str, index: PartitionIndex) -> bool {
         let cluster = self.cluster.load();
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
-    }
-
-    /// The error code for a partition, asked for by name, that is not served here.
-    #[must_use]
-    pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
-        if self.partitions.is_offline(topic, index) {
-            ErrorCode::KAFKA_STORAGE_ERROR
-        } else {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        }
     }
 
     /// The error code for a partition that is not served here.

@@ -14,8 +14,9 @@ use ottla_settings::{
 };
 
 use super::{
-    connection_bounds, controller_settings, group_settings, keeper_settings, node_settings,
-    settings_in_force, snapshot_rules, socket_options, topic_rules, transaction_settings,
+    connection_bounds, controller_settings, fetching_rules, following_rules, group_settings,
+    keeper_settings, node_settings, replica_lag_max, settings_in_force, snapshot_rules,
+    socket_options, topic_rules, transaction_settings,
 };
 
 /// Everything that the rest of the node gets from its settings.
@@ -33,6 +34,9 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", (settings.static_voters(), settings.bootstrap_servers())),
         format!("{:?}", (settings.joins_voters(), settings.may_open_inter_node())),
         format!("{:?}", (socket_options(settings), snapshot_rules(settings))),
+        format!("{:?}", following_rules(settings)),
+        format!("{:?}", (fetching_rules(settings), replica_lag_max(settings))),
+        settings.inter_broker_listener(),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
         format!("{:?}", (settings.controller_listeners(), listener_protocols(settings))),
@@ -47,6 +51,7 @@ fn other_value(setting: &Setting) -> String {
         "listeners" => Some("PLAINTEXT://:9095"),
         "advertised.listeners" => Some("PLAINTEXT://here.example:9092"),
         "controller.listener.names" => Some("CONTROLLER"),
+        "inter.broker.listener.name" => Some("A"),
         "listener.security.protocol.map" => Some("PLAINTEXT:PLAINTEXT,A:PLAINTEXT"),
         "log.cleaner.dedupe.buffer.size" => Some("33554432"),
         // Used only if the topic's codec is this one.
@@ -103,6 +108,10 @@ fn beside(setting: &Setting) -> String {
         .any(|it| setting.name.contains(it))
     {
         text = "log.cleanup.policy=compact\n".to_owned();
+    }
+    if setting.name == "inter.broker.listener.name" {
+        text += "listeners=PLAINTEXT://:9092,A://:9094\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,A:PLAINTEXT\n";
     }
     if setting.name == "controller.listener.names" {
         text += "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\n\

@@ -14,8 +14,9 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::{ApiKey, Decoder, FrameHead, Message, read_request_head};
 use ottla_types::ErrorCode;
 
-use crate::handlers::produce;
+use crate::handlers::produce::{self, PreparedProduce};
 use crate::node::Node;
+use crate::produce_enlist::Enlisting;
 use crate::reply::{encoded, reply};
 use crate::request::{Call, Session};
 use crate::slow;
@@ -24,29 +25,49 @@ use crate::slow;
 pub async fn serve_produce(node: &Node, call: &Call, head: &FrameHead, body: Decoder) -> Outcome {
     match at_once(node, call, head, body) {
         Ok(outcome) => outcome,
-        Err(spare) => {
-            let read = produce::read_through(node, call, &spare.request).await;
-            append_produce(node, call, head, *spare, read)
+        Err(waiting) => {
+            let WaitingProduce { spare, enlisting } = *waiting;
+            let mut read = Vec::new();
+            if produce::must_read_through(node, call, &spare.request) {
+                read = produce::read_through(node, call, &spare.request).await;
+            }
+            let enlisted = enlisting.finish(node, call).await;
+            append_produce(node, call, head, spare, PreparedProduce { enlisted, read })
         }
     }
 }
 
-/// One whose batches must be read through first comes back undone.
+/// A produce that must be prepared first: what is awaited for that keeps back the requests of its
+/// connection, so that they keep their order.
+struct WaitingProduce {
+    spare: SpareBuffers,
+    enlisting: Enlisting,
+}
+
+/// One whose batches must be read through first, or whose transaction's coordinator has to be
+/// waited for, comes back undone.
 fn at_once(
     node: &Node,
     call: &Call,
     head: &FrameHead,
     mut body: Decoder,
-) -> Result<Outcome, Box<SpareBuffers>> {
+) -> Result<Outcome, Box<WaitingProduce>> {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut body, head.version) {
         return Ok(Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)));
     }
     produce::name_once(&mut spare.request, head.version);
+    let enlisting = Enlisting::begin(node, call, &spare.request);
     if produce::must_read_through(node, call, &spare.request) {
-        return Err(Box::new(spare));
+        return Err(Box::new(WaitingProduce { spare, enlisting }));
     }
-    Ok(append_produce(node, call, head, spare, Vec::new()))
+    match enlisting.now(node, call) {
+        Ok(enlisted) => {
+            let prepared = PreparedProduce { enlisted, read: Vec::new() };
+            Ok(append_produce(node, call, head, spare, prepared))
+        }
+        Err(enlisting) => Err(Box::new(WaitingProduce { spare, enlisting: *enlisting })),
+    }
 }
 
 fn append_produce(
@@ -54,11 +75,11 @@ fn append_produce(
     call: &Call,
     head: &FrameHead,
     mut spare: SpareBuffers,
-    read: Vec<produce::ReadThrough>,
+    prepared: PreparedProduce,
 ) -> Outcome {
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
-    match produce::handle(node, call, &spare.request, response, read) {
+    match produce::handle(node, call, &spare.request, response, prepared) {
         produce::ProduceOutcome::Done(response) => {
             let outcome =
                 if silent { silent_outcome(&response) } else { reply(call.key, head, &response) };

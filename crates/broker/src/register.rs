@@ -150,7 +150,12 @@ async fn ask_registration(
         ControllerPlace::There(link) => {
             // A controller that is gone since it was asked answers nothing: another is asked then.
             let limit = limit.min(ATTEMPT_LIMIT);
-            let response = node.channel.send(&link, request, limit).await?;
+            let sent = node.channel.send(&link, request, limit).await;
+            let response = sent.map_err(|code| match code {
+                // It takes no registrations at all: a node that led once, was wiped, and forms.
+                ErrorCode::UNSUPPORTED_VERSION => ErrorCode::NOT_CONTROLLER,
+                code => code,
+            })?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
                 ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
@@ -188,6 +193,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
                 }
             }
             () = node.heartbeat_due.notified() => {}
+            () = node.replicas.peers.found() => {}
             () = sleep_until(node, again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
@@ -282,8 +288,7 @@ pub async fn leave_cluster(node: &Node, epoch: i64) {
     if epoch >= 0 {
         stop_serving(node, epoch).await;
     }
-    // What it says to the others it says while they are asked; they notice the rest by themselves.
-    let _ = node.controller.member().step(ottla_quorum::Quorum::resign);
+    node.channel.resign().await;
 }
 
 /// A node that is alone may stop with the second answer.
@@ -342,9 +347,31 @@ async fn send_heartbeat(
         broker_epoch,
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
+        unreachable_brokers: node.replicas.peers.unreachable(),
         ..Default::default()
     };
     let (command, code) =
         (ControllerCommand::Heartbeat, |it: &BrokerHeartbeatResponse| it.error_code);
     node.channel.request(HEARTBEAT_LIMIT, request, command, code).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+
+    #[test]
+    fn a_node_whose_metadata_log_fails_while_it_joins_is_not_kept_waiting() {
+        let harness = Harness::start(&[]);
+        let node = harness.node();
+        let request = BrokerRegistrationRequest { broker_id: node.id, ..Default::default() };
+        let broken = ottla_quorum::QuorumError::Corrupt("a test".to_owned());
+        node.controller.member().fail(&broken);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let joined = runtime.expect("a runtime").block_on(join_cluster(node, request));
+        assert!(
+            matches!(joined, Err(StartError::Failed(NodeFailure::Controller))),
+            "the metadata log cannot be written, not {joined:?}"
+        );
+    }
 }

@@ -4,10 +4,11 @@ use ottla_locks::Mutex;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use ottla_metadata::ResourceKind;
 use ottla_protocol::{ApiKey, Text};
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::guard::{Operation, Principal, Requester, Resource, ResourceType};
 use crate::hosts::telemetry::ClientTraits;
@@ -28,6 +29,9 @@ pub struct Session {
     pub principal: Mutex<Arc<Principal>>,
     /// The client's library, as soon as it is known; ApiVersions sets it, metrics read it.
     pub software: Mutex<Software>,
+    /// The broker at the other end, as it says itself; -1 of a client. Set by its first fetch or
+    /// heartbeat, read when the connection ends.
+    broker: AtomicI32,
 }
 
 /// Kafka's two kinds of listeners: each serves the APIs whose schemas name it.
@@ -93,7 +97,19 @@ impl Session {
         principal: Principal,
     ) -> Self {
         let principal = Mutex::new(Arc::new(principal));
-        Self { peer, listener, scope, principal, software: Mutex::default() }
+        let (software, broker) = (Mutex::default(), AtomicI32::new(-1));
+        Self { peer, listener, scope, principal, software, broker }
+    }
+
+    /// A broker has sent a request on this connection.
+    pub fn is_of_broker(&self, broker: NodeId) {
+        self.broker.store(broker, Ordering::Relaxed);
+    }
+
+    /// The broker at the other end, if it is one.
+    #[must_use]
+    pub fn broker(&self) -> Option<NodeId> {
+        Some(self.broker.load(Ordering::Relaxed)).filter(|id| *id >= 0)
     }
 
     /// The address as Kafka shows it in groups: `/127.0.0.1`.

@@ -111,7 +111,7 @@ pub fn quorum_timing(settings: &Settings) -> Timing {
 }
 
 /// Who votes where the log does not say.
-fn static_voters(settings: &Settings, own: &Voter) -> Result<VoterSet, SettingError> {
+pub fn static_voters(settings: &Settings, own: &Voter) -> Result<VoterSet, SettingError> {
     if settings.other_nodes(&is_local_host).is_none() {
         let key = ReplicaKey { directory: Uuid::ZERO, ..own.key };
         return Ok(VoterSet::of([Voter { key, ..own.clone() }]));

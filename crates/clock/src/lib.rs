@@ -98,6 +98,12 @@ impl Clock {
         }
     }
 
+    /// [`Clock::monotonic`] in whole milliseconds.
+    #[must_use]
+    pub fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Time since this clock was made; never goes back.
     #[must_use]
     pub fn monotonic(&self) -> Duration {

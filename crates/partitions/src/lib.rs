@@ -11,10 +11,13 @@ mod bin;
 mod checkpoints;
 mod cleaner;
 mod dir;
+mod following;
 mod index;
 mod inspect;
 mod keeper;
 mod lanes;
+mod leading;
+mod led;
 mod marker;
 mod moves;
 mod numbers;
@@ -29,21 +32,28 @@ mod strays;
 mod times;
 mod trouble;
 mod upkeep;
+mod waiting;
 
 pub use dir::Directory;
+pub use following::{FetchedRecords, FollowRefused, FollowerPosition, LeaderEpochEnd};
 pub use inspect::{Effort, Inspected, claims_compression};
 pub use keeper::{Keeper, KeeperSettings, KeeperSettingsSource};
 pub use lanes::Lanes;
+pub use leading::FetchNoted;
+pub use led::LedPartition;
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
 pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
-pub use partition::{Partition, Waited};
+pub use partition::Partition;
 pub use partitions::{Assigned, Partitions};
-pub use progress::{Ends, EpochRefused, Progress, Wait};
+pub use progress::{Ends, EpochRefused, Interest, Progress, Wait};
 pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 pub use rules::{PartitionRules, TimestampKind};
+pub use waiting::Waited;
 
-pub use ottla_replication::Assignment;
+pub use ottla_replication::{
+    Assignment, FollowerFetch, InSyncMember, InSyncProposal, InSyncTerms, StaleFetch,
+};
 pub use ottla_storage::{
     AbortedTransaction, CleanShutdown, Compaction, DataDir, DirState, DiskFiles, Fault,
     FaultyFiles, Files, LogOptions, MetaProperties, Pace, ProducerEntry, Retention, StorageError,

@@ -6,9 +6,14 @@ use ottla_records::{
     BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
-use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
-use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
+use ottla_storage::{
+    AppendError, Log, ProducerError, Stamp, StorageError, TruncatedLog, Truncation,
+};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
+};
 
+use crate::following::FollowRefused;
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
 use crate::numbers::TopicFlow;
@@ -27,6 +32,8 @@ pub struct AppendedBatch {
     pub log_append_time_ms: TimestampMs,
     /// Must it be durable before it is acknowledged?
     pub awaits_disk: bool,
+    /// The leader epoch in which it was appended: what later leaders commit need not be it.
+    pub leader_epoch: LeaderEpoch,
 }
 
 /// On what terms a batch is appended.
@@ -138,12 +145,28 @@ pub(crate) struct Owner {
     leader: Option<Leader>,
     assignment: Assignment,
     rules: PartitionRules,
-    /// The high watermark when the log was opened.
+    /// The high watermark while this node does not lead: that of the last checkpoint, or of the
+    /// time when it led, or what its leader has told it since.
     watermark: Offset,
+    /// While the log is being truncated: what the metadata has said meanwhile.
+    truncating: Option<DeferredAssignment>,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
     flow: Arc<TopicFlow>,
 }
+
+/// When counts what the metadata says?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AssignedWhen {
+    /// At once.
+    Now,
+    /// When the log has been truncated.
+    Truncated,
+}
+
+/// What the metadata has said while a log was being truncated; nothing, by default.
+#[derive(Debug, Default)]
+struct DeferredAssignment(Option<(Assignment, PartitionRules, u64)>);
 
 /// After how many bytes the cache window moves on.
 const TRIM_EVERY_BYTES: u64 = 8 << 20;
@@ -174,7 +197,8 @@ impl Owner {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
-        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0, flow }
+        let truncating = None;
+        Self { me, log, leader: None, assignment, rules, watermark, truncating, trimmed: 0, flow }
     }
 
     /// What is counted of its topic.
@@ -202,14 +226,19 @@ impl Owner {
         // What was deleted need not have been durable.
         let high_watermark = visible.max(log_start);
         let unstable = self.log.first_unstable(high_watermark).unwrap_or(high_watermark);
+        let leader = self.leader.as_ref();
+        let log_end = self.log.log_end();
         Ends {
             log_start,
-            log_end: self.log.log_end(),
+            log_end,
             high_watermark,
             // The beginning of a transaction may have been deleted.
             last_stable: unstable.clamp(log_start, high_watermark),
             leader_epoch: self.assignment.leader_epoch,
-            leading: self.leader.is_some(),
+            leading: leader.is_some(),
+            durable: if self.rules.is_durable() { self.log.durable() } else { log_end },
+            epoch_start: leader.map_or(NO_OFFSET, Leader::epoch_start),
+            enough_in_sync: leader.is_some_and(|it| it.may_append_for_all().is_ok()),
         }
     }
 
@@ -218,24 +247,82 @@ impl Owner {
     }
 
     /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
-    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules) {
+    /// `now_ms` is of a clock that is not set.
+    pub(crate) fn assign(
+        &mut self,
+        assignment: Assignment,
+        rules: PartitionRules,
+        now_ms: u64,
+    ) -> AssignedWhen {
+        if let Some(deferred) = &mut self.truncating {
+            // Where the log ends, at which a new leader begins, is known only afterwards.
+            deferred.0 = Some((assignment, rules, now_ms));
+            return AssignedWhen::Truncated;
+        }
         if rules != self.rules {
             self.log.set_options(rules.log.clone());
         }
         let same_epoch = assignment.leader_epoch == self.assignment.leader_epoch;
-        if assignment.leader != self.me {
-            self.leader = None;
-        } else if let (Some(leader), true) = (&mut self.leader, same_epoch) {
+        if let (Some(leader), true) = (&mut self.leader, same_epoch && assignment.leader == self.me)
+        {
             leader.assigned(assignment.clone(), rules.in_sync_min);
         } else {
-            let end = self.log.log_end();
-            self.log.assign_epoch(assignment.leader_epoch, end);
-            let (watermark, in_sync_min) = (self.watermark, rules.in_sync_min);
-            let beginning = Beginning { end, watermark, in_sync_min };
-            self.leader = Some(Leader::new(self.me, assignment.clone(), beginning));
+            if let Some(former) = self.leader.take() {
+                self.watermark = former.watermark();
+            }
+            if assignment.leader == self.me {
+                let end = self.log.log_end();
+                self.log.assign_epoch(assignment.leader_epoch, end);
+                let (watermark, in_sync_min) = (self.watermark, rules.in_sync_min);
+                let beginning = Beginning { end, watermark, in_sync_min, now_ms };
+                self.leader = Some(Leader::new(self.me, assignment.clone(), beginning));
+            }
         }
         self.assignment = assignment;
         self.rules = rules;
+        AssignedWhen::Now
+    }
+
+    pub(crate) const fn leader_mut(&mut self) -> Option<&mut Leader> {
+        self.leader.as_mut()
+    }
+
+    /// The broker that this one follows, if it follows one.
+    pub(crate) fn followed(&self) -> Option<NodeId> {
+        let leader = self.assignment.leader;
+        (leader >= 0 && leader != self.me && self.assignment.replicas.contains(&self.me))
+            .then_some(leader)
+    }
+
+    /// What its leader has said of the high watermark; it never goes back.
+    pub(crate) fn told_watermark(&mut self, watermark: Offset) {
+        self.watermark = self.watermark.max(watermark.min(self.log.log_end()));
+    }
+
+    /// Begins to cut the log off; `None` if there is nothing to cut. What the metadata says until
+    /// the end counts from then on.
+    pub(crate) fn begin_truncation(
+        &mut self,
+        begin: impl FnOnce(&mut Log) -> Result<Option<Truncation>, StorageError>,
+    ) -> Result<Option<Truncation>, FollowRefused> {
+        let begun = begin(&mut self.log).map_err(FollowRefused::Storage)?;
+        self.truncating = begun.is_some().then(DeferredAssignment::default);
+        Ok(begun)
+    }
+
+    /// Ends what [`Owner::begin_truncation`] began; returns where the log ends.
+    pub(crate) fn end_truncation(
+        &mut self,
+        truncation: Truncation,
+        done: Result<TruncatedLog, StorageError>,
+    ) -> Result<Offset, FollowRefused> {
+        let end = self.log.end_truncation(truncation, done);
+        self.watermark = self.watermark.clamp(self.log.log_start(), self.log.log_end());
+        if let Some(DeferredAssignment(Some((assignment, rules, now_ms)))) = self.truncating.take()
+        {
+            self.assign(assignment, rules, now_ms);
+        }
+        end.map_err(FollowRefused::Storage)
     }
 
     pub(crate) const fn rules(&self) -> &PartitionRules {
@@ -429,6 +516,7 @@ impl Owner {
             end: appended.end,
             log_append_time_ms: appended.append_time,
             awaits_disk: self.rules.is_durable(),
+            leader_epoch: self.assignment.leader_epoch,
         }
     }
 

@@ -5,11 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_clock::{Clock, Share};
+use ottla_clock::Share;
 use ottla_replication::Assignment;
 use ottla_storage::{BatchesRead, Log, LogView, ProducerEntry, ReadError, Slice, StorageError};
 use ottla_types::{
@@ -21,24 +20,11 @@ use crate::bells::{Bells, Ringer, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
 use crate::numbers::{DiskTimes, TopicFlow};
-use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
-use crate::progress::{Ends, EpochRefused, Progress, Wait};
+use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, AssignedWhen, Owner, Terms};
+use crate::progress::{Ends, EpochRefused, Progress};
 use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
-
-/// How a wait for the in-sync set ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// All of it has the records.
-    Committed,
-    /// It shrank below what the topic asks for.
-    TooFewReplicas,
-    /// Another node leads now.
-    LeaderMoved,
-    /// It took too long.
-    TimedOut,
-}
 
 /// A partition of this node.
 #[derive(Clone)]
@@ -151,6 +137,12 @@ impl Partition {
         &self.0.place
     }
 
+    /// Are these two handles on one partition?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The data directory it lies in.
     #[must_use]
     pub fn directory(&self) -> Uuid {
@@ -225,15 +217,6 @@ impl Partition {
         }
     }
 
-    /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
-    /// it may belong to a producer's transaction.
-    ///
-    /// # Errors
-    /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
-        self.write(|owner| owner.write_own(batch, now_ms))
-    }
-
     /// Ends a producer's transaction here.
     ///
     /// # Errors
@@ -269,7 +252,7 @@ impl Partition {
         self.0.repacks.load(Ordering::Relaxed)
     }
 
-    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
+    pub(crate) fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
         }
@@ -327,6 +310,7 @@ impl Partition {
             Isolation::Uncommitted => ends.high_watermark,
             Isolation::Committed if is_planted(Bug::ReadsUncommitted) => ends.high_watermark,
             Isolation::Committed => ends.last_stable,
+            Isolation::LogEnd => ends.log_end,
         };
         let slice = Slice { offset, bytes_max, at_least_one, upper };
         let read = self.0.view.load().read_on(slice);
@@ -350,6 +334,11 @@ impl Partition {
             log_start: ends.log_start,
             aborted,
         })
+    }
+
+    /// Has its disk failed?
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.home.load().trouble.has_failed()
     }
 
     /// Must the disk be waited for to read from `offset` on? Then [`Partitions::warm`] is to be
@@ -389,26 +378,6 @@ impl Partition {
         self.ends().high_watermark >= end
     }
 
-    /// Waits until everything below `end` is committed, at most until `deadline`.
-    pub async fn committed(&self, end: Offset, clock: &Clock, deadline: Duration) -> Waited {
-        let mut wait = Wait::new();
-        wait.add(self.progress());
-        loop {
-            let ends = self.ends();
-            if ends.high_watermark >= end {
-                return Waited::Committed;
-            }
-            if !ends.leading {
-                return Waited::LeaderMoved;
-            }
-            tokio::select! {
-                biased;
-                () = wait.moved() => {}
-                () = clock.sleep_until(deadline) => return Waited::TimedOut,
-            }
-        }
-    }
-
     /// So many bytes of it go to a consumer.
     pub fn count_fetched(&self, bytes: usize) {
         self.0.flow.fetched(bytes);
@@ -426,12 +395,10 @@ impl Partition {
         &self,
         assignment: Assignment,
         rules: PartitionRules,
-    ) -> Result<(), StorageError> {
+        now_ms: u64,
+    ) -> Result<AssignedWhen, StorageError> {
         self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
-        self.turn(StorageError::Failed, |owner| {
-            owner.assign(assignment, rules);
-            Ok(())
-        })
+        self.turn(StorageError::Failed, |owner| Ok(owner.assign(assignment, rules, now_ms)))
     }
 
     /// The leader, or -1.

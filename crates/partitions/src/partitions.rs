@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::lanes::Lanes;
 use crate::moves::Moving;
 use crate::numbers::Flow;
+use crate::owner::AssignedWhen;
 use crate::partition::Partition;
 use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
@@ -72,6 +73,9 @@ pub struct Partitions {
     /// Has the metadata been taken in once? What it names from then on is new to the disks. Written
     /// and read under `changing`.
     pub(crate) is_settled: AtomicBool,
+    /// Did the last metadata find logs that were being truncated, so that it counts for them only
+    /// afterwards? Written under `changing`.
+    are_deferred: AtomicBool,
     /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees
     /// it late lets the partition's own turn read the batch through.
     repacks: AtomicBool,
@@ -117,6 +121,7 @@ impl Partitions {
             metrics,
             offline,
             is_settled,
+            are_deferred: AtomicBool::new(false),
             repacks: AtomicBool::new(false),
             failures,
         })
@@ -161,6 +166,13 @@ impl Partitions {
     #[must_use]
     pub fn may_repack(&self) -> bool {
         self.repacks.load(Ordering::Relaxed)
+    }
+
+    /// Is [`Partitions::reconcile`] to be called again soon, because some logs were being
+    /// truncated?
+    #[must_use]
+    pub fn has_deferred(&self) -> bool {
+        self.are_deferred.load(Ordering::Acquire)
     }
 
     /// The partition of the topic with this id, if it is here.
@@ -243,13 +255,17 @@ impl Partitions {
                 None => opened.next().unwrap_or(Err(StorageError::Failed)),
             })
             .collect();
+        let now_ms = self.clock.monotonic_ms();
+        let mut are_deferred = false;
         for (assigned, opened) in wanted.iter().copied().zip(all) {
             let place = &assigned.place;
             let assign = |partition: &Partition| {
-                partition.assign(assigned.assignment.clone(), assigned.rules.clone())
+                let (assignment, rules) = (assigned.assignment.clone(), assigned.rules.clone());
+                partition.assign(assignment, rules, now_ms)
             };
-            match opened.and_then(|partition| assign(&partition).map(|()| partition)) {
-                Ok(partition) => {
+            match opened.and_then(|partition| assign(&partition).map(|when| (partition, when))) {
+                Ok((partition, when)) => {
+                    are_deferred |= when == AssignedWhen::Truncated;
                     next.insert(partition);
                     if self.lock_offline().remove(place).is_some() {
                         tracing::info!(partition = %place, "partition is online again");
@@ -262,6 +278,7 @@ impl Partitions {
         next.set_compacted(compacted.map(|it| &it.place));
         self.publish(&mut next);
         self.is_settled.store(true, Ordering::Release);
+        self.are_deferred.store(are_deferred, Ordering::Release);
         self.note_offline(failed)
     }
 

@@ -1,7 +1,9 @@
 //! A partition's progress: its log end, high watermark and other offsets, as a watched value.
 //!
 //! The owner publishes, all others read or wait. A wait is a registration with a waker, so
-//! an append wakes exactly the tasks that wait for it, on whichever thread they are.
+//! an append wakes exactly the tasks that wait for it, on whichever thread they are: fetches of
+//! followers wait for the log's end, those of consumers for what is committed, and producers each
+//! for an offset.
 
 use ottla_locks::Mutex;
 use std::collections::BTreeMap;
@@ -27,6 +29,14 @@ pub struct Ends {
     pub leader_epoch: LeaderEpoch,
     /// Does this node lead the partition now?
     pub leading: bool,
+    /// Everything below would survive a power cut of this node, as far as that is waited for
+    /// (`flush.messages`, `flush.ms`); else the log's end.
+    pub durable: Offset,
+    /// Where the log of the leader ended when its epoch began, while this node leads; else -1. All
+    /// that is committed is known only when the high watermark has come there (KIP-207).
+    pub epoch_start: Offset,
+    /// Are as many replicas in sync as `min.insync.replicas` asks for, while this node leads?
+    pub enough_in_sync: bool,
 }
 
 impl Ends {
@@ -76,15 +86,47 @@ impl EpochRefused {
     }
 }
 
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// The high watermark and the last stable offset: what consumers may read.
+    Committed,
+    /// The log's end: what followers copy.
+    LogEnd,
+    /// What is durable here.
+    Durable,
+}
+
+impl Interest {
+    /// Is this move of the ends one of those that are waited for? A change of the leader always is.
+    fn is_met(self, before: &Ends, now: &Ends) -> bool {
+        let of_leader = |it: &Ends| (it.leading, it.leader_epoch);
+        let of_interest = |ends: &Ends| match self {
+            Self::Committed => (ends.high_watermark, ends.last_stable, ends.log_start),
+            Self::LogEnd => (ends.log_end, 0, 0),
+            Self::Durable => (ends.durable, 0, 0),
+        };
+        of_leader(before) != of_leader(now) || of_interest(before) != of_interest(now)
+    }
+}
+
 /// The watched ends of one partition.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Guards the ends, so that they are read together. Published under the owner's lock, read by
     /// any thread; held for a copy.
     ends: Mutex<Ends>,
-    /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that
-    /// comes in between has registered before it looks at the ends, and so sees the new ones.
-    watchers: Mutex<BTreeMap<u64, Arc<ProgressWaiter>>>,
+    /// Guards who waits. Taken after `ends` was let go: a wait that comes in between has registered
+    /// before it looks at the ends, and so sees the new ones.
+    watchers: Mutex<Watchers>,
+}
+
+#[derive(Debug, Default)]
+struct Watchers {
+    /// Waits for a move, by their number.
+    moves: BTreeMap<u64, (Interest, Arc<ProgressWaiter>)>,
+    /// Waits for the high watermark to come to an offset, by that and their number.
+    commits: BTreeMap<(Offset, u64), Arc<ProgressWaiter>>,
 }
 
 impl Progress {
@@ -100,26 +142,46 @@ impl Progress {
             let mut now = self.ends.lock();
             std::mem::replace(&mut *now, ends)
         };
-        if before != ends {
-            for watch in self.watchers.lock().values() {
+        if before == ends {
+            return;
+        }
+        let watchers = self.watchers.lock();
+        for (interest, watch) in watchers.moves.values() {
+            if interest.is_met(&before, &ends) {
                 watch.wake();
             }
         }
+        let terms = |it: &Ends| (it.leading, it.leader_epoch, it.enough_in_sync);
+        let upto = match terms(&before) == terms(&ends) {
+            true => ends.high_watermark,
+            false => Offset::MAX,
+        };
+        for (_, watch) in watchers.commits.range(..=(upto, u64::MAX)) {
+            watch.wake();
+        }
     }
 
-    fn register(&self, watch: &Arc<ProgressWaiter>) {
-        let mut watchers = self.watchers.lock();
-        watchers.insert(watch.id, Arc::clone(watch));
+    /// Waits until the high watermark has come to `end`, or the leader or the number of replicas in
+    /// sync has changed. Make it *before* looking at the ends, so that no move is missed.
+    pub(crate) fn wait_for_commit(self: &Arc<Self>, end: Offset) -> CommitWait {
+        let watch = Arc::new(ProgressWaiter::new());
+        self.watchers.lock().commits.insert((end, watch.id), Arc::clone(&watch));
+        CommitWait { watch, end, progress: Arc::clone(self) }
+    }
+
+    fn register(&self, interest: Interest, watch: &Arc<ProgressWaiter>) {
+        self.watchers.lock().moves.insert(watch.id, (interest, Arc::clone(watch)));
     }
 
     fn leave(&self, id: u64) {
-        self.watchers.lock().remove(&id);
+        self.watchers.lock().moves.remove(&id);
     }
 
     /// How many wait; for tests and metrics.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.watchers.lock().len()
+        let watchers = self.watchers.lock();
+        watchers.moves.len() + watchers.commits.len()
     }
 }
 
@@ -135,6 +197,24 @@ struct ProgressWaiter {
 }
 
 impl ProgressWaiter {
+    fn new() -> Self {
+        let id = NEXT_WATCH.fetch_add(1, Ordering::Relaxed);
+        Self { id, rung: AtomicBool::new(false), waker: Mutex::new(None) }
+    }
+
+    /// Waits until it was rung since the last call.
+    async fn rung(&self) {
+        poll_fn(|cx| {
+            let mut waker = self.waker.lock();
+            if self.rung.swap(false, Ordering::SeqCst) {
+                return Poll::Ready(());
+            }
+            *waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn wake(&self) {
         self.rung.store(true, Ordering::SeqCst);
         let waker = self.waker.lock().take();
@@ -158,28 +238,39 @@ impl Wait {
     /// A wait that watches nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        let id = NEXT_WATCH.fetch_add(1, Ordering::Relaxed);
-        let watch = ProgressWaiter { id, rung: AtomicBool::new(false), waker: Mutex::new(None) };
-        Self { watch: Arc::new(watch), watched: Vec::new() }
+        Self { watch: Arc::new(ProgressWaiter::new()), watched: Vec::new() }
     }
 
-    /// Watches `progress` too.
-    pub fn add(&mut self, progress: Arc<Progress>) {
-        progress.register(&self.watch);
+    /// Watches `progress` too, for such moves.
+    pub fn add(&mut self, progress: Arc<Progress>, interest: Interest) {
+        progress.register(interest, &self.watch);
         self.watched.push(progress);
     }
 
     /// Waits until any of the partitions has moved since the last call (or since it was added).
     pub async fn moved(&self) {
-        poll_fn(|cx| {
-            let mut waker = self.watch.waker.lock();
-            if self.watch.rung.swap(false, Ordering::SeqCst) {
-                return Poll::Ready(());
-            }
-            *waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.watch.rung().await;
+    }
+}
+
+/// A wait for one offset to be committed; dropping it ends the watch.
+#[derive(Debug)]
+pub(crate) struct CommitWait {
+    watch: Arc<ProgressWaiter>,
+    end: Offset,
+    progress: Arc<Progress>,
+}
+
+impl CommitWait {
+    /// Waits until the ends are to be looked at again.
+    pub async fn moved(&self) {
+        self.watch.rung().await;
+    }
+}
+
+impl Drop for CommitWait {
+    fn drop(&mut self) {
+        self.progress.watchers.lock().commits.remove(&(self.end, self.watch.id));
     }
 }
 
@@ -222,8 +313,8 @@ mod tests {
     fn a_wait_wakes_at_the_first_move_of_any_partition() {
         let (a, b) = (Arc::new(Progress::default()), Arc::new(Progress::default()));
         let mut wait = Wait::new();
-        wait.add(Arc::clone(&a));
-        wait.add(Arc::clone(&b));
+        wait.add(Arc::clone(&a), Interest::Committed);
+        wait.add(Arc::clone(&b), Interest::LogEnd);
         let bell = Arc::new(TestWaker::default());
         let waker = Waker::from(Arc::clone(&bell));
         let mut cx = Context::from_waker(&waker);
@@ -238,7 +329,7 @@ mod tests {
     fn a_move_between_looking_and_waiting_is_not_missed() {
         let progress = Arc::new(Progress::default());
         let mut wait = Wait::new();
-        wait.add(Arc::clone(&progress));
+        wait.add(Arc::clone(&progress), Interest::LogEnd);
         progress.publish(at(1));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(pin!(wait.moved()).poll(&mut cx).is_ready());
@@ -248,12 +339,49 @@ mod tests {
     fn what_does_not_move_wakes_nobody_and_a_dropped_wait_leaves_nothing() {
         let progress = Arc::new(Progress::default());
         let mut wait = Wait::new();
-        wait.add(Arc::clone(&progress));
+        wait.add(Arc::clone(&progress), Interest::LogEnd);
         progress.publish(Ends::default());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(pin!(wait.moved()).poll(&mut cx).is_pending());
         assert_eq!(progress.waiting(), 1);
         drop(wait);
         assert_eq!(progress.waiting(), 0);
+    }
+
+    #[test]
+    fn a_wait_for_an_offset_is_woken_when_it_is_committed_and_not_before() {
+        let progress = Arc::new(Progress::default());
+        let [early, late] = [5, 9].map(|end| progress.wait_for_commit(end));
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_woken = |wait: &CommitWait, cx: &mut Context<'_>| {
+            let mut moved = pin!(wait.moved());
+            moved.as_mut().poll(cx).is_ready()
+        };
+        progress.publish(Ends { high_watermark: 4, log_end: 20, ..Ends::default() });
+        assert!(!is_woken(&early, &mut cx));
+        progress.publish(Ends { high_watermark: 5, log_end: 20, ..Ends::default() });
+        assert!(is_woken(&early, &mut cx) && !is_woken(&late, &mut cx));
+        progress.publish(Ends { leader_epoch: 3, high_watermark: 5, ..Ends::default() });
+        assert!(is_woken(&early, &mut cx) && is_woken(&late, &mut cx), "another leader");
+        drop((early, late));
+        assert_eq!(progress.waiting(), 0);
+    }
+
+    #[test]
+    fn a_consumer_waits_for_commits_and_a_follower_for_appends() {
+        let progress = Arc::new(Progress::default());
+        let wait = |interest| {
+            let mut wait = Wait::new();
+            wait.add(Arc::clone(&progress), interest);
+            wait
+        };
+        let [consumer, follower] = [Interest::Committed, Interest::LogEnd].map(wait);
+        let mut cx = Context::from_waker(Waker::noop());
+        progress.publish(at(7));
+        assert!(pin!(consumer.moved()).poll(&mut cx).is_pending());
+        assert!(pin!(follower.moved()).poll(&mut cx).is_ready());
+        progress.publish(Ends { high_watermark: 7, ..at(7) });
+        assert!(pin!(consumer.moved()).poll(&mut cx).is_ready());
+        assert!(pin!(follower.moved()).poll(&mut cx).is_pending());
     }
 }

@@ -12,6 +12,8 @@ pub enum Isolation {
     Uncommitted,
     /// Only what belongs to no open transaction; the aborted ones are named.
     Committed,
+    /// Everything that is in the log: for followers.
+    LogEnd,
 }
 
 /// What a reader asks a partition for.

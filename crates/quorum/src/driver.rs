@@ -1,7 +1,7 @@
 //! One member of the quorum: raft's effects carried out on files.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,14 +13,13 @@ use ottla_raft::{
     RaftSetup, ReplicaKey, SnapshotId, Timing, Voter, VoterSet,
 };
 use ottla_records::BadBatch;
-use ottla_storage::{
-    AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Stamp, StorageError, Sync,
-};
-use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
+use ottla_storage::{AppendError, Files, Log, Stamp, StorageError, Sync};
+use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, is_planted};
 
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
 use crate::committed::read_batches;
+use crate::opening::{LogOpening, open_log};
 use crate::outgoing::{Answers, PeerMessage, PeerRequest};
 use crate::replay::Replay;
 use crate::snapshot::{self, Download, read_file, replace_file, snapshot_path};
@@ -191,7 +190,13 @@ impl Quorum {
             let bytes = read_file(&**files, &snapshot_path(id, &folder))?;
             replay.take_snapshot(id, &bytes.unwrap_or_default())?;
         }
-        let mut log = Self::open_log(&setup, &folder)?;
+        let mut log = open_log(LogOpening {
+            files,
+            folder: &folder,
+            clean: setup.clean,
+            segment_bytes: setup.segment_bytes,
+            now_ms: setup.clock.wall_ms(),
+        })?;
         let start = newest.map_or(0, |id| id.end);
         if log.log_start() > start {
             let why = format!(
@@ -235,24 +240,6 @@ impl Quorum {
         };
         quorum.step(Input::Started(durable))?;
         Ok(OpenedQuorum { quorum, records: replay.records })
-    }
-
-    fn open_log(setup: &Setup, folder: &Path) -> Result<Log, StorageError> {
-        let options = LogOptions { segment_bytes: setup.segment_bytes, ..LogOptions::default() };
-        let log = Log::open(Opening {
-            files: Arc::clone(&setup.files),
-            folder: folder.to_owned(),
-            options,
-            clean: setup.clean,
-            recovery_point: 0,
-            log_start: 0,
-            has_gaps: false,
-            now_ms: setup.clock.wall_ms(),
-        })?;
-        if PartitionMetadata::read(&*setup.files, folder)?.is_none() {
-            PartitionMetadata { topic_id: Uuid::ONE }.write(&*setup.files, folder)?;
-        }
-        Ok(log)
     }
 
     /// Takes an input in and carries out everything that follows from it.

@@ -5,7 +5,8 @@ use ottla_raft::{
     FetchAnswer, FetchAnswered, FetchAsked, FollowerRequest, Input, KraftVersions, QuorumControl,
     SnapshotAnswered, SnapshotAsked, SnapshotId, SnapshotPart, Standing, VoteAnswer,
 };
-use ottla_types::{ErrorCode, NodeId};
+use ottla_storage::{AppendError, FetchedBatches};
+use ottla_types::{ErrorCode, LeaderEpoch, NodeId};
 
 use crate::driver::{Quorum, QuorumError};
 use crate::outgoing::PeerMessage;
@@ -87,7 +88,9 @@ impl Quorum {
     pub(crate) fn append_fetched(&mut self, batches: usize) -> Result<(), QuorumError> {
         let now_ms = self.clock.wall_ms();
         for batch in self.fetched.drain(..batches) {
-            self.log.append_as_follower(&batch, now_ms)?;
+            // Its epoch is for the protocol to judge, which has done so.
+            let batch = FetchedBatches::check(&batch, LeaderEpoch::MAX);
+            self.log.append_as_follower(&batch.map_err(AppendError::from)?, now_ms)?;
         }
         Ok(())
     }

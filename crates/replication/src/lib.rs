@@ -10,10 +10,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod follower;
+mod in_sync;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use ottla_types::{Bug, LeaderEpoch, NO_OFFSET, NodeId, Offset, is_planted};
+
+pub use follower::FollowerFetch;
+use follower::FollowerProgress;
+use in_sync::PendingProposal;
+pub use in_sync::{InSyncMember, InSyncProposal, InSyncTerms};
 
 /// What the cluster's metadata says of one partition, as far as replication needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,6 +47,10 @@ pub struct NotEnoughReplicas {
     pub required: usize,
 }
 
+/// A fetch that counts for nothing: its broker is no replica, or has started again since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleFetch;
+
 /// From where, and on which terms, a node begins to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
@@ -49,6 +61,9 @@ pub struct Beginning {
     /// `min.insync.replicas`, as configured. It counts from the first moment: with fewer replicas
     /// in sync than this, a new leader may not even commit what is in its log (KIP-966).
     pub in_sync_min: usize,
+    /// Now, in milliseconds of a clock that is not set: the members of the in-sync set have as
+    /// long as any to fetch for the first time.
+    pub now_ms: u64,
 }
 
 /// The leader's view of its followers.
@@ -61,32 +76,23 @@ pub struct Leader {
     epoch_start: Offset,
     end: Offset,
     watermark: Offset,
-    /// Replicas that the controller was asked to add to the in-sync set, and may have added
-    /// already.
-    joining: Vec<NodeId>,
-    followers: BTreeMap<NodeId, Follower>,
-}
-
-/// What a leader knows of a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Follower {
-    /// The epoch of the registration in which it fetched last; -1 if it has not (KIP-903).
-    broker_epoch: i64,
-    /// Where its log ends; -1 until it has fetched in this leader epoch.
-    end: Offset,
-}
-
-impl Follower {
-    const UNKNOWN: Self = Self { broker_epoch: -1, end: NO_OFFSET };
+    /// The in-sync set that the controller was asked for, and has not decided as far as is known.
+    pending: Option<PendingProposal>,
+    followers: BTreeMap<NodeId, FollowerProgress>,
 }
 
 impl Leader {
     /// Node `me` begins to lead.
     #[must_use]
     pub fn new(me: NodeId, assignment: Assignment, beginning: Beginning) -> Self {
-        let Beginning { end, watermark, in_sync_min } = beginning;
-        let followers = assignment.replicas.iter().filter(|id| **id != me);
-        let followers = followers.map(|id| (*id, Follower::UNKNOWN)).collect();
+        let Beginning { end, watermark, in_sync_min, now_ms } = beginning;
+        let others = assignment.replicas.iter().filter(|id| **id != me);
+        // A member of the in-sync set has a while to come; the others must show themselves.
+        let seen = |id: &NodeId| {
+            let caught_up_ms = assignment.in_sync.contains(id).then_some(now_ms);
+            (*id, FollowerProgress { caught_up_ms, ..FollowerProgress::UNKNOWN })
+        };
+        let followers = others.map(seen).collect();
         let mut leader = Self {
             me,
             assignment,
@@ -94,7 +100,7 @@ impl Leader {
             epoch_start: end,
             end,
             watermark: watermark.min(end),
-            joining: Vec::new(),
+            pending: None,
             followers,
         };
         if is_planted(Bug::MinimumTooLate) {
@@ -113,21 +119,14 @@ impl Leader {
         self.in_sync_min = in_sync_min;
         self.followers.retain(|id, _| assignment.replicas.contains(id));
         for id in assignment.replicas.iter().filter(|id| **id != self.me) {
-            self.followers.entry(*id).or_insert(Follower::UNKNOWN);
+            self.followers.entry(*id).or_insert(FollowerProgress::UNKNOWN);
+        }
+        let is_decided = |it: &PendingProposal| assignment.partition_epoch > it.partition_epoch;
+        if self.pending.as_ref().is_some_and(is_decided) {
+            self.pending = None;
         }
         self.assignment = assignment;
         self.advance()
-    }
-
-    /// The controller is asked for this in-sync set; until it is known to be decided, nothing
-    /// commits that a new member lacks. The set that it was asked for last, if it was not granted,
-    /// counts no longer: the empty set asks for nothing.
-    ///
-    /// New members do not help to reach `min.insync.replicas` before the controller has them: it
-    /// may still elect a replica that left the set while too few were in it (KIP-966).
-    pub fn proposed(&mut self, in_sync: &[NodeId]) {
-        let is_new = |id: &NodeId| !self.assignment.in_sync.contains(id);
-        self.joining = in_sync.iter().copied().filter(is_new).collect();
     }
 
     /// The leader's own log now ends at `end`; may move the watermark.
@@ -136,21 +135,20 @@ impl Leader {
         self.advance()
     }
 
-    /// `follower`, in the registration of this epoch, has everything below `offset`; may move the
+    /// A follower has fetched: it has everything below the offset that it asks for; may move the
     /// watermark. What it had in an earlier life it can have lost since, however late its fetch
     /// comes.
-    pub fn fetched(
-        &mut self,
-        follower: NodeId,
-        broker_epoch: i64,
-        offset: Offset,
-    ) -> Option<Offset> {
-        let known = self.followers.get_mut(&follower)?;
-        if broker_epoch < known.broker_epoch && !is_planted(Bug::EarlierLifeCounts) {
-            return None;
+    ///
+    /// # Errors
+    /// It is no replica, or the fetch is of an earlier life of it.
+    pub fn fetched(&mut self, fetch: FollowerFetch) -> Result<Option<Offset>, StaleFetch> {
+        let known = self.followers.get_mut(&fetch.follower).ok_or(StaleFetch)?;
+        let is_old = fetch.broker_epoch < known.broker_epoch;
+        if is_old && !is_planted(Bug::EarlierLifeCounts) {
+            return Err(StaleFetch);
         }
-        *known = Follower { broker_epoch, end: offset.min(self.end) };
-        self.advance()
+        known.fetched(fetch, self.end);
+        Ok(self.advance())
     }
 
     /// May an acks=all write be appended?
@@ -180,6 +178,12 @@ impl Leader {
         self.watermark
     }
 
+    /// Where the leader's log ends.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
     /// A topic with fewer replicas than `min.insync.replicas` can still be written (KIP-966).
     fn required(&self) -> usize {
         self.in_sync_min.min(self.assignment.replicas.len())
@@ -188,12 +192,13 @@ impl Leader {
     /// The lowest end of the in-sync set and of those that join it, unless too few are in it;
     /// never goes back.
     fn advance(&mut self) -> Option<Offset> {
-        let early = if is_planted(Bug::JoiningCounts) { self.joining.len() } else { 0 };
+        let joining = self.pending.as_ref().map_or(&[][..], |it| &it.joining);
+        let early = if is_planted(Bug::JoiningCounts) { joining.len() } else { 0 };
         let is_enough = self.assignment.in_sync.len() + early >= self.required();
         if !is_enough && !is_planted(Bug::MinimumIgnored) {
             return None;
         }
-        let joining = if is_planted(Bug::JoiningIgnored) { &[] } else { &self.joining[..] };
+        let joining = if is_planted(Bug::JoiningIgnored) { &[] } else { joining };
         let members = self.assignment.in_sync.iter().chain(joining);
         let ends = members.map(|id| {
             if *id == self.me || is_planted(Bug::FollowersIgnored) {
@@ -212,100 +217,4 @@ impl Leader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::vec;
-
-    fn leader(in_sync: &[NodeId]) -> Leader {
-        let assignment = Assignment {
-            leader: 1,
-            replicas: vec![1, 2, 3],
-            in_sync: in_sync.to_vec(),
-            ..Assignment::default()
-        };
-        Leader::new(1, assignment, Beginning { end: 0, watermark: 0, in_sync_min: 1 })
-    }
-
-    #[test]
-    fn a_new_leader_commits_nothing_while_fewer_than_the_minimum_are_in_sync() {
-        let beginning = |in_sync_min| Beginning { end: 10, watermark: 4, in_sync_min };
-        let assignment = leader(&[1]).assignment;
-        let strict = Leader::new(1, assignment.clone(), beginning(2));
-        assert_eq!(strict.watermark(), 4, "replica 1 alone is in sync, 2 must be");
-        let loose = Leader::new(1, assignment, beginning(1));
-        assert_eq!(loose.watermark(), 10);
-    }
-
-    #[test]
-    fn alone_in_the_in_sync_set_every_append_is_committed_at_once() {
-        let mut leader = leader(&[1]);
-        assert_eq!(leader.appended(10), Some(10));
-        assert_eq!(leader.appended(10), None);
-        assert_eq!(leader.watermark(), 10);
-    }
-
-    #[test]
-    fn the_watermark_waits_for_the_slowest_member_of_the_in_sync_set() {
-        let mut leader = leader(&[1, 2, 3]);
-        assert_eq!(leader.appended(10), None);
-        assert_eq!(leader.fetched(2, 5, 10), None);
-        assert_eq!(leader.fetched(3, 5, 4), Some(4));
-        assert_eq!(leader.fetched(3, 5, 10), Some(10));
-        assert_eq!(leader.fetched(9, 5, 10), None, "not a replica");
-    }
-
-    #[test]
-    fn too_few_in_sync_replicas_stop_acks_all_and_the_watermark() {
-        let mut leader = leader(&[1]);
-        let assignment = leader.assignment.clone();
-        leader.assigned(assignment.clone(), 2);
-        let refused = NotEnoughReplicas { in_sync: 1, required: 2 };
-        assert_eq!(leader.may_append_for_all(), Err(refused));
-        assert_eq!(leader.appended(10), None);
-        assert_eq!(leader.assigned(assignment, 1), Some(10));
-    }
-
-    #[test]
-    fn a_lower_minimum_counts_only_with_the_in_sync_set_of_its_time() {
-        let mut leader = leader(&[1]);
-        leader.assigned(leader.assignment.clone(), 2);
-        leader.appended(10);
-        let joined = Assignment { in_sync: vec![1, 2], ..leader.assignment.clone() };
-        assert_eq!(leader.assigned(joined, 1), None, "replica 2 has nothing yet");
-    }
-
-    #[test]
-    fn a_late_fetch_of_a_followers_earlier_life_does_not_count() {
-        let mut leader = leader(&[1, 2]);
-        leader.appended(10);
-        assert_eq!(leader.fetched(2, 8, 4), Some(4));
-        assert_eq!(leader.fetched(2, 7, 10), None, "before it restarted");
-        assert_eq!(leader.fetched(2, 8, 10), Some(10));
-    }
-
-    #[test]
-    fn who_joins_holds_the_watermark_back_and_counts_for_no_minimum() {
-        let mut leader = leader(&[1, 2]);
-        leader.proposed(&[1, 2, 3]);
-        leader.appended(10);
-        assert_eq!(
-            leader.fetched(2, 5, 10),
-            None,
-            "replica 3 lacks it, and may be in sync already"
-        );
-        assert_eq!(leader.fetched(3, 5, 10), Some(10));
-        let strict = Assignment { in_sync: vec![1], ..leader.assignment.clone() };
-        leader.assigned(strict, 2);
-        leader.proposed(&[1, 3]);
-        leader.appended(12);
-        assert_eq!(leader.fetched(3, 5, 12), None, "the controller may elect replica 2 still");
-    }
-
-    #[test]
-    fn more_required_replicas_than_there_are_means_all_there_are() {
-        let assignment =
-            Assignment { leader: 1, replicas: vec![1], in_sync: vec![1], ..Assignment::default() };
-        let leader = Leader::new(1, assignment, Beginning { end: 0, watermark: 0, in_sync_min: 2 });
-        assert_eq!(leader.may_append_for_all(), Ok(()));
-    }
-}
+mod tests;

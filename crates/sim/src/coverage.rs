@@ -37,6 +37,10 @@ pub struct Coverage {
     pub snapshots: u64,
     /// Snapshots that were fetched and took the place of a log.
     pub fetched_snapshots: u64,
+    /// Clusters that formed without a format step.
+    pub founded: u64,
+    /// Nodes that joined such a cluster as observers.
+    pub joined: u64,
     /// Partition leaders that began.
     pub leaders: u64,
     /// Brokers that stopped when the controller let them.
@@ -73,6 +77,21 @@ impl Coverage {
         self.checks[invariant as usize] += 1;
     }
 
+    /// Adds what single steps of a quorum count.
+    pub(crate) fn add_steps(&mut self, steps: &Self) {
+        self.elections += steps.elections;
+        self.crashes += steps.crashes;
+        self.lost_records += steps.lost_records;
+        self.cut_records += steps.cut_records;
+        self.committed += steps.committed;
+        for (sum, more) in self.rows.iter_mut().zip(steps.rows) {
+            *sum += more;
+        }
+        for (sum, more) in self.checks.iter_mut().zip(steps.checks) {
+            *sum += more;
+        }
+    }
+
     /// A seed ran until `now_ms` over this network.
     pub fn ran(&mut self, now_ms: u64, network: &MessageNetwork) {
         self.simulated_ms = now_ms;
@@ -96,6 +115,8 @@ impl Default for Coverage {
             wiped: 0,
             snapshots: 0,
             fetched_snapshots: 0,
+            founded: 0,
+            joined: 0,
             leaders: 0,
             orderly_stops: 0,
             failovers: 0,
@@ -129,6 +150,8 @@ impl AddAssign<&Self> for Coverage {
         self.wiped += other.wiped;
         self.snapshots += other.snapshots;
         self.fetched_snapshots += other.fetched_snapshots;
+        self.founded += other.founded;
+        self.joined += other.joined;
         self.leaders += other.leaders;
         self.orderly_stops += other.orderly_stops;
         self.failovers += other.failovers;

@@ -5,12 +5,13 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
-use ottla_records::{Batch, HEADER_BYTES, batches_in, crc32c_of_parts};
+use ottla_records::{Batch, HEADER_BYTES, crc32c_of_parts};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{StorageError, is_shortage};
+use crate::follow::FetchedError;
 use crate::index::AbortedTransaction;
-use crate::log::Log;
+use crate::log::{Log, PendingBatches};
 use crate::producers::{ProducerError, Producers};
 use crate::segment::Segment;
 
@@ -58,11 +59,16 @@ pub enum AppendError {
     /// The disk fails; the log accepts no more appends.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A follower's bytes do not continue the log.
-    #[error("the batch at offset {got} does not follow the log's end {end}")]
-    Gap {
-        /// The batch's offset.
-        got: Offset,
+    /// What a follower fetched is broken.
+    #[error(transparent)]
+    Fetched(#[from] FetchedError),
+    /// What a follower fetched begins below the end of its log, which is not empty.
+    #[error("the batch of offsets {first} to {last} begins below the log's end {end}")]
+    BehindEnd {
+        /// The first offset of the first batch.
+        first: Offset,
+        /// Its last offset.
+        last: Offset,
         /// The log's end.
         end: Offset,
     },
@@ -75,7 +81,8 @@ impl AppendError {
         match self {
             Self::Producer(error) => error.code(),
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-            Self::Gap { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            Self::Fetched(error) => error.code(),
+            Self::BehindEnd { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         }
     }
 }
@@ -172,26 +179,6 @@ impl Log {
         Ok(Appended::new(base_offset, self.log_end(), stamp))
     }
 
-    /// Appends batches as a leader wrote them.
-    ///
-    /// # Errors
-    /// They are broken or do not continue the log, or the disk fails.
-    pub fn append_as_follower(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendError> {
-        for batch in batches_in(bytes) {
-            let batch = batch.map_err(StorageError::from)?;
-            let (got, end) = (batch.base_offset(), self.log_end());
-            if got != end {
-                return Err(AppendError::Gap { got, end });
-            }
-            self.write_one(BatchPart::of(&batch), now_ms)?;
-        }
-        Ok(self.log_end())
-    }
-
     fn write_one(&mut self, part: BatchPart<'_>, now_ms: TimestampMs) -> Result<(), StorageError> {
         let part = [part];
         if !self.has_room_for(&part, now_ms)? {
@@ -206,12 +193,16 @@ impl Log {
         parts: &[BatchPart<'_>],
         now_ms: TimestampMs,
     ) -> Result<bool, StorageError> {
-        if self.failed {
-            return Err(StorageError::Failed);
-        }
+        self.check_writable()?;
         let bytes = size_of_all(parts);
         for part in parts {
-            if self.is_full(&part.batch()?, parts.len(), bytes, now_ms) {
+            let batch = part.batch()?;
+            let others = PendingBatches {
+                bytes: bytes - batch.size() as u64,
+                index_entries: parts.len() - 1,
+                first_timestamp: None,
+            };
+            if self.is_full(&batch, others, now_ms) {
                 return Ok(false);
             }
         }
@@ -226,37 +217,58 @@ impl Log {
         }
         let segment = self.active();
         let position = segment.size();
-        if let Err(error) = segment.file.ready() {
-            return Err(segment.io()(error));
-        }
-        if let Err(error) = write_parts(&segment, parts, position) {
-            // Nothing may follow half a batch. If it can be taken back and only room was missing,
-            // the next append may find some; otherwise recovery cuts it off.
-            let is_whole = segment.file.truncate(position).is_ok();
-            let is_harmless = is_whole && is_shortage(&error);
-            self.failed = !is_harmless;
-            return Err(segment.io()(error));
-        }
+        self.put(&segment, |at| write_parts(&segment, parts, at))?;
         let (mut at, mut end) = (position, self.log_end());
         for part in parts {
             let batch = part.batch()?;
             let aborted = self.took_in(&batch, part);
-            let mut state = segment.state_mut();
-            state.add(segment.base, at, &batch, self.options.index_interval_bytes);
-            if let Some(aborted) = aborted {
-                state.aborted.push(aborted);
-            }
+            segment.take_in(at, &batch, aborted, self.options.index_interval_bytes);
             at += batch.size() as u64;
             end = batch.next_offset();
         }
-        self.written_bytes += at - position;
+        self.publish(&segment, at, end, now_ms);
+        Ok(())
+    }
+
+    /// Writes behind the active segment's end; no reader sees it yet.
+    ///
+    /// # Errors
+    /// The disk fails. If half a batch may be left, the log accepts no more appends.
+    pub(crate) fn put(
+        &mut self,
+        segment: &Segment,
+        write: impl FnOnce(u64) -> std::io::Result<()>,
+    ) -> Result<(), StorageError> {
+        let position = segment.size();
+        if let Err(error) = segment.file.ready() {
+            return Err(segment.io()(error));
+        }
+        let Err(error) = write(position) else { return Ok(()) };
+        // Nothing may follow half a batch. If it can be taken back and only room was missing,
+        // the next append may find some; otherwise recovery cuts it off.
+        let is_whole = segment.file.truncate(position).is_ok();
+        let is_harmless = is_whole && is_shortage(&error);
+        self.failed = !is_harmless;
+        Err(segment.io()(error))
+    }
+
+    /// Lets readers see what was written: the active segment has so many bytes now, and the log
+    /// ends at `end`.
+    pub(crate) fn publish(
+        &mut self,
+        segment: &Segment,
+        size: u64,
+        end: Offset,
+        now_ms: TimestampMs,
+    ) {
+        let position = segment.size();
+        self.written_bytes += size - position;
         if position == 0 {
             self.segment_written_ms.0 = now_ms;
         }
         self.segment_written_ms.1 = now_ms;
-        segment.publish(at);
+        segment.publish(size);
         self.shared.log_end.store(end, Ordering::Release);
-        Ok(())
     }
 
     /// Updates the producer state with the batch; a marker is read whole, it is small.
@@ -277,14 +289,6 @@ struct BatchPart<'a> {
 }
 
 impl<'a> BatchPart<'a> {
-    /// As it is.
-    fn of(batch: &Batch<'a>) -> Self {
-        let (head, rest) = batch.bytes().split_at(HEADER_BYTES);
-        let mut header = [0; HEADER_BYTES];
-        header.copy_from_slice(head);
-        Self { header, rest }
-    }
-
     /// As a leader writes it.
     fn stamped(batch: &Batch<'a>, base_offset: Offset, stamp: Stamp) -> Self {
         Self {

@@ -66,9 +66,14 @@ impl Epochs {
         self.starts.get(behind.checked_sub(1)?).map(|entry| entry.epoch)
     }
 
-    /// The largest epoch up to `epoch` and where it ends; `None` if all epochs are larger.
+    /// The largest epoch up to `epoch`, and the offset where it ends: where the next one starts, or
+    /// the log's end. `None` if `epoch` is negative, or larger than all that are known; of an
+    /// epoch before the first that is known, the start of that one.
     #[must_use]
     pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        if epoch < 0 {
+            return None;
+        }
         if self.latest() == Some(epoch) {
             return Some((epoch, log_end));
         }
@@ -81,15 +86,27 @@ impl Epochs {
         }
     }
 
-    /// `epoch` starts at `start`, if it is new.
+    /// `epoch` starts at `start`. As in Kafka, entries that contradict this go: those of the same
+    /// or a later epoch, and those that start there or behind.
     pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
-        if epoch < 0 || self.latest().is_some_and(|latest| latest >= epoch) {
+        if epoch < 0
+            || self.starts.last().is_some_and(|last| last.epoch == epoch && last.start <= start)
+        {
             return;
         }
-        // An epoch without a record gives way to the next.
-        self.starts.retain(|entry| entry.start < start);
+        let stays = |entry: &EpochStart| entry.epoch < epoch && entry.start < start;
+        let kept = self.starts.iter().rposition(stays).map_or(0, |at| at + 1);
+        self.starts.truncate(kept);
         self.starts.push(EpochStart { epoch, start });
         self.changed = true;
+    }
+
+    /// A start after a crash has met a batch of `epoch` at `start`: if the epoch is new, it starts
+    /// there.
+    pub(crate) fn found(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if self.latest().is_none_or(|latest| latest < epoch) {
+            self.assign(epoch, start);
+        }
     }
 
     /// The log now ends at `end`.
@@ -97,6 +114,12 @@ impl Epochs {
         let before = self.starts.len();
         self.starts.retain(|entry| entry.start < end);
         self.changed |= self.starts.len() != before;
+    }
+
+    /// The log has no records.
+    pub(crate) fn clear(&mut self) {
+        self.changed |= !self.starts.is_empty();
+        self.starts.clear();
     }
 
     /// The log now starts at `start`.

@@ -30,6 +30,12 @@ pub enum StorageError {
     /// A write failed before; the log must be opened again.
     #[error("an earlier write to the log failed; it accepts no appends until the next start")]
     Failed,
+    /// The log is being truncated; an append may be tried again afterwards.
+    #[error("the log is being truncated; it accepts no appends until that is done")]
+    Truncating,
+    /// No log can be truncated to a negative offset; nothing was done.
+    #[error("a log cannot be truncated to offset {0}")]
+    NegativeOffset(i64),
     /// The node stops: the work was left as far as it had come.
     #[error("the node stops")]
     Stopped,

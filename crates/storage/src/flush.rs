@@ -159,13 +159,17 @@ impl Log {
         done
     }
 
-    /// What must be done to make the log durable up to its end now; `None` if it is already.
+    /// What must be done to make the log durable up to its end now; `None` if it is already, or is
+    /// being truncated.
     ///
     /// # Errors
     /// An earlier write failed.
     pub fn begin_flush(&mut self) -> Result<Option<Flush>, StorageError> {
         if self.failed {
             return Err(StorageError::Failed);
+        }
+        if self.truncating {
+            return Ok(None);
         }
         let upto = self.log_end();
         let all = self.shared.segments.load_full();

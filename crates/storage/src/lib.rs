@@ -25,8 +25,8 @@
 //! The writer appends and rolls; it waits for no disk but the cache. Whatever may take long is
 //! begun and ended under the writer's lock and runs outside it: [`Flush`] (records, indexes,
 //! producers, epochs: moves the recovery point), [`Sync`] (records only: lets a producer's answer
-//! go), [`Retired`] (renaming and unlinking), [`Cleaning`] and [`Swap`] (compaction),
-//! [`Preparation`] and [`LogView::trim_cache`] (the cache window).
+//! go), [`Truncation`] (cutting a log off), [`Retired`] (renaming and unlinking), [`Cleaning`] and
+//! [`Swap`] (compaction), [`Preparation`] and [`LogView::trim_cache`] (the cache window).
 //!
 //! # Order after an unclean stop
 //! Unfinished swaps of the cleaner are finished or undone. Segments below the recovery point are
@@ -43,6 +43,7 @@ mod error;
 mod files;
 mod flush;
 mod folder;
+mod follow;
 mod index;
 mod log;
 mod open;
@@ -53,6 +54,7 @@ mod recovery;
 mod retire;
 mod segment;
 mod spare;
+mod truncate;
 mod view;
 mod window;
 
@@ -68,6 +70,7 @@ pub use files::{
     Lock, OnDiskCall, SimDisk,
 };
 pub use flush::{Flush, Sync};
+pub use follow::{FetchedBatches, FetchedError, FetchedSummary, FollowerAppended};
 pub use index::AbortedTransaction;
 pub use log::Log;
 pub use options::LogOptions;
@@ -75,4 +78,5 @@ pub use producers::{ProducerEntry, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
 pub use spare::{Preparation, Spare};
+pub use truncate::{TruncatedLog, Truncation};
 pub use view::{BatchesRead, LogView, ReadError, Slice};

@@ -1,4 +1,4 @@
-//! The one writer of a log: append, roll, truncate, flush, close.
+//! The one writer of a log: roll, flush, close, and what its other parts share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,13 +7,10 @@ use std::sync::atomic::Ordering;
 use ottla_records::{Batch, crc32c};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
-use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::Files;
-use crate::folder::{FolderListing, remove_segment, remove_snapshot};
 use crate::options::LogOptions;
 use crate::producers::{ProducerEntry, Producers};
-use crate::recovery::{SegmentRecovery, Segments, load_producers};
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::view::{LogShared, LogView};
@@ -47,10 +44,22 @@ pub struct Log {
     /// How many of them were there when the last flush began.
     pub(crate) flushed_bytes: u64,
     pub(crate) failed: bool,
+    /// Is it being truncated? Then nothing is appended.
+    pub(crate) truncating: bool,
     /// The next segment, made ready.
     pub(crate) spare: Option<Spare>,
     /// When the active segment got its first batch, and its last, in milliseconds.
     pub(crate) segment_written_ms: (TimestampMs, TimestampMs),
+}
+
+/// What goes into the active segment before a batch, in the same write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PendingBatches {
+    pub bytes: u64,
+    /// How many index entries they may get.
+    pub index_entries: usize,
+    /// The timestamp by which the segment's age is counted, if they begin it.
+    pub first_timestamp: Option<TimestampMs>,
 }
 
 impl Log {
@@ -111,7 +120,7 @@ impl Log {
     /// Has the log more records that a power cut would take than `flush.messages` allows?
     #[must_use]
     pub fn sync_is_due(&self) -> bool {
-        self.log_end() - self.durable >= self.options.flush_messages
+        !self.truncating && self.log_end() - self.durable >= self.options.flush_messages
     }
 
     /// Everything below survives a power cut.
@@ -168,32 +177,32 @@ impl Log {
         Arc::clone(segments.last().expect("a log has at least one segment"))
     }
 
-    /// Must a new segment begin before the batch, which comes with others: so many, of so many
-    /// bytes, together with it?
+    /// Must a new segment begin before the batch, behind `others` that are written with it?
     pub(crate) fn is_full(
         &self,
         batch: &Batch<'_>,
-        count: usize,
-        bytes: u64,
+        others: PendingBatches,
         now_ms: TimestampMs,
     ) -> bool {
         let segment = self.active();
         let held = segment.size();
         let far = batch.last_offset() - segment.base > Offset::from(i32::MAX);
-        if held == 0 {
+        if held + others.bytes == 0 {
             // A single batch may be larger than a segment.
-            return far || count > 1 && bytes > self.options.segment_bytes;
+            return far;
         }
         let state = segment.state();
         let newest = batch.max_timestamp();
-        let age = match state.first_timestamp {
+        let age = match state.first_timestamp.or(others.first_timestamp) {
             Some(first) if first >= 0 => newest.saturating_sub(first),
+            _ if held == 0 => 0,
             _ => now_ms.saturating_sub(segment.file.modified_ms().unwrap_or(now_ms)),
         };
-        far || held + bytes > self.options.segment_bytes
+        let entries = others.index_entries + 1;
+        far || held + others.bytes + batch.size() as u64 > self.options.segment_bytes
             || age > self.options.segment_ms - self.jitter_ms(segment.base)
-            || (state.offsets.len() + count) * 8 > self.options.index_bytes_max
-            || (state.times.len() + count + 1) * 12 > self.options.index_bytes_max
+            || (state.offsets.len() + entries) * 8 > self.options.index_bytes_max
+            || (state.times.len() + entries + 1) * 12 > self.options.index_bytes_max
     }
 
     /// Which part of `segment.jitter.ms` a segment gets: any, but always the same.
@@ -219,7 +228,14 @@ impl Log {
     /// # Errors
     /// The disk fails; the log stays as it was.
     pub fn roll(&mut self) -> Result<(), StorageError> {
-        let base = self.log_end();
+        if self.truncating {
+            return Err(StorageError::Truncating);
+        }
+        self.roll_at(self.log_end())
+    }
+
+    /// Starts a new segment at `base`, which is the log's end or lies behind it.
+    pub(crate) fn roll_at(&mut self, base: Offset) -> Result<(), StorageError> {
         let active = self.active();
         if active.size() == 0 && active.base == base {
             return Ok(());
@@ -253,6 +269,7 @@ impl Log {
     /// # Errors
     /// The disk fails; the next open must treat the stop as unclean.
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
+        self.check_writable()?;
         let active = self.active();
         active.state_mut().add_time(active.base);
         if let Some(spare) = self.spare.take() {
@@ -266,8 +283,10 @@ impl Log {
         Ok(self.log_end())
     }
 
-    /// Records below `offset` may no longer be read (DeleteRecords, retention).
+    /// Records below `offset` may no longer be read (DeleteRecords, retention; of a follower, what
+    /// its leader says). The log never starts behind its end.
     pub fn advance_log_start(&mut self, offset: Offset) {
+        let offset = offset.min(self.log_end());
         if offset <= self.log_start() {
             return;
         }
@@ -276,126 +295,12 @@ impl Log {
         epochs.truncate_start(offset);
     }
 
-    /// Cuts everything from `offset` on off, for good. The recovery point that is written down must
-    /// be no higher before this is called, or a start after a power cut believes what is gone.
-    ///
-    /// # Errors
-    /// The disk fails; the log takes no more then.
-    pub fn truncate_to(&mut self, offset: Offset) -> Result<(), StorageError> {
-        if offset >= self.log_end() {
-            return Ok(());
+    /// May anything be appended?
+    pub(crate) const fn check_writable(&self) -> Result<(), StorageError> {
+        match (self.failed, self.truncating) {
+            (true, _) => Err(StorageError::Failed),
+            (_, true) => Err(StorageError::Truncating),
+            _ => Ok(()),
         }
-        let cut = self.cut(offset);
-        self.failed |= cut.is_err();
-        cut
-    }
-
-    /// Throws everything away, for good: the log starts and ends at `offset` from now on, behind a
-    /// record of `epoch` that it does not have. For a log that a snapshot takes the place of.
-    ///
-    /// # Errors
-    /// The disk fails; the log takes no more then.
-    pub fn reset_to(&mut self, offset: Offset, epoch: LeaderEpoch) -> Result<(), StorageError> {
-        let done = self.reset(offset, epoch);
-        self.failed |= done.is_err();
-        done
-    }
-
-    fn reset(&mut self, offset: Offset, epoch: LeaderEpoch) -> Result<(), StorageError> {
-        self.truncations += 1;
-        self.snapshots_due.clear();
-        self.drop_snapshots_behind(-1)?;
-        let gone = Vec::clone(&self.shared.segments.load());
-        let fresh = match gone.iter().any(|segment| segment.base == offset) {
-            // What it holds is of another history, or comes again.
-            true => {
-                for segment in &gone {
-                    remove_segment(&*self.files, &self.folder, segment.base)?;
-                }
-                Segment::create(&*self.files, &self.folder, offset)?
-            }
-            // The new one first: a log without any segment would begin at 0 again.
-            false => {
-                let fresh = Segment::create(&*self.files, &self.folder, offset)?;
-                self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
-                for segment in &gone {
-                    remove_segment(&*self.files, &self.folder, segment.base)?;
-                }
-                fresh
-            }
-        };
-        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
-        self.shared.segments.store(Arc::new(vec![Arc::new(fresh)]));
-        *self.shared.epochs.write() = Epochs::default();
-        self.assign_epoch(epoch, offset);
-        self.producers = Producers::default();
-        self.shared.log_start.store(offset, Ordering::Release);
-        self.shared.log_end.store(offset, Ordering::Release);
-        self.recovery_point = offset;
-        self.durable = offset;
-        self.written_bytes = 0;
-        Ok(())
-    }
-
-    fn cut(&mut self, offset: Offset) -> Result<(), StorageError> {
-        self.truncations += 1;
-        self.snapshots_due.retain(|(at, _)| *at <= offset);
-        let mut segments = Vec::clone(&self.shared.segments.load());
-        let mut is_shorter = self.drop_snapshots_behind(offset)?;
-        while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
-            let gone = segments.pop().expect("just looked at");
-            remove_segment(&*self.files, &self.folder, gone.base)?;
-            is_shorter = true;
-        }
-        if is_shorter {
-            // Or a power cut brings them back beside what takes their offsets.
-            self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
-        }
-        let last = segments.pop().expect("a log has at least one segment");
-        let mut scan = last.scan(last.look_up(offset)?);
-        let mut position = scan.position();
-        while let Some((at, batch)) = scan.next()? {
-            if batch.last_offset() >= offset {
-                break;
-            }
-            position = at + batch.size() as u64;
-        }
-        last.file.truncate(position).map_err(last.io())?;
-        // Before anything takes the offsets, perhaps in another file.
-        last.file.sync().map_err(last.io())?;
-        let recovery = SegmentRecovery {
-            files: &self.files,
-            folder: &self.folder,
-            index_interval_bytes: self.options.index_interval_bytes,
-        };
-        let opened = recovery.rebuild(last.base)?;
-        let end = opened.end;
-        segments.push(Arc::new(opened.segment));
-        self.shared.segments.store(Arc::new(segments));
-        // A batch goes as a whole, also one in which the log was made to start.
-        self.shared.log_start.fetch_min(end, Ordering::AcqRel);
-        self.shared.log_end.store(end, Ordering::Release);
-        self.recovery_point = self.recovery_point.min(end);
-        self.durable = self.durable.min(end);
-        self.shared.epochs.write().truncate_end(end);
-        let snapshots = FolderListing::read(&*self.files, &self.folder)?.snapshot_offsets();
-        let all = self.shared.segments.load();
-        let segments = Segments { all: &all, end };
-        let (producers, snapshot) =
-            load_producers(&*self.files, &self.folder, &snapshots, segments)?;
-        (self.producers, self.snapshot) = (producers, snapshot);
-        self.former_snapshot = self.former_snapshot.filter(|at| Some(*at) < snapshot);
-        Ok(())
-    }
-
-    /// Removes the snapshots of producers as of later offsets; were there any?
-    fn drop_snapshots_behind(&self, offset: Offset) -> Result<bool, StorageError> {
-        let listing = FolderListing::read(&*self.files, &self.folder)?;
-        let mut dropped = false;
-        for at in listing.snapshot_offsets().into_iter().filter(|at| *at > offset) {
-            remove_snapshot(&*self.files, &self.folder, at)?;
-            dropped = true;
-        }
-        Ok(dropped)
     }
 }

@@ -83,6 +83,7 @@ impl Log {
             written_bytes: 0,
             flushed_bytes: 0,
             failed: false,
+            truncating: false,
             segment_written_ms: (now_ms, now_ms),
         })
     }

@@ -113,11 +113,15 @@ fn written_ms(segment: &Segment) -> Result<TimestampMs, StorageError> {
 }
 
 impl Log {
-    /// Gives up all segments below `offset`, which is one's base or the log's end.
+    /// Gives up all segments below `offset`, which is one's base or the log's end; none while the
+    /// log is truncated.
     ///
     /// # Errors
     /// The disk fails; the log stays as it was.
     pub fn retire_before(&mut self, offset: Offset) -> Result<Option<Retired>, StorageError> {
+        if self.truncating {
+            return Ok(None);
+        }
         if offset == self.log_end() {
             self.roll()?;
         }

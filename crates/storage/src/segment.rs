@@ -163,6 +163,21 @@ impl Segment {
         self.state.write()
     }
 
+    /// Takes a batch in that stands at `position`, and the transaction that it aborts.
+    pub(crate) fn take_in(
+        &self,
+        position: u64,
+        batch: &Batch<'_>,
+        aborted: Option<AbortedTransaction>,
+        index_interval_bytes: u64,
+    ) {
+        let mut state = self.state_mut();
+        state.add(self.base, position, batch, index_interval_bytes);
+        if let Some(aborted) = aborted {
+            state.aborted.push(aborted);
+        }
+    }
+
     /// A position at or before the batch that holds `offset`.
     pub(crate) fn look_up(&self, offset: Offset) -> Result<u64, StorageError> {
         if offset <= self.base {
@@ -233,6 +248,45 @@ impl Segment {
         warmed.push_back(range);
         let excess = warmed.len().saturating_sub(WARM_READS);
         warmed.drain(..excess).collect()
+    }
+
+    /// Ends it at `position`, where its last batch before `end` ends, for good: it takes no more
+    /// batches. Readers that look for more meanwhile find nothing.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn cut(
+        &self,
+        files: &dyn Files,
+        position: u64,
+        end: Offset,
+    ) -> Result<(), StorageError> {
+        self.publish(position);
+        let upto = relative_offset(self.base, end);
+        {
+            let mut state = self.state_mut();
+            state.offsets.cut(files, |it| it.offset < upto)?;
+            state.times.cut(files, |it| it.offset < upto)?;
+            state.aborted.truncate(end);
+            state.newest = None;
+        }
+        self.file.truncate(position).map_err(self.io())?;
+        self.reserved.store(0, Ordering::Release);
+        self.let_go.fetch_min(position, Ordering::AcqRel);
+        self.started.fetch_min(position, Ordering::AcqRel);
+        // What the time index has not got yet.
+        let newest = self.newest()?;
+        let indexed = self.state().offsets.last()?;
+        let mut scan = self.scan(indexed.map_or(0, |it| u64::from(it.position)));
+        let mut found = newest;
+        while let Some((_, batch)) = scan.next()? {
+            let timestamp = batch.max_timestamp();
+            if found.is_none_or(|(newest, _)| timestamp > newest) {
+                found = Some((timestamp, batch.last_offset()));
+            }
+        }
+        self.state_mut().newest = found;
+        Ok(())
     }
 
     /// Gives back what was reserved beyond its end.
@@ -320,15 +374,30 @@ impl Scan<'_> {
         self.position + self.at as u64
     }
 
-    /// The next batch and where it starts; `None` at the end.
+    /// The next batch and where it starts; `None` at the end, also where the log is truncated
+    /// meanwhile.
     ///
     /// # Errors
     /// The bytes there are not a complete batch, or the file cannot be read.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Batch<'_>)>, StorageError> {
         let position = self.position();
+        match self.find_next(position) {
+            Err(_) if self.segment.size() < self.end => Ok(None),
+            Err(error) => Err(error),
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                let batch = Batch::first(&self.buffer[self.at..])?;
+                self.at += batch.bytes().len();
+                Ok(Some((position, batch)))
+            }
+        }
+    }
+
+    /// Brings the batch at `position` into the buffer, whole; `false` at the end.
+    fn find_next(&mut self, position: u64) -> Result<bool, StorageError> {
         let left = self.end.saturating_sub(position);
         if left == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         let need = match Batch::first(&self.buffer[self.at..]) {
             Ok(_) => 0,
@@ -344,9 +413,8 @@ impl Scan<'_> {
                 self.fill(position, due, left)?;
             }
         }
-        let batch = Batch::first(&self.buffer[self.at..])?;
-        self.at += batch.bytes().len();
-        Ok(Some((position, batch)))
+        Batch::first(&self.buffer[self.at..])?;
+        Ok(true)
     }
 
     fn fill(&mut self, position: u64, need: usize, left: u64) -> Result<(), StorageError> {

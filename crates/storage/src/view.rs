@@ -240,7 +240,25 @@ fn first_record(
 
 /// What of a segment belongs to the slice; `None` if all of the segment lies before it.
 fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>, StorageError> {
-    let size = segment.size();
+    let mut size = segment.size();
+    loop {
+        let read = read_up_to(segment, slice, size);
+        // A segment grows, unless its log is truncated: then what was read of the part that went
+        // may be anything.
+        let left = segment.size();
+        if left >= size {
+            return read;
+        }
+        size = left;
+    }
+}
+
+/// As [`read_segment`], of a segment of `size` bytes.
+fn read_up_to(
+    segment: &Segment,
+    slice: &Slice,
+    size: u64,
+) -> Result<Option<BatchesRead>, StorageError> {
     let (mut position, slack) = match segment.places.of(slice.offset) {
         Some(position) => (position, 0),
         None => (position_near(segment, slice.offset, size)?, SLACK),

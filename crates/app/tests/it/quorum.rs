@@ -1,12 +1,22 @@
 //! Three nodes, each broker and controller: they form a quorum, take requests through any of them,
 //! and lose nothing when the leader is killed.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 
 use crate::node::{Home, Node};
 
 pub const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
+
+/// Where the voters of a cluster of three are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrioVoters {
+    /// In `controller.quorum.voters` (kraft.version 0).
+    Settings,
+    /// In the metadata log, by `--initial-controllers` (kraft.version 1).
+    Log,
+}
 
 /// The three nodes' folders and the ports of their controllers.
 pub struct Trio {
@@ -15,34 +25,54 @@ pub struct Trio {
     pub voters: String,
 }
 
+/// The directory ids of the three controllers, where the metadata log has them.
+const DIRECTORIES: [&str; 3] =
+    ["JEXY6aqzQY-32P5TStzaFg", "MvDxzVmcRsaTz33bUuRU6A", "07R5amHmR32VDA6jHkGbTA"];
+
 impl Trio {
     /// Formatted as a static quorum.
     pub fn formatted() -> Self {
+        Self::formatted_with(TrioVoters::Settings)
+    }
+
+    pub fn formatted_with(named: TrioVoters) -> Self {
         // Held together until all are known, so that no two are the same.
         let held: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
         drop(held);
         let voter = |(id, port): (usize, &u16)| format!("{}@127.0.0.1:{port}", id + 1);
-        let voters = ports.iter().enumerate().map(voter).collect::<Vec<_>>().join(",");
+        let voters: Vec<String> = ports.iter().enumerate().map(voter).collect();
+        let listed: Vec<String> =
+            voters.iter().zip(DIRECTORIES).map(|(voter, id)| format!("{voter}:{id}")).collect();
+        let (voters, listed) = (voters.join(","), listed.join(","));
+        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let quorum = match named {
+            TrioVoters::Settings => format!("controller.quorum.voters={voters}"),
+            TrioVoters::Log => format!("controller.quorum.bootstrap.servers={}", hosts.join(",")),
+        };
         let homes = [0, 1, 2].map(|at| {
             let home = Home::new();
             let lines = format!(
                 "process.roles=broker,controller\nnode.id={}\nlog.dirs=data\n\
                  listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:{}\n\
-                 controller.listener.names=CONTROLLER\ncontroller.quorum.voters={voters}\n",
+                 controller.listener.names=CONTROLLER\n{quorum}\n",
                 at + 1,
                 ports[at]
             );
             std::fs::write(home.path().join("server.properties"), lines).unwrap();
-            let out = ottla(&home, &["format", "server.properties", "--cluster-id", CLUSTER]);
+            let mut words = vec!["format", "server.properties", "--cluster-id", CLUSTER];
+            if named == TrioVoters::Log {
+                words.extend(["--initial-controllers", &listed]);
+            }
+            let out = ottla(&home, &words);
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
             home
         });
         Self { homes, voters }
     }
 
-    fn command(&self, at: usize) -> Command {
+    pub fn command(&self, at: usize) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.args(["server", "server.properties"]).current_dir(self.homes[at].path());
         command
@@ -68,7 +98,7 @@ pub fn ottla(home: &Home, words: &[&str]) -> Output {
 }
 
 /// Runs a command against a node; what it prints.
-fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
+pub fn ask(trio: &Trio, node: &Node, words: &[&str]) -> String {
     let address = node.address.to_string();
     let out = ottla(&trio.homes[0], &[words, &["-b", &address]].concat());
     assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -98,13 +128,6 @@ fn three_nodes_take_requests_through_any_and_survive_the_loss_of_the_leader() {
         let topic = format!("through-{number}");
         ask(&trio, node, &["topics", "create", &topic, "--partitions", "3"]);
     }
-    // A partition of several replicas would take no record for good.
-    let address = nodes[0].as_ref().unwrap().address.to_string();
-    let factor = ["--replication-factor", "2", "--bootstrap-server", &address];
-    let words = [&["kafka-topics", "--create", "--topic", "two"][..], &factor].concat();
-    let refused = ottla(&trio.homes[0], &words);
-    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
-    assert!(!refused.status.success() && said.contains("does not replicate"), "{said}");
     let killed = newest_leader(nodes[0].as_ref().unwrap());
     nodes[killed].take().unwrap().kill();
     // The other two elect one of them; the command waits for that.
@@ -142,4 +165,39 @@ fn one_of_three_alone_neither_elects_itself_nor_serves() {
     assert!(trio.voters.contains("1@"), "{}", trio.voters);
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("controller"), "{said}");
+}
+
+/// The page of metrics that is served there.
+fn metrics_page(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+#[test]
+fn a_leader_that_stops_says_so_to_the_other_voters() {
+    let trio = Trio::formatted();
+    let held: Vec<TcpListener> =
+        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
+    drop(held);
+    let start = &|at: usize| {
+        let mut command = trio.command(at);
+        command.args(["--override", &format!("ottla.metrics.listener=127.0.0.1:{}", ports[at])]);
+        Home::start_with(command)
+    };
+    let mut nodes = std::thread::scope(|scope| {
+        [0, 1, 2]
+            .map(|at| scope.spawn(move || start(at)))
+            .map(|started| Some(started.join().expect("the node starts")))
+    });
+    let stopped = newest_leader(nodes[0].as_ref().unwrap());
+    nodes[stopped].take().unwrap().stop();
+    for at in [0, 1, 2].into_iter().filter(|at| *at != stopped) {
+        let page = metrics_page(ports[at]);
+        let asked = page.lines().any(|line| line.contains("request=\"EndQuorumEpoch\""));
+        assert!(asked, "node {} was not told\n{page}", at + 1);
+    }
 }

@@ -20,6 +20,7 @@ use crate::guard::{Operation, Resource};
 use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
+use crate::waits::wait_for_all;
 
 /// Clients up to version 3, with one transaction; brokers from 4 on, with several.
 pub const API: Api = Api::of(ApiKey::AddPartitionsToTxn, 0, 5);
@@ -45,15 +46,14 @@ pub async fn handle(
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return AddPartitionsToTxnResponse { error_code, ..Default::default() };
     }
-    let mut response = AddPartitionsToTxnResponse::default();
-    for one in request.transactions {
+    let result = async |one: AddPartitionsToTxnTransaction| {
         let transactional_id = one.transactional_id.clone();
         let topic_results = add_to_one(node, call, one).await;
-        let result =
-            AddPartitionsToTxnResult { transactional_id, topic_results, ..Default::default() };
-        response.results_by_transaction.push(result);
-    }
-    response
+        AddPartitionsToTxnResult { transactional_id, topic_results, ..Default::default() }
+    };
+    // Waited for together: each commits with those beside it.
+    let results_by_transaction = wait_for_all(request.transactions.into_iter().map(result)).await;
+    AddPartitionsToTxnResponse { results_by_transaction, ..Default::default() }
 }
 
 /// All or none: where one partition is refused, the others are not attempted.

@@ -28,6 +28,7 @@ pub async fn handle(
     if let Err(code) = call.check(node, Operation::ClusterAction, Resource::Cluster) {
         return refused(code);
     }
+    call.session.is_of_broker(request.broker_id);
     let asked = node.controller.ask(ControllerCommand::Heartbeat(request)).await;
     asked.unwrap_or_else(refused)
 }

@@ -9,8 +9,9 @@ use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
 use ottla_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use ottla_types::{ErrorCode, NO_OFFSET, Offset, is_internal_topic};
+use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Offset, is_internal_topic};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -64,7 +65,8 @@ fn delete(
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let found = node.partitions.find(topic, index);
-    let partition = found.ok_or_else(|| node.unknown_or_offline(topic, index))?;
+    let partition = found.ok_or_else(|| node.why_not_here(TopicKey::Name(topic), index))?;
+    partition.fence(NO_EPOCH).map_err(|refused| refused.code())?;
     if is_internal_topic(topic) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }

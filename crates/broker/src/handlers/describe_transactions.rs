@@ -37,7 +37,7 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
     if !call.may(node, Operation::Describe, Resource::TransactionalId(id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (_, host) = node.coordinators.transaction(id)?;
+    let host = node.coordinators.transaction(id)?;
     let found: Option<Transaction> =
         ask_coordinator(&host, TransactionCommand::Describe(id.to_owned())).await?;
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)

@@ -3,7 +3,8 @@
 //! 2: PRODUCER_FENCED. 4: TRANSACTION_ABORTABLE. 5: each transaction ends with a new epoch, which
 //! the answer names (KIP-890).
 //!
-//! The answer waits for the markers that can be written at once; the others follow.
+//! The answer leaves when the decision has committed. The markers that can be written at once are
+//! written before that; the others follow.
 
 use ottla_coordinator::transaction::{EndTransaction, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -19,8 +20,7 @@ use crate::request::{Api, Call};
 /// From version 5 on the answer says under which epoch the next transaction goes on (KIP-890).
 pub const API: Api = Api::of(ApiKey::EndTxn, 0, 5);
 
-/// Decides; writes the markers, as far as they can be written at once; answers. What is left of
-/// them does not hold the answer up: the decision is committed.
+/// Decides, and answers when that has committed.
 pub async fn handle(node: &Node, call: &Call, request: EndTxnRequest) -> EndTxnResponse {
     match end(node, call, request).await {
         Ok((producer_id, producer_epoch)) if call.version >= 5 => {
@@ -45,7 +45,7 @@ async fn end(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.coordinators.transaction(&id)?;
+    let host = node.coordinators.transaction(&id)?;
     let end = EndTransaction {
         id,
         producer: (request.producer_id, request.producer_epoch),
@@ -55,7 +55,7 @@ async fn end(
     };
     let command = |fresh| TransactionCommand::End(EndTransaction { fresh, ..end.clone() });
     let told = node.ask_for_producer(&host, command).await;
-    node.coordinators.write_markers(index, &host).await;
+    node.coordinators.write_markers(&host);
     told
 }
 

@@ -4,9 +4,11 @@
 //! offset. 7: incremental sessions (KIP-227). 9: leader epochs fence (KIP-320). 10: zstd
 //! (KIP-110). 13: topic ids (KIP-516). 16: the current leader in errors (KIP-951).
 //!
-//! Gaps: no followers, so no `LastFetchedEpoch` (12), replica state (15, KIP-903), directory ids
-//! (17, KIP-853) or high watermark of followers (18, KIP-1166); no rack-aware reads (11, KIP-392);
-//! no tiered storage (14, KIP-405).
+//! Of followers: 12: the epoch of the last record, by which diverging logs are found (KIP-595). 15:
+//! the follower's life (KIP-903).
+//!
+//! Gaps: directory ids (17, KIP-853) and the follower's high watermark (18, KIP-1166) are not
+//! looked at; no rack-aware reads (11, KIP-392); no tiered storage (14, KIP-405).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,14 +17,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use ottla_partitions::{Isolation, Partition, PartitionRead, PartitionSlice, ReadRefused, Wait};
+use ottla_partitions::{
+    Interest, Isolation, LeaderEpochEnd, Partition, PartitionRead, PartitionSlice, ReadRefused,
+    Wait,
+};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
 
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
@@ -30,9 +36,10 @@ use crate::hosts::sessions::{
     FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
+use crate::replica_fetch::FetchingReplica;
 use crate::request::{Api, Call, ListenerScope};
 
-/// Fetch of consumers, and later of followers.
+/// Fetch of consumers and of followers.
 ///
 /// Versions 0 to 3 are answered in message formats 0 and 1.
 pub const API: Api = Api::of(ApiKey::Fetch, 0, 18);
@@ -64,17 +71,22 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
     // More than may be sent cannot be waited for.
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
+    let noted = note_replica(node, call, &request, &plan);
     let mut wait: Option<Wait> = None;
     let found = loop {
         warm_cache(node, &request, &plan).await;
-        let found = read_all(node, call, &request, &plan);
+        let found = read_all(node, call, &request, &plan, &noted);
         let enough = found.there >= bytes_min;
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
             break found;
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            wait = Some(watch_partitions(node, &plan));
+            let interest = match FetchingReplica::of(&request) {
+                Some(_) => Interest::LogEnd,
+                None => Interest::Committed,
+            };
+            wait = Some(watch_partitions(node, &plan, interest));
             continue;
         };
         tokio::select! {
@@ -83,8 +95,31 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    count_fetched(&found);
+    if FetchingReplica::of(&request).is_none() {
+        count_fetched(&found);
+    }
     build_response(&plan, found)
+}
+
+/// What a follower's fetch says of each of its partitions, before any of them is read; nothing of a
+/// consumer's.
+fn note_replica(
+    node: &Node,
+    call: &Call,
+    request: &FetchRequest,
+    plan: &FetchPlan,
+) -> Vec<Result<Option<LeaderEpochEnd>, ErrorCode>> {
+    let Some(replica) = FetchingReplica::of(request) else { return Vec::new() };
+    if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
+        // What is read says so.
+        return Vec::new();
+    }
+    call.session.is_of_broker(replica.id);
+    let note = |(place, position): &(FetchedPartition, Position)| match place_here(node, place) {
+        Some(partition) => replica.note(node, &partition, position),
+        None => Ok(None),
+    };
+    plan.wanted.iter().map(note).collect()
 }
 
 /// The metadata log, which other controllers and brokers fetch from a controller's listener
@@ -186,6 +221,8 @@ struct LookedAt {
     /// If it is here.
     partition: Option<Partition>,
     read: Result<PartitionRead, ErrorCode>,
+    /// Where a follower's log parts from this one.
+    parting: Option<LeaderEpochEnd>,
     leader: LeaderIdAndEpoch,
 }
 
@@ -194,20 +231,30 @@ fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
     usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes)).unwrap_or(0)
 }
 
-fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) -> FetchLook {
+fn read_all(
+    node: &Node,
+    call: &Call,
+    request: &FetchRequest,
+    plan: &FetchPlan,
+    noted: &[Result<Option<LeaderEpochEnd>, ErrorCode>],
+) -> FetchLook {
     let mut left = bytes_max(node, request);
     let mut found = FetchLook::default();
-    // Each is -1 where the version has only the other.
-    let replica_id = request.replica_id.max(request.replica_state.replica_id);
-    let isolation =
-        if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
-    for (place, position) in &plan.wanted {
+    let replica = FetchingReplica::of(request);
+    let isolation = match request.isolation_level {
+        _ if replica.is_some() => Isolation::LogEnd,
+        1 => Isolation::Committed,
+        _ => Isolation::Uncommitted,
+    };
+    for (at, (place, position)) in plan.wanted.iter().enumerate() {
+        let noted = noted.get(at).copied().unwrap_or(Ok(None));
+        let parting = noted.unwrap_or(None);
         // The first batch of the first partition with data goes out even if it is too large.
         let at_least_one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let offset = position.offset;
         let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation };
-        let asked = FetchTerms { replica_id, leader_epoch: position.leader_epoch, slice };
+        let asked = FetchTerms { replica, position: *position, slice, noted };
         let partition = place_here(node, place);
         let (read, leader) = match &partition {
             Some(partition) => read_one(node, call, partition, &asked),
@@ -224,7 +271,8 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
             }
             Err(_) => found.refused = true,
         }
-        found.partitions.push(LookedAt { place: place.clone(), partition, read, leader });
+        found.refused |= parting.is_some();
+        found.partitions.push(LookedAt { place: place.clone(), partition, read, parting, leader });
     }
     found
 }
@@ -252,29 +300,21 @@ fn place_here(node: &Node, place: &FetchedPartition) -> Option<Partition> {
     }
 }
 
-/// A broker may follow a partition only if it has a replica of it; only the leader has one here.
-/// As in Kafka, one that sends the leader's epoch gets a code that makes it refresh its metadata.
-const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> {
-    match (replica_id, leader_epoch) {
-        (..0, _) => Ok(()),
-        (_, NO_EPOCH) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-        _ => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
-    }
-}
-
 /// What is asked of one partition.
 struct FetchTerms {
-    replica_id: i32,
-    leader_epoch: LeaderEpoch,
+    replica: Option<FetchingReplica>,
+    position: Position,
     slice: PartitionSlice,
+    /// What was found of a follower's log.
+    noted: Result<Option<LeaderEpochEnd>, ErrorCode>,
 }
 
 impl FetchTerms {
     /// May the client, or the broker that follows, read the topic?
     fn may_read(&self, node: &Node, call: &Call, topic: &str) -> bool {
-        match self.replica_id {
-            ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
-            _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
+        match self.replica {
+            None => call.may(node, Operation::Read, Resource::Topic(topic)),
+            Some(_) => call.may(node, Operation::ClusterAction, Resource::Cluster),
         }
     }
 }
@@ -306,15 +346,19 @@ fn read_one(
     if !asked.may_read(node, call, partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
-    let FetchTerms { leader_epoch, slice, .. } = *asked;
+    let FetchTerms { position, slice, noted, .. } = *asked;
     let old = match call.version {
         0 | 1 => Some(0),
         2 | 3 => Some(1),
         _ => None,
     };
-    let fenced = partition.fence(leader_epoch).map_err(|refused| refused.code());
-    let read = fenced.and_then(|()| is_reader(asked.replica_id, leader_epoch)).and_then(|()| {
-        let read = partition.read(slice);
+    let fenced = partition.fence(position.leader_epoch).map_err(|refused| refused.code());
+    let read = fenced.and(noted).and_then(|parting| {
+        // What it lacks is of no use to a follower before it has cut off what it has too much.
+        let read = match parting {
+            Some(_) => Ok(partition.read_nothing()),
+            None => partition.read(slice),
+        };
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
                 tracing::error!(
@@ -357,11 +401,11 @@ fn count_fetched(all: &FetchLook) {
     }
 }
 
-fn watch_partitions(node: &Node, plan: &FetchPlan) -> Wait {
+fn watch_partitions(node: &Node, plan: &FetchPlan, interest: Interest) -> Wait {
     let mut wait = Wait::new();
     for (place, _) in &plan.wanted {
         if let Some(partition) = place_here(node, place) {
-            wait.add(partition.progress());
+            wait.add(partition.progress(), interest);
         }
     }
     wait
@@ -374,7 +418,7 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         ..Default::default()
     };
     let mut served = Vec::new();
-    for LookedAt { place, read, leader, .. } in found.partitions {
+    for LookedAt { place, read, parting, leader, .. } in found.partitions {
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
                 let ends =
@@ -391,12 +435,13 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         if read.as_ref().is_ok_and(|read| !read.records.is_empty()) {
             served.push(place.clone());
         }
-        if news || !plan.incremental {
-            push_partition(
-                &mut response.responses,
-                &place,
-                partition_data(place.partition, read, leader),
-            );
+        if news || !plan.incremental || parting.is_some() {
+            let mut data = partition_data(place.partition, read, leader);
+            if let Some(LeaderEpochEnd { epoch, end }) = parting {
+                let parting = EpochEndOffset { epoch, end_offset: end, ..Default::default() };
+                data.diverging_epoch = parting;
+            }
+            push_partition(&mut response.responses, &place, data);
         }
     }
     if let Some(session) = &mut session {

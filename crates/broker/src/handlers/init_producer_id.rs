@@ -60,7 +60,7 @@ async fn init(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.coordinators.transaction(&id)?;
+    let host = node.coordinators.transaction(&id)?;
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
     let timeout_ms = request.transaction_timeout_ms;
     let init = InitProducer { id, timeout_ms, known, fresh: None };
@@ -68,7 +68,7 @@ async fn init(
     let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.
-        node.coordinators.write_markers(index, &host).await;
+        node.coordinators.write_markers(&host);
     }
     told
 }

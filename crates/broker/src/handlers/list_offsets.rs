@@ -1,8 +1,8 @@
 //! ListOffsets: the first and last offset of a partition, or the offset at a time.
 //!
 //! Version 0 (several offsets a partition) was removed in Kafka 4.0 and is served here. 2:
-//! isolation level. 4: leader epochs fence (KIP-320). 7: the largest timestamp (KIP-734). 8, 9,
-//! 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
+//! isolation level. 4: leader epochs fence (KIP-320). 5: OFFSET_NOT_AVAILABLE (KIP-207). 7: the
+//! largest timestamp (KIP-734). 8, 9, 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
 //!
 //! Gap: there is no tiered storage; local and earliest offsets are one, tiered ones do not exist.
 
@@ -18,6 +18,7 @@ use ottla_protocol::messages::list_offsets_response::{
 };
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Offset};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, repeated_items};
@@ -66,6 +67,8 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
             }
             Err(ErrorCode::INVALID_REQUEST)
         } else if is_supported(asked.timestamp, call.version) {
+            // A follower may know what is not committed.
+            let isolation = if request.replica_id >= 0 { Isolation::LogEnd } else { isolation };
             find_offset(node, call, topic, asked, isolation)
         } else {
             Err(ErrorCode::UNSUPPORTED_VERSION)
@@ -125,9 +128,19 @@ fn find_offset(
     let partition = node
         .partitions
         .find(topic, asked.partition_index)
-        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition_index))?;
+        .ok_or_else(|| node.why_not_here(TopicKey::Name(topic), asked.partition_index))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
-    look_up(&partition, asked.timestamp, isolation)
+    let found = look_up(&partition, asked.timestamp, isolation)?;
+    // A new leader does not know yet all that is committed (KIP-207).
+    let ends = partition.ends();
+    let is_behind = isolation != Isolation::LogEnd && ends.high_watermark < ends.epoch_start;
+    let is_last = asked.timestamp == LATEST;
+    let is_beyond = (asked.timestamp >= 0 || asked.timestamp == MAX_TIMESTAMP) && found.offset < 0;
+    match is_behind && (is_last || is_beyond) {
+        true if call.version >= 5 => Err(ErrorCode::OFFSET_NOT_AVAILABLE),
+        true => Err(ErrorCode::LEADER_NOT_AVAILABLE),
+        false => Ok(found),
+    }
 }
 
 /// The special timestamps came one by one; an older version must not use a newer one.
@@ -149,6 +162,7 @@ fn look_up(partition: &Partition, timestamp: i64, isolation: Isolation) -> Resul
     let limit = match isolation {
         Isolation::Committed => ends.last_stable,
         Isolation::Uncommitted => ends.high_watermark,
+        Isolation::LogEnd => ends.log_end,
     };
     let at =
         |offset| Spot { timestamp: NO_TIMESTAMP, offset, leader_epoch: partition.epoch_of(offset) };

@@ -12,6 +12,7 @@ use ottla_protocol::messages::offset_for_leader_epoch_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -57,7 +58,7 @@ fn end(
     let partition = node
         .partitions
         .find(topic, asked.partition)
-        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition))?;
+        .ok_or_else(|| node.why_not_here(TopicKey::Name(topic), asked.partition))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
     let (leader_epoch, end_offset) = match asked.leader_epoch {
         NO_EPOCH => (NO_EPOCH, NO_OFFSET),

@@ -5,7 +5,7 @@
 //! TRANSACTION_ABORTABLE. 12: a transactional produce adds its partition to the transaction
 //! (KIP-890). 13: topic ids (KIP-516).
 //!
-//! Gaps: quotas do not throttle; the one replica is the in-sync set.
+//! Gap: quotas do not throttle.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,8 +13,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
-use ottla_partitions::{AppendRefusal, AppendedBatch, Guard, Inspected, Partition, Terms, Waited};
+use ottla_partitions::{AppendRefusal, AppendedBatch, Inspected, Partition, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -23,11 +22,12 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
-use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_planted};
+use ottla_types::{Bug, ErrorCode, NO_OFFSET, Uuid, is_planted};
 
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
+use crate::produce_enlist::{Enlisted, find_partition};
 use crate::request::{Api, Call, repeated_items};
 
 /// Versions 0 to 2 bring message formats 0 and 1, which are converted to a batch when they arrive.
@@ -44,20 +44,30 @@ pub enum ProduceOutcome {
     Waiting(Pin<Box<dyn Future<Output = ProduceResponse>>>),
 }
 
+/// What was found out about a request before it is appended.
+#[derive(Default)]
+pub struct PreparedProduce {
+    /// What its transaction's coordinator says.
+    pub enlisted: Enlisted,
+    /// What [`read_through`] found, or nothing if it need not be asked.
+    pub read: Vec<ReadThrough>,
+}
+
 /// Appends at once; what remains is to wait for the in-sync set.
 ///
 /// The response is written over the one of another request, whose memory it uses again.
 ///
-/// `read` is what [`read_through`] found, or nothing if it need not be asked.
+/// `prepared` is what had to be found out before.
 pub fn handle(
     node: &Node,
     call: &Call,
     request: &ProduceRequest,
     mut response: ProduceResponse,
-    read: Vec<ReadThrough>,
+    prepared: PreparedProduce,
 ) -> ProduceOutcome {
+    let PreparedProduce { enlisted, read } = prepared;
     let acks = request.acks;
-    let asked = ProduceTerms { acks, enlisted: enlist_partitions(node, call, request) };
+    let asked = ProduceTerms { acks, enlisted };
     let mut read = read.into_iter();
     let mut waits = Vec::new();
     let topics = &request.topic_data;
@@ -71,10 +81,10 @@ pub fn handle(
             let produced = ProducedBatch { topic, data, read: read.next() };
             let (partition, written) = write_partition(node, call, &asked, produced);
             if let (Some(partition), Ok(appended)) = (&partition, &written)
-                && must_wait(acks, partition, appended)
+                && let Some(wait) = wait_of(acks, partition, *appended)
             {
                 let place = (topic_at, answer.partition_responses.len());
-                waits.push((place, partition.clone(), appended.end));
+                waits.push((place, wait));
             }
             answer.partition_responses.push(wire_outcome(data.index, partition.as_ref(), written));
         }
@@ -82,15 +92,35 @@ pub fn handle(
     when_safe(node, response, waits, request.timeout_ms)
 }
 
-/// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
-fn must_wait(acks: i16, partition: &Partition, appended: &AppendedBatch) -> bool {
-    !is_planted(Bug::CommitWaitSkipped)
-        && (acks == -1 || appended.awaits_disk)
-        && !partition.is_committed(appended.end)
+/// What an answer waits for.
+struct ProduceWait {
+    partition: Partition,
+    appended: AppendedBatch,
+    /// All replicas in sync, or this node's disk alone?
+    by: SafeBy,
 }
 
-/// Which answer of the response is about which partition, that must be committed up to where.
-type Awaited = ((usize, usize), Partition, Offset);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SafeBy {
+    Replicas,
+    Disk,
+}
+
+/// With acks=all an answer waits for all replicas in sync; with `flush.messages=1` every answer
+/// waits for the disk, whatever acks asks for.
+fn wait_of(acks: i16, partition: &Partition, appended: AppendedBatch) -> Option<ProduceWait> {
+    let ends = partition.ends();
+    let (by, safe) = match acks {
+        -1 => (SafeBy::Replicas, ends.high_watermark),
+        _ if appended.awaits_disk => (SafeBy::Disk, ends.durable),
+        _ => return None,
+    };
+    let is_safe = safe >= appended.end || is_planted(Bug::CommitWaitSkipped);
+    (!is_safe).then(|| ProduceWait { partition: partition.clone(), appended, by })
+}
+
+/// Which answer of the response waits for what.
+type Awaited = ((usize, usize), ProduceWait);
 
 /// The response, when all that it must wait for is committed.
 fn when_safe(
@@ -106,8 +136,12 @@ fn when_safe(
     let clock = node.clock.clone();
     let deadline = clock.monotonic() + timeout;
     ProduceOutcome::Waiting(Box::pin(async move {
-        for ((topic, index), partition, end) in waits {
-            let error = match partition.committed(end, &clock, deadline).await {
+        for ((topic, index), ProduceWait { partition, appended, by }) in waits {
+            let waited = match by {
+                SafeBy::Replicas => partition.committed(&appended, &clock, deadline).await,
+                SafeBy::Disk => partition.until_durable(&appended, &clock, deadline).await,
+            };
+            let error = match waited {
                 Waited::Committed => continue,
                 Waited::TooFewReplicas => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
                 Waited::LeaderMoved => ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -167,9 +201,7 @@ impl ProduceRun {
         let all = partition.append_together(&batches, &terms)?;
         let answers = self.requests.into_iter().zip(all).map(|(request, appended)| {
             let mut waits = Vec::new();
-            if must_wait(acks, &partition, &appended) {
-                waits.push(((0, 0), partition.clone(), appended.end));
-            }
+            waits.extend(wait_of(acks, &partition, appended).map(|wait| ((0, 0), wait)));
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {
@@ -292,7 +324,7 @@ fn write_partition(
     produced: ProducedBatch<'_>,
 ) -> (Option<Partition>, AppendOutcome) {
     let ProducedBatch { topic, data, read } = produced;
-    if asked.enlisted.refused == Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
+    if asked.enlisted.is_denied {
         // Kafka refuses the request as a whole then.
         return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
     }
@@ -330,14 +362,15 @@ fn may_append(
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED.into());
     }
     let is_acks = matches!(asked.acks, -1..=1);
-    if is_acks && may_write.is_ok() && asked.enlisted.refused.is_none() {
+    let refused = asked.enlisted.refused.get(partition.name()).copied();
+    if is_acks && may_write.is_ok() && refused.is_none() {
         return Ok(());
     }
     // From version 3 on, bytes that are no batch are refused before all other checks.
     if call.version >= 3 {
         at_a_glance(records, call.version >= 7).map_err(AppendRefusal::Records)?;
     }
-    if let Some(code) = asked.enlisted.refused {
+    if let Some(code) = refused {
         return Err(code.into());
     }
     if !is_acks {
@@ -355,86 +388,6 @@ fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), Erro
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
     Ok(())
-}
-
-fn find_partition(
-    node: &Node,
-    call: &Call,
-    topic: &TopicProduceData,
-    index: i32,
-) -> Option<Partition> {
-    if call.version >= 13 {
-        node.partitions.find_by_id(topic.topic_id, index)
-    } else {
-        node.partitions.find(&topic.name, index)
-    }
-}
-
-/// What the transaction's coordinator says of a request.
-#[derive(Default)]
-struct Enlisted {
-    /// What shows each partition that it may begin the transaction.
-    guards: BTreeMap<TopicPartition, Guard>,
-    /// Why none may.
-    refused: Option<ErrorCode>,
-}
-
-/// Makes every partition to which the transaction is news a part of it; from version 12 on by this
-/// (KIP-890), before that it must be one already.
-fn enlist_partitions(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
-    let mut enlisted = Enlisted::default();
-    let mut producer = None;
-    let implied = call.version >= 12;
-    let asks = implied || node.settings().verifies_transactions;
-    let mut partitions = TransactionPartitions::new();
-    for topic in &request.topic_data {
-        for data in &topic.partition_data {
-            let records = data.records.as_deref().unwrap_or_default();
-            let Ok(batch) = Batch::produced(records) else { continue };
-            if !batch.is_transactional() {
-                continue;
-            }
-            let sender = (batch.producer_id(), batch.producer_epoch());
-            producer = Some(sender);
-            if let Some(partition) = find_partition(node, call, topic, data.index)
-                && let Some(guard) = partition.to_verify(sender.0, sender.1)
-            {
-                if asks {
-                    let indexes = partitions.entry(partition.topic().to_owned()).or_default();
-                    indexes.insert(data.index);
-                }
-                enlisted.guards.insert(partition.name().clone(), guard);
-            }
-        }
-    }
-    let Some(producer) = producer else { return enlisted };
-    let id = request.transactional_id.clone().unwrap_or_default();
-    if id.is_empty() || !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
-        enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-    } else if !partitions.is_empty() {
-        let client_version = if implied { 2 } else { 0 };
-        let request =
-            AddPartitions { id, producer, partitions, verify_only: !implied, client_version };
-        // A coordinator whose journal is slow is asked again by the client.
-        let added =
-            node.add_to_transaction_now(request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));
-        enlisted.refused = added.err().map(|code| of_coordinator(code, call.version));
-    }
-    enlisted
-}
-
-/// The error code for a producer, one that its version knows.
-const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
-    match code {
-        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
-        ErrorCode::TRANSACTION_ABORTABLE if version < 11 => ErrorCode::INVALID_TXN_STATE,
-        ErrorCode::CONCURRENT_TRANSACTIONS if version >= 12 => code,
-        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
-        | ErrorCode::COORDINATOR_NOT_AVAILABLE
-        | ErrorCode::NOT_COORDINATOR
-        | ErrorCode::CONCURRENT_TRANSACTIONS => ErrorCode::NOT_ENOUGH_REPLICAS,
-        code => code,
-    }
 }
 
 fn append_batch(

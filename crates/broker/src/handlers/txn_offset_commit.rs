@@ -121,7 +121,14 @@ async fn commit_offsets(
             verify_only: call.version < 5,
             client_version: if call.version >= 5 { 2 } else { 0 },
         };
-        node.add_to_transaction(asked).await?;
+        match node.add_own_partitions(asked).await.into_values().next() {
+            None => {}
+            // It makes clients ask again, without looking for the group's coordinator first.
+            Some(ErrorCode::NETWORK_EXCEPTION) => {
+                return Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+            }
+            Some(code) => return Err(code),
+        }
         // A marker has come meanwhile: the transaction of the request has ended.
         if partition.to_verify(producer.0, producer.1) != Some(guard) {
             return Err(ErrorCode::INVALID_TXN_STATE);

@@ -16,6 +16,7 @@ use ottla_protocol::messages::write_txn_markers_response::{
 use ottla_types::{ErrorCode, NO_EPOCH, NO_PRODUCER, ProducerId};
 
 use crate::guard::{Operation, Resource};
+use crate::hosts::markers::MarkerBegun;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,15 +26,25 @@ pub const API: Api = Api::of(ApiKey::WriteTxnMarkers, 1, 2);
 /// What Kafka says for no epoch of a producer.
 const NO_PRODUCER_EPOCH: i16 = -1;
 
-/// Writes each marker, and answers when it is committed.
+/// Writes each marker, and answers when all are committed: they are waited for together.
 pub async fn handle(
     node: &Node,
     call: &Call,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
     let mut results = Results::new();
+    let mut begun = Vec::new();
     for marker in request.markers {
-        write_marker(node, call, marker, &mut results).await;
+        // Also one without partitions.
+        results.entry(marker.producer_id).or_default();
+        begin_marker(node, call, marker, &mut begun);
+    }
+    let markers = node.coordinators.local_markers();
+    let deadline = markers.deadline();
+    for ((producer_id, topic, index), marker) in begun {
+        let done = markers.finish(marker, deadline).await;
+        let partitions = results.entry(producer_id).or_default().entry(topic).or_default();
+        partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));
     }
     if results.values().all(BTreeMap::is_empty) {
         // Nothing was asked of any partition.
@@ -63,7 +74,15 @@ pub async fn handle(
 /// The answer for each producer, topic and partition: each once, however often it was named.
 type Results = BTreeMap<ProducerId, BTreeMap<String, BTreeMap<i32, ErrorCode>>>;
 
-async fn write_marker(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
+/// Of which producer, and where.
+type MarkedPlace = (ProducerId, String, i32);
+
+fn begin_marker(
+    node: &Node,
+    call: &Call,
+    marker: WritableTxnMarker,
+    begun: &mut Vec<(MarkedPlace, MarkerBegun)>,
+) {
     let allowed = call.may(node, Operation::Alter, Resource::Cluster)
         || call.may(node, Operation::ClusterAction, Resource::Cluster);
     let end = TransactionEnd {
@@ -72,23 +91,21 @@ async fn write_marker(node: &Node, call: &Call, marker: WritableTxnMarker, resul
         coordinator_epoch: marker.coordinator_epoch,
         is_bumped: marker.transaction_version >= 2,
     };
-    let topics = results.entry(marker.producer_id).or_default();
     let mut places = BTreeSet::new();
     for topic in &marker.topics {
         places.extend(topic.partition_indexes.iter().map(|index| (topic.name.as_str(), *index)));
     }
     for (topic, index) in places {
-        let done = if !allowed {
-            Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+        let written = if !allowed {
+            MarkerBegun::Done(Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED))
         } else if node.partitions.find(topic, index).is_some()
             && let Err(code) = check_rights(&marker)
         {
-            Err(code)
+            MarkerBegun::Done(Err(code))
         } else {
-            node.coordinators.write_marker(topic, index, &end).await
+            node.coordinators.local_markers().begin(topic, index, &end)
         };
-        let partitions = topics.entry(topic.to_owned()).or_default();
-        partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));
+        begun.push(((marker.producer_id, topic.to_owned(), index), written));
     }
 }
 

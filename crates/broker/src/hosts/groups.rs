@@ -8,7 +8,7 @@ use ottla_records::BatchOptions;
 use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, TopicPartition, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
-use super::shards::{COMMIT_CHECK, ShardHost, Shards};
+use super::shards::{ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
 pub use super::shards::ask_coordinator;
@@ -143,9 +143,9 @@ impl Groups {
         }
     }
 
-    /// Fires the groups' timers; does not return.
+    /// Fires the groups' timers and answers what has committed; does not return.
     pub async fn tick(&self) {
-        self.look_after(COMMIT_CHECK, async |_, _| true).await;
+        self.run().await;
     }
 }
 

@@ -43,7 +43,8 @@ pub trait Journal<R> {
     /// The journal's end.
     fn end(&self) -> Offset;
 
-    /// Up to where replies may rest on it: everything below is committed.
+    /// Up to where replies may rest on it: everything below is committed. `Offset::MIN` if its
+    /// records may be others by now.
     fn committed(&self) -> Offset;
 
     /// Writes into the node's log that an append was refused; nothing was written.
@@ -57,6 +58,12 @@ pub trait Journal<R> {
 pub trait Wake: std::fmt::Debug + Send + Sync {
     /// Lets it look at once. It may be called while the host's lock is held.
     fn wake(&self);
+
+    /// Something was appended that has not committed yet, and may be waited for. Called as
+    /// [`Wake::wake`] is.
+    fn watch_commit(&self) {
+        self.wake();
+    }
 }
 
 impl Wake for Notify {
@@ -260,12 +267,19 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         next_ms
     }
 
-    /// The journal may have committed more: answers the requests that waited for it. Do others wait
-    /// still?
-    pub fn committed(&self) -> bool {
-        let mut inner = self.lock();
-        inner.release();
-        !inner.parked.is_empty()
+    /// The journal may have committed more: answers the requests that waited for it.
+    pub fn committed(&self) {
+        self.lock().release();
+    }
+
+    /// Do requests wait for a commit?
+    pub fn awaits_commit(&self) -> bool {
+        !self.lock().parked.is_empty()
+    }
+
+    /// Looks at the journal.
+    pub fn look_at_journal<T>(&self, look: impl FnOnce(&J) -> T) -> T {
+        look(&self.lock().journal)
     }
 
     /// Has the machine lost its journal, or was it unloaded?
@@ -341,9 +355,12 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         }
         self.release();
         let next_ms = self.timers.next_ms().unwrap_or(TimestampMs::MAX);
-        if next_ms < self.awaited_ms || self.journal.committed() < end {
-            self.awaited_ms = self.awaited_ms.min(next_ms);
+        if next_ms < self.awaited_ms {
+            self.awaited_ms = next_ms;
             self.wake.wake();
+        }
+        if self.journal.committed() < end {
+            self.wake.watch_commit();
         }
         Ok(())
     }

@@ -1,29 +1,27 @@
-//! Writes the markers that end transactions, in the partitions that they have touched.
+//! Writes the markers that end transactions, in the partitions that this node leads.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::TransactionEnd;
-use ottla_coordinator::transaction::{MarkerWork, TransactionCommand};
+use ottla_coordinator::group::{GroupCommand, GroupReply, TransactionEnd};
+use ottla_machine::expect_reply;
 use ottla_metadata::Cluster;
-use ottla_partitions::Partitions;
-use ottla_types::{Bug, ErrorCode, LeaderEpoch, is_planted};
+use ottla_partitions::{AppendedBatch, LedPartition, Partition, Partitions, Waited};
+use ottla_types::ErrorCode;
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
 use super::groups::{self, Groups};
-use super::host::Unanswered;
-use super::shards::ask_coordinator;
-use super::transactions::{TOPIC, TransactionHost};
+use super::shards::unanswered_code;
 use crate::absent::{TopicKey, why_not_here};
 
-/// How long a marker may take to be committed; it is written again then.
+/// How long a marker may take to be committed; the coordinator sends it again then.
 pub(super) const MARKER_WAIT: Duration = Duration::from_secs(10);
 
 /// What it takes to write markers.
 #[derive(Debug)]
-pub struct Markers {
+pub struct LocalMarkers {
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
     /// The coordinators of the groups whose offsets a transaction commits.
@@ -34,94 +32,91 @@ pub struct Markers {
     pub cluster: Arc<ArcSwap<Cluster>>,
 }
 
-impl Markers {
-    /// Writes the markers of everything that was decided; was that all? What could not be written
-    /// is tried again soon.
-    pub async fn work_off(&self, index: i32, host: &TransactionHost) -> bool {
-        let taken = ask_coordinator(host, TransactionCommand::TakeWork);
-        let Ok(taken): Result<Vec<MarkerWork>, ErrorCode> = taken.await else { return true };
-        let mut taken = Taken { host, left: taken.into() };
-        let Some(partition) = self.partitions.find(TOPIC, index) else { return true };
-        let epoch = partition.ends().leader_epoch;
-        let mut all = true;
-        while let Some(work) = taken.left.front() {
-            let is_marked = self.mark(work, epoch).await;
-            let Some(work) = taken.left.pop_front() else { break };
-            if is_marked {
-                match host.ask(TransactionCommand::Marked(work.clone())).await {
-                    Ok(_) => continue,
-                    // Its next leader, or its next load, finds what is left.
-                    Err(Unanswered::Lost) => return true,
-                    Err(Unanswered::Refused(_)) => {}
-                }
-            }
-            all = false;
-            taken.give_back(work);
-        }
-        all
+/// A marker that is being written.
+#[derive(Debug)]
+pub enum MarkerBegun {
+    /// It is written, or never will be.
+    Done(Result<(), ErrorCode>),
+    /// It is appended, and has to commit.
+    Appended(Partition, AppendedBatch),
+    /// The group's coordinator answers when it has committed and the offsets are in force.
+    InGroup(Receiver<GroupReply>),
+}
+
+impl LocalMarkers {
+    /// Ends a producer's transaction in one partition; see [`LocalMarkers::finish`].
+    pub fn begin(&self, topic: &str, index: i32, end: &TransactionEnd) -> MarkerBegun {
+        self.try_begin(topic, index, end).unwrap_or_else(|code| MarkerBegun::Done(Err(code)))
     }
 
-    /// Writes one transaction's markers; are all of them written?
-    async fn mark(&self, work: &MarkerWork, coordinator_epoch: LeaderEpoch) -> bool {
-        let end = TransactionEnd {
-            producer: work.producer,
-            commit: work.commit,
-            coordinator_epoch,
-            is_bumped: work.version >= 2,
-        };
-        let mut all = true;
-        for (topic, indexes) in &work.partitions {
-            for index in indexes {
-                if is_planted(Bug::MarkerLost) {
-                    continue;
-                }
-                match self.write(topic, *index, &end).await {
-                    Ok(()) => {}
-                    // The transaction has ended already, or another request has ended it.
-                    Err(
-                        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-                        | ErrorCode::INVALID_PRODUCER_EPOCH
-                        | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
-                    ) => {}
-                    Err(code) => {
-                        log_waiting(work, topic, *index, code);
-                        all = false;
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    /// Ends a producer's transaction in one partition, and waits until that is seen: a group's
-    /// offsets are in force when this returns.
-    ///
-    /// # Errors
-    /// The error code for the coordinator.
-    pub async fn write(
+    fn try_begin(
         &self,
         topic: &str,
         index: i32,
         end: &TransactionEnd,
-    ) -> Result<(), ErrorCode> {
-        let Some(partition) = self.partitions.find(topic, index) else {
-            return Err(self.why_not_here(topic, index));
-        };
+    ) -> Result<MarkerBegun, ErrorCode> {
+        let found = self.partitions.find(topic, index);
+        let partition = found.ok_or_else(|| self.why_not_here(topic, index))?;
         let marker = groups::end_marker(end);
         if topic == groups::TOPIC {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
-            let host = self.groups.at(index)?;
-            let command = ottla_coordinator::group::GroupCommand::EndTransaction(*end);
-            return ask_coordinator(&host, command).await;
+            let host = self.groups.at(index).map_err(group_marker_code)?;
+            let started = host.start(GroupCommand::EndTransaction(*end));
+            let mut answer = started.map_err(|error| group_marker_code(unanswered_code(&error)))?;
+            return Ok(match answer.try_recv() {
+                Ok(reply) => {
+                    let () = expect_reply(reply);
+                    MarkerBegun::Done(Ok(()))
+                }
+                Err(TryRecvError::Empty) => MarkerBegun::InGroup(answer),
+                Err(TryRecvError::Closed) => {
+                    MarkerBegun::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER))
+                }
+            });
         }
         let now_ms = self.clock.wall_ms();
         let appended =
             partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
-        let deadline = self.clock.monotonic() + MARKER_WAIT;
-        match partition.committed(appended.end, &self.clock, deadline).await {
-            ottla_partitions::Waited::Committed => Ok(()),
-            _ => Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        let led = LedPartition::new(partition, appended.leader_epoch);
+        let is_committed = led.ends().is_some_and(|ends| ends.high_watermark >= appended.end);
+        Ok(if is_committed {
+            MarkerBegun::Done(Ok(()))
+        } else {
+            MarkerBegun::Appended(led.partition().clone(), appended)
+        })
+    }
+
+    /// Waits until a marker is seen: it has committed, and a group's offsets are in force.
+    ///
+    /// # Errors
+    /// The error code for the transaction's coordinator.
+    pub async fn finish(&self, begun: MarkerBegun, deadline: Duration) -> Result<(), ErrorCode> {
+        match begun {
+            MarkerBegun::Done(done) => done,
+            MarkerBegun::Appended(partition, appended) => {
+                match partition.committed(&appended, &self.clock, deadline).await {
+                    Waited::Committed => Ok(()),
+                    Waited::LeaderMoved => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+                    Waited::TooFewReplicas | Waited::TimedOut => {
+                        Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)
+                    }
+                }
+            }
+            MarkerBegun::InGroup(answer) => tokio::select! {
+                biased;
+                reply = answer => {
+                    reply.map(expect_reply).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)
+                }
+                () = self.clock.sleep_until(deadline) => {
+                    Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)
+                }
+            },
         }
+    }
+
+    /// Until when a marker that begins now is waited for.
+    pub fn deadline(&self) -> Duration {
+        self.clock.monotonic() + MARKER_WAIT
     }
 
     fn why_not_here(&self, topic: &str, index: i32) -> ErrorCode {
@@ -129,45 +124,13 @@ impl Markers {
     }
 }
 
-/// Work that was taken from a coordinator. What is left of it when the request that writes the
-/// markers is dropped, with its connection, goes back: or no other would ever be at it.
-struct Taken<'a> {
-    host: &'a TransactionHost,
-    left: VecDeque<MarkerWork>,
-}
-
-impl Taken<'_> {
-    fn give_back(&self, work: MarkerWork) {
-        // A coordinator that was unloaded has no list of the markers in work.
-        let _ = self.host.tell(TransactionCommand::Unmarked(work));
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        while let Some(work) = self.left.pop_front() {
-            self.give_back(work);
-        }
-    }
-}
-
-/// Says once that a marker has to wait.
-fn log_waiting(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
-    let (transactional_id, error) = (&*work.id, code.name());
-    let partition = format_args!("{topic}-{index}");
-    if work.is_again {
-        tracing::debug!(
-            transactional_id,
-            %partition,
-            error,
-            "transaction marker still cannot be written; retrying"
-        );
-    } else {
-        tracing::warn!(
-            transactional_id,
-            %partition,
-            error,
-            "transaction marker cannot be written; retrying"
-        );
+/// What is wrong with a group's coordinator, in a code that Kafka's coordinators of transactions
+/// know from the answers to markers.
+const fn group_marker_code(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::COORDINATOR_NOT_AVAILABLE
+        | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        | ErrorCode::NOT_COORDINATOR => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        code => code,
     }
 }

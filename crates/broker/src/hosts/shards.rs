@@ -1,5 +1,9 @@
 //! The coordinators of one kind on this node: one machine for each partition of their topic that
-//! the node leads.
+//! the node leads, and for each leader epoch of it.
+//!
+//! What a coordinator has loaded and appended counts in the leader epoch in which it was loaded. In
+//! the next one, also of the same node, it is loaded again: its log may have been cut, and another
+//! leader may have written to it.
 
 use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
@@ -10,8 +14,8 @@ use std::time::Duration;
 
 use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, expect_reply};
-use ottla_partitions::{AppendRefusal, Partition};
-use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
+use ottla_partitions::{AppendRefusal, Interest, LedPartition, Partitions, Wait};
+use ottla_types::{Bug, ErrorCode, Offset, TimestampMs, coordinator_partition, is_planted};
 use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
@@ -21,15 +25,18 @@ use super::topic_journal::{ReplayError, TopicJournal, replay_partition};
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
 
-/// One partition of the topic, and how far its coordinator is.
+/// One partition of the topic in one leader epoch, and how far its coordinator is.
 struct Shard<K: ShardKind> {
-    partition: Partition,
+    led: LedPartition,
     /// Which load it is: what an earlier one has loaded is dropped.
     load: u64,
     state: ShardState<K>,
 }
 
 enum ShardState<K: ShardKind> {
+    /// Not all of its log has committed. It is loaded when the high watermark is at the offset that
+    /// was the log's end.
+    Uncommitted(Offset),
     Loading,
     Ready(Arc<ShardHost<K>>),
     /// The load could not read or write what it had to: from this moment on it is tried again.
@@ -41,7 +48,7 @@ enum ShardState<K: ShardKind> {
 /// A coordinator that is to be loaded.
 #[must_use]
 pub struct Load {
-    partition: Partition,
+    led: LedPartition,
     number: u64,
 }
 
@@ -52,8 +59,8 @@ const LOAD_AGAIN: Duration = Duration::from_secs(1);
 /// stays broken fills the node's log.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often the host checks whether the records that replies wait for have committed.
-pub(super) const COMMIT_CHECK: Duration = Duration::from_millis(25);
+/// A log up to this size is read while the metadata waits; larger ones are read beside it.
+const LOADED_AT_ONCE_BYTES: u64 = 1 << 20;
 
 /// How late a timer may be: what is due within this time is fired together.
 const TOGETHER: Duration = Duration::from_millis(5);
@@ -62,6 +69,30 @@ const NAP: Duration = Duration::from_secs(1);
 
 const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
 const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "loads are checked at each nap");
+
+/// What wakes the tasks of the coordinators of a kind.
+#[derive(Debug, Default)]
+struct ShardBells {
+    /// A timer is due earlier than was expected, or a coordinator is to be loaded again.
+    timers: Notify,
+    /// A request waits for a commit, or a load does.
+    commits: Notify,
+    /// Timers have fired, or coordinators were loaded: they may have decided something that is to
+    /// be carried out elsewhere.
+    decided: Notify,
+}
+
+impl Wake for ShardBells {
+    fn wake(&self) {
+        self.timers.notify_one();
+    }
+
+    fn watch_commit(&self) {
+        if !is_planted(Bug::CommitsUnseen) {
+            self.commits.notify_one();
+        }
+    }
+}
 
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
@@ -76,8 +107,7 @@ struct ShardsInner<K: ShardKind> {
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun: each gets a number of its own, whatever their order.
     loads: AtomicU64,
-    /// Wakes the task that fires timers.
-    wake: Arc<Notify>,
+    bells: Arc<ShardBells>,
     /// Where coordinators are loaded.
     loading: Lane,
 }
@@ -103,7 +133,7 @@ impl<K: ShardKind> Shards<K> {
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
-            wake: Arc::default(),
+            bells: Arc::default(),
             loading,
         }))
     }
@@ -116,7 +146,7 @@ impl<K: ShardKind> Shards<K> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.
             Some(ShardState::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
-            Some(ShardState::Loading | ShardState::Ready(_)) => {
+            Some(ShardState::Uncommitted(_) | ShardState::Loading | ShardState::Ready(_)) => {
                 Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
             }
             Some(ShardState::Refused(_) | ShardState::Broken) => {
@@ -131,7 +161,7 @@ impl<K: ShardKind> Shards<K> {
     pub fn all(&self) -> Vec<(i32, Arc<ShardHost<K>>)> {
         let ready = |(index, shard): (&i32, &Shard<K>)| match &shard.state {
             ShardState::Ready(host) => Some((*index, Arc::clone(host))),
-            ShardState::Loading | ShardState::Refused(_) | ShardState::Broken => None,
+            _ => None,
         };
         self.read().iter().filter_map(ready).collect()
     }
@@ -139,17 +169,26 @@ impl<K: ShardKind> Shards<K> {
     /// Is a coordinator still being loaded?
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.read().values().any(|shard| matches!(shard.state, ShardState::Loading))
+        let is_loading = |shard: &Shard<K>| {
+            matches!(shard.state, ShardState::Uncommitted(_) | ShardState::Loading)
+        };
+        self.read().values().any(is_loading)
     }
 
-    /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
-    /// partition is no longer here. Returns when they are loaded: not for a serving thread.
-    pub fn reconcile(&self, led: &[Partition]) {
+    /// Loads a coordinator for each partition of the topic that this node leads in another epoch
+    /// than before, and unloads those whose epoch has ended. Nothing else that changes in a
+    /// partition, such as its in-sync set, does that.
+    ///
+    /// Returns when small logs are loaded, which are those of new topics: not for a serving thread.
+    /// Larger ones are loaded beside it, as the metadata must not wait for them.
+    pub fn reconcile(&self, partitions: &Partitions) {
         let (mut gone, mut fresh) = (Vec::new(), Vec::new());
         {
             let mut shards = self.write();
+            // Looked up under the lock: of two calls at once the later one knows the later epochs.
+            let led: Vec<LedPartition> = led_partitions(partitions, K::TOPIC).collect();
             shards.retain(|_, shard| {
-                let is_led = led.iter().any(|it| is_same(it, &shard.partition));
+                let is_led = led.iter().any(|it| is_same(it, &shard.led));
                 if let ShardState::Ready(host) = &shard.state
                     && !is_led
                 {
@@ -157,16 +196,19 @@ impl<K: ShardKind> Shards<K> {
                 }
                 is_led
             });
-            for partition in led {
-                if !shards.contains_key(&partition.index()) {
-                    fresh.push(self.begin(&mut shards, partition.clone()));
+            for led in led {
+                if !shards.contains_key(&led.partition().index()) {
+                    fresh.push(self.begin(&mut shards, led));
                 }
             }
         }
         // A request that waits for one of them holds it, and would never be answered.
         gone.iter().for_each(|host| host.unload());
-        let work = fresh.into_iter().map(|load| {
-            let share = load.partition.share();
+        let is_small = |load: &Load| load.led.partition().size_bytes() <= LOADED_AT_ONCE_BYTES;
+        let (small, large): (Vec<Load>, Vec<Load>) = fresh.into_iter().partition(is_small);
+        self.start_loads(large);
+        let work = small.into_iter().map(|load| {
+            let share = load.led.partition().share();
             (share, move || self.finish(load))
         });
         self.0.loading.all(work.collect());
@@ -176,47 +218,66 @@ impl<K: ShardKind> Shards<K> {
     /// is to be loaded again, by [`Shards::finish`].
     pub fn begin_again(&self) -> Vec<Load> {
         let now = self.0.clock.monotonic();
-        let is_due = |shard: &Shard<K>| match &shard.state {
+        self.begin_where(|shard| match &shard.state {
             ShardState::Ready(host) => host.is_lost(),
             ShardState::Refused(until) => *until <= now,
-            ShardState::Loading | ShardState::Broken => false,
-        };
-        if !self.read().values().any(is_due) {
+            ShardState::Uncommitted(_) | ShardState::Loading | ShardState::Broken => false,
+        })
+    }
+
+    /// The coordinators whose log has committed, which is what their load has waited for: each is
+    /// to be loaded, by [`Shards::finish`].
+    pub fn begin_committed(&self) -> Vec<Load> {
+        self.begin_where(|shard| match &shard.state {
+            ShardState::Uncommitted(end) => {
+                shard.led.ends().is_none_or(|ends| ends.high_watermark >= *end)
+            }
+            _ => false,
+        })
+    }
+
+    fn begin_where(&self, is_due: impl Fn(&Shard<K>) -> bool) -> Vec<Load> {
+        if !self.read().values().any(&is_due) {
             return Vec::new();
         }
         let mut shards = self.write();
-        let due: Vec<Partition> =
-            shards.values().filter(|it| is_due(it)).map(|it| it.partition.clone()).collect();
-        due.into_iter().map(|partition| self.begin(&mut shards, partition)).collect()
+        let due = shards.values().filter(|it| is_due(it));
+        let due: Vec<LedPartition> = due.map(|it| it.led.clone()).collect();
+        due.into_iter().map(|led| self.begin(&mut shards, led)).collect()
     }
 
-    fn begin(&self, shards: &mut BTreeMap<i32, Shard<K>>, partition: Partition) -> Load {
+    fn begin(&self, shards: &mut BTreeMap<i32, Shard<K>>, led: LedPartition) -> Load {
         let number = self.0.loads.fetch_add(1, Ordering::Relaxed);
-        let index = partition.index();
-        let load = Load { partition: partition.clone(), number };
-        shards.insert(index, Shard { partition, load: number, state: ShardState::Loading });
+        let load = Load { led: led.clone(), number };
+        let index = led.partition().index();
+        shards.insert(index, Shard { led, load: number, state: ShardState::Loading });
         load
     }
 
     /// Loads a coordinator, which may take long: not for a serving thread.
     pub fn finish(&self, load: Load) {
-        let Load { partition, number } = load;
-        let index = partition.index();
-        let name = partition.name().clone();
-        let state = self.load(partition).unwrap_or_else(|error| match error {
+        let Load { led, number } = load;
+        let (partition, leader_epoch) = (led.partition().name().clone(), led.epoch());
+        let index = led.partition().index();
+        let state = self.load(led).unwrap_or_else(|error| match error {
             ReplayError::Read(error) => {
                 tracing::error!(
-                    partition = %name,
+                    %partition,
+                    leader_epoch,
                     %error,
                     "coordinator cannot be loaded: its log cannot be read; retrying"
                 );
                 ShardState::Refused(self.0.clock.monotonic() + READ_AGAIN)
             }
+            // The metadata that says so is on its way to this coordinator.
+            ReplayError::Moved => ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
             ReplayError::Content(error) => {
                 tracing::error!(
-                    partition = %name,
+                    %partition,
+                    leader_epoch,
                     error,
-                    "coordinator cannot be loaded; its groups or transactions fail until the next start"
+                    "coordinator cannot be loaded; its groups or transactions fail until it is \
+                     loaded in another leader epoch"
                 );
                 ShardState::Broken
             }
@@ -224,30 +285,39 @@ impl<K: ShardKind> Shards<K> {
         let mut shards = self.write();
         match shards.get_mut(&index).filter(|shard| shard.load == number) {
             Some(shard) => shard.state = state,
-            // The partition has gone meanwhile; no request has seen this coordinator.
+            // Its epoch has ended meanwhile; no request has seen this coordinator.
             None => return,
         }
         drop(shards);
-        // Its timers run from now on.
+        // Its timers run from now on, or what its load waits for is watched.
         self.wake();
+        self.0.bells.watch_commit();
     }
 
-    fn load(&self, partition: Partition) -> Result<ShardState<K>, ReplayError> {
-        let ends = partition.ends();
+    fn load(&self, led: LedPartition) -> Result<ShardState<K>, ReplayError> {
+        let ends = led.ends().ok_or(ReplayError::Moved)?;
         if ends.high_watermark < ends.log_end {
             // What has not committed yet can neither be read nor left out.
-            return Ok(ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN));
+            return Ok(ShardState::Uncommitted(ends.log_end));
         }
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
-        replay_partition::<K>(&partition, |record| machine.apply(record))?;
-        let journal = TopicJournal::<K>::new(partition);
-        let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
-        let host = Host::new(self.0.clock.clone(), machine, journal, wake);
+        replay_partition::<K>(&led, ends.log_end, |record| machine.apply(record))?;
+        let journal = TopicJournal::<K>::new(led);
+        let bells = Arc::clone(&self.0.bells) as Arc<dyn Wake>;
+        let host = Host::new(self.0.clock.clone(), machine, journal, bells);
         Ok(match host.tell(K::loaded()) {
             Ok(()) => ShardState::Ready(Arc::new(host)),
             Err(_) => ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
         })
+    }
+
+    fn start_loads(&self, loads: Vec<Load>) {
+        for load in loads {
+            let shards = self.clone();
+            let share = load.led.partition().share();
+            self.0.loading.start(share, move || shards.finish(load));
+        }
     }
 
     /// The operator has changed settings.
@@ -263,55 +333,77 @@ impl<K: ShardKind> Shards<K> {
         }
     }
 
-    /// Loads what has to be loaded again, beside the thread that serves.
-    fn load_again(&self) {
-        for load in self.begin_again() {
-            let shards = self.clone();
-            self.0.loading.start(load.partition.share(), move || shards.finish(load));
+    /// Runs the coordinators, without end: fires their timers, loads those that are to be loaded
+    /// again, and lets answers go as what they rest on commits.
+    pub(super) async fn run(&self) {
+        tokio::join!(biased; self.watch_commits(), self.fire_timers());
+    }
+
+    async fn fire_timers(&self) {
+        loop {
+            self.start_loads(self.begin_again());
+            let mut next_ms = TimestampMs::MAX;
+            for (_, host) in self.all() {
+                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
+            }
+            self.0.bells.decided.notify_one();
+            self.rest(next_ms).await;
         }
     }
 
-    /// Runs the coordinators, without end: loads those that are to be loaded again, fires timers,
-    /// answers what has committed, and does `work` for each, which returns whether it has left
-    /// nothing to do. While something is left, the next round comes after `again`.
-    pub(super) async fn look_after(
-        &self,
-        again: Duration,
-        mut work: impl AsyncFnMut(i32, &ShardHost<K>) -> bool,
-    ) {
+    /// Answers what has committed as soon as it has. A partition is watched only while something
+    /// waits for it: where this node's log is all there is, appends commit at once, and wake
+    /// nothing.
+    async fn watch_commits(&self) {
         loop {
-            self.load_again();
-            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
-            for (index, host) in self.all() {
-                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                is_done &= !host.committed();
-                is_done &= work(index, &host).await;
+            let (wait, hosts) = self.watched();
+            for host in &hosts {
+                host.committed();
             }
-            self.rest(next_ms, (!is_done).then_some(again)).await;
+            self.start_loads(self.begin_committed());
+            tokio::select! {
+                biased;
+                () = wait.moved() => {}
+                () = self.0.bells.commits.notified() => {}
+            }
         }
+    }
+
+    /// A wait for the partitions that something waits for, which has begun; and the coordinators
+    /// among them.
+    fn watched(&self) -> (Wait, Vec<Arc<ShardHost<K>>>) {
+        let (mut wait, mut hosts) = (Wait::new(), Vec::new());
+        for shard in self.read().values() {
+            match &shard.state {
+                ShardState::Ready(host) if host.awaits_commit() => hosts.push(Arc::clone(host)),
+                ShardState::Uncommitted(_) => {}
+                _ => continue,
+            }
+            wait.add(shard.led.partition().progress(), Interest::Committed);
+        }
+        (wait, hosts)
     }
 
     /// Lets the task that fires timers look again at once.
     pub fn wake(&self) {
-        self.0.wake.notify_one();
+        self.0.bells.wake();
     }
 
-    /// Waits for the interval between two checks of what has committed.
-    pub async fn commit_pause(&self) {
-        self.0.clock.sleep(COMMIT_CHECK).await;
+    /// Waits until coordinators may have decided something that is to be carried out elsewhere.
+    pub(super) async fn decided(&self) {
+        self.0.bells.decided.notified().await;
     }
 
-    /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer
-    /// than `longest`, if there is other work to look after.
-    async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
+    /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set.
+    async fn rest(&self, next_ms: TimestampMs) {
         let until_next = next_ms.saturating_sub(self.0.clock.wall_ms());
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
-        let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);
+        let pause = until_next.clamp(TOGETHER, NAP);
         tokio::select! {
             biased;
             () = self.0.clock.sleep(pause) => {}
             // Many may be set at once.
-            () = self.0.wake.notified() => self.0.clock.sleep(TOGETHER).await,
+            () = self.0.bells.timers.notified() => self.0.clock.sleep(TOGETHER).await,
         }
     }
 
@@ -324,9 +416,19 @@ impl<K: ShardKind> Shards<K> {
     }
 }
 
+/// The partitions of a topic that this node leads.
+fn led_partitions(partitions: &Partitions, topic: &str) -> impl Iterator<Item = LedPartition> {
+    partitions.of_topic(topic).into_iter().filter_map(|partition| {
+        let ends = partition.ends();
+        ends.leading.then(|| LedPartition::new(partition, ends.leader_epoch))
+    })
+}
+
 /// A topic of the same name that was created later is another.
-fn is_same(one: &Partition, other: &Partition) -> bool {
-    one.index() == other.index() && one.topic_id() == other.topic_id()
+fn is_same(one: &LedPartition, other: &LedPartition) -> bool {
+    let identity =
+        |led: &LedPartition| (led.partition().index(), led.partition().topic_id(), led.epoch());
+    identity(one) == identity(other)
 }
 
 /// Which of `count` partitions a key lives in; `None` if there are none.

@@ -3,7 +3,8 @@ use super::super::lanes::HostLanes;
 use super::*;
 use ottla_coordinator::group::{GroupCommand, GroupSettings};
 use ottla_partitions::{
-    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, PartitionRules, Partitions,
+    Assigned, Assignment, DataDir, DiskFiles, Ends, Fault, FaultyFiles, Files, PartitionRules,
+    Partitions,
 };
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -42,11 +43,18 @@ impl ShardBench {
         Self { clock, folder, disk, partitions, groups }
     }
 
-    /// Of the replicas on nodes 1 and 2, these are in sync, and so many have to be.
+    /// Of the replicas on nodes 1 and 2, these are in sync, and so many have to be; in leader epoch
+    /// 4.
     fn assign(&self, in_sync: &[i32], in_sync_min: usize) {
+        self.assign_in_epoch(4, in_sync, in_sync_min);
+        self.groups.reconcile(&self.partitions);
+    }
+
+    /// The same of the partition, in this leader epoch; the coordinators do not know yet.
+    fn assign_in_epoch(&self, leader_epoch: i32, in_sync: &[i32], in_sync_min: usize) {
         let assignment = Assignment {
             leader: 1,
-            leader_epoch: 4,
+            leader_epoch,
             partition_epoch: 0,
             replicas: vec![1, 2],
             in_sync: in_sync.to_vec(),
@@ -60,7 +68,16 @@ impl ShardBench {
         };
         let failed = self.partitions.reconcile(&[wanted]);
         assert!(failed.is_empty(), "{failed:?}");
-        self.groups.reconcile(&self.partitions.of_topic(TOPIC));
+    }
+
+    /// The partition is no longer on this node.
+    fn leave(&self) {
+        self.partitions.reconcile(&[]);
+        self.groups.reconcile(&self.partitions);
+    }
+
+    fn ends(&self) -> Ends {
+        self.partitions.find(TOPIC, 0).expect("is there").ends()
     }
 
     fn fault(&self, fault: Option<Fault>) {
@@ -200,6 +217,17 @@ fn a_coordinator_is_loaded_once_its_log_can_be_read_again() {
     assert_eq!(scene.committed(), 5);
 }
 
+/// Runs the coordinators while this test's clock stands still.
+fn beside_coordinators<T>(scene: &ShardBench, work: impl Future<Output = T>) -> T {
+    block_on(async {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = scene.groups.tick() => unreachable!("it does not return"),
+        }
+    })
+}
+
 #[test]
 fn a_coordinator_is_loaded_when_all_of_its_log_has_committed() {
     let scene = ShardBench::new();
@@ -208,19 +236,106 @@ fn a_coordinator_is_loaded_when_all_of_its_log_has_committed() {
     // Node 2 counts as in sync and does not fetch, so that this does not commit.
     scene.assign(&[1, 2], 1);
     let _answer = scene.host().start(commit_of(6)).expect("it is appended");
-    let ends = scene.partitions.find(TOPIC, 0).expect("is there").ends();
-    assert!(ends.high_watermark < ends.log_end);
+    assert!(scene.ends().high_watermark < scene.ends().log_end);
     scene.host().unload();
-    for _ in 0..2 {
-        let loads = scene.groups.begin_again();
-        assert_eq!(loads.len(), 1);
-        loads.into_iter().for_each(|load| scene.groups.finish(load));
-        assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_NOT_AVAILABLE));
-        scene.clock.advance(1_000);
-    }
-    scene.assign(&[1], 1);
-    scene.groups.begin_again().into_iter().for_each(|load| scene.groups.finish(load));
+    let loads = scene.groups.begin_again();
+    assert_eq!(loads.len(), 1);
+    loads.into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    assert!(scene.groups.is_loading());
+    assert_eq!(scene.groups.begin_committed().len(), 0, "not yet");
+    // Time does not pass: it is the watermark that the load waits for.
+    beside_coordinators(&scene, async {
+        tokio::task::yield_now().await;
+        scene.assign(&[1], 1);
+        while scene.groups.at(0).is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
     assert_eq!(scene.committed(), 6);
+}
+
+#[test]
+fn an_answer_leaves_when_the_watermark_passes_and_not_at_a_tick() {
+    let scene = ShardBench::new();
+    scene.assign(&[1, 2], 1);
+    let host = scene.host();
+    let committed: Result<OffsetCommitResponse, ErrorCode> = beside_coordinators(&scene, async {
+        let mut answer = std::pin::pin!(ask_coordinator(&host, commit_of(5)));
+        // Appended, and the task that watches commits has looked.
+        for _ in 0..10 {
+            assert!(poll_once(answer.as_mut()).await.is_none());
+            tokio::task::yield_now().await;
+        }
+        scene.assign_in_epoch(4, &[1], 1);
+        answer.await
+    });
+    assert!(committed.is_ok());
+    assert_eq!(scene.committed(), 5);
+}
+
+/// Polls once.
+async fn poll_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[test]
+fn a_coordinator_is_loaded_once_for_each_leader_epoch() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    let host = scene.host();
+    // Only the in-sync set has changed (KAFKA-15468).
+    scene.assign(&[1, 2], 1);
+    scene.assign(&[1], 1);
+    assert!(Arc::ptr_eq(&host, &scene.host()));
+    // The same leader, in its next epoch.
+    scene.assign_in_epoch(6, &[1], 1);
+    scene.groups.reconcile(&scene.partitions);
+    assert!(host.is_lost() && !Arc::ptr_eq(&host, &scene.host()));
+    assert_eq!(scene.committed(), 5);
+}
+
+#[test]
+fn a_coordinator_neither_appends_nor_answers_in_another_epoch() {
+    let scene = ShardBench::new();
+    scene.assign(&[1, 2], 1);
+    let host = scene.host();
+    let mut waiting = host.start(commit_of(5)).expect("it is appended");
+    // The next epoch has begun, and the coordinator is not unloaded yet. What lies in the log now
+    // may be another leader's.
+    scene.assign_in_epoch(6, &[1], 1);
+    assert_eq!(scene.ends().high_watermark, 1, "all of it has committed");
+    host.committed();
+    assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty));
+    let late: Result<OffsetCommitResponse, ErrorCode> =
+        block_on(ask_coordinator(&host, commit_of(6)));
+    assert_eq!(late.err(), Some(ErrorCode::NOT_COORDINATOR));
+    assert_eq!(scene.ends().log_end, 1, "nothing was appended");
+    scene.groups.reconcile(&scene.partitions);
+    assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
+    assert_eq!(scene.committed(), 5);
+}
+
+#[test]
+fn a_load_of_an_earlier_epoch_is_dropped() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    scene.host().unload();
+    let earlier = scene.groups.begin_again();
+    scene.assign_in_epoch(6, &[1], 1);
+    scene.groups.reconcile(&scene.partitions);
+    let host = scene.host();
+    earlier.into_iter().for_each(|load| scene.groups.finish(load));
+    assert!(Arc::ptr_eq(&host, &scene.host()));
+    assert_eq!(scene.commit(6), Ok(()));
 }
 
 #[test]
@@ -231,7 +346,7 @@ fn when_its_partition_goes_every_request_is_answered() {
     // Node 2 has not fetched it.
     let mut waiting = host.start(commit_of(5)).expect("is taken");
     assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty));
-    scene.groups.reconcile(&[]);
+    scene.leave();
     assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
     assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
     let late: Result<OffsetCommitResponse, ErrorCode> =
@@ -245,7 +360,7 @@ fn what_was_loaded_for_a_partition_that_has_gone_is_dropped() {
     scene.assign(&[1], 1);
     scene.host().unload();
     let again = scene.groups.begin_again();
-    scene.groups.reconcile(&[]);
+    scene.leave();
     again.into_iter().for_each(|load| scene.groups.finish(load));
     assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
     scene.clock.advance(1);

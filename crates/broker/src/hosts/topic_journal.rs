@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use ottla_partitions::{
-    AppendRefusal, Isolation, Marker, Partition, PartitionSlice, ReadRefused, StorageError, Terms,
+    AppendRefusal, Isolation, LedPartition, Marker, PartitionSlice, ReadRefused, StorageError,
+    Terms,
 };
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
@@ -20,17 +21,23 @@ pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A load that takes longer says how far it is, every so many records.
 const LOGGED_EVERY: u64 = 1_000_000;
 
-/// A partition of a coordinator's topic as a journal.
+/// A partition of a coordinator's topic as a journal, in the leader epoch in which its coordinator
+/// was loaded.
 #[derive(Debug)]
 pub struct TopicJournal<K> {
-    partition: Partition,
+    led: LedPartition,
     kind: PhantomData<K>,
 }
 
 impl<K: ShardKind> TopicJournal<K> {
     /// The partition as a journal.
-    pub fn new(partition: Partition) -> Self {
-        Self { partition, kind: PhantomData }
+    pub const fn new(led: LedPartition) -> Self {
+        Self { led, kind: PhantomData }
+    }
+
+    /// The partition, and the leader epoch.
+    pub const fn led(&self) -> &LedPartition {
+        &self.led
     }
 }
 
@@ -38,7 +45,7 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     type Error = AppendRefusal;
 
     fn accepts(&self) -> bool {
-        self.partition.accepts_own()
+        self.led.accepts()
     }
 
     fn append(
@@ -47,13 +54,13 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
         _base: Offset,
         now_ms: TimestampMs,
     ) -> Result<Offset, AppendFailed<AppendRefusal>> {
-        let start = self.partition.ends().log_end;
+        let start = self.end();
         if is_planted(Bug::JournalSkipped) {
             return Ok(start);
         }
         let mut end = start;
         for entry in K::entries(records, now_ms) {
-            end = match append_entry(&self.partition, entry, now_ms) {
+            end = match append_entry(&self.led, entry, now_ms) {
                 Ok(end) => end,
                 // The entries before are written, and true; only the log knows which they are.
                 Err(refused) if end > start => return Err(AppendFailed::Unknown(refused)),
@@ -64,16 +71,18 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn end(&self) -> Offset {
-        self.partition.ends().log_end
+        self.led.partition().ends().log_end
     }
 
+    /// In another epoch another leader's records may lie below the same offsets.
     fn committed(&self) -> Offset {
-        self.partition.ends().high_watermark
+        self.led.ends().map_or(Offset::MIN, |ends| ends.high_watermark)
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
         tracing::warn!(
-            partition = %self.partition.name(),
+            partition = %self.led.partition().name(),
+            leader_epoch = self.led.epoch(),
             %error,
             "coordinator append refused; the request fails, its group or transaction is unchanged"
         );
@@ -81,7 +90,8 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
 
     fn log_failed(&self, error: &AppendRefusal) {
         tracing::error!(
-            partition = %self.partition.name(),
+            partition = %self.led.partition().name(),
+            leader_epoch = self.led.epoch(),
             %error,
             "coordinator append failed; shard unloaded, loading it again"
         );
@@ -90,25 +100,25 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
 
 /// Appends an entry; returns the log's end after it.
 fn append_entry(
-    partition: &Partition,
+    led: &LedPartition,
     entry: JournalEntry,
     now_ms: TimestampMs,
 ) -> Result<Offset, AppendRefusal> {
     let (options, records) = match entry {
-        JournalEntry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
+        JournalEntry::Marker(marker) => return Ok(led.end_transaction(&marker, now_ms)?.end),
         JournalEntry::Batch { options, records } => (options, records),
     };
     let is_transactional = options.transactional;
     let batch = build_batch(options, &records, now_ms)?;
     if is_transactional {
-        return Ok(partition.append_own(&batch, now_ms)?.end);
+        return Ok(led.append_own(&batch, now_ms)?.end);
     }
-    match partition.append(&batch, &Terms::for_all(now_ms)) {
+    match led.append(&batch, &Terms::for_all(now_ms)) {
         Ok(appended) => Ok(appended.end),
         // What the machine has decided is written, whatever `max.message.bytes` of its topic says:
         // it has refused what is too large before.
         Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
-            Ok(partition.append_own(&batch, now_ms)?.end)
+            Ok(led.append_own(&batch, now_ms)?.end)
         }
         Err(refused) => Err(refused),
     }
@@ -146,26 +156,32 @@ pub enum ReplayError {
     /// The log cannot be read now: the disk may recover.
     #[error("the log cannot be read: {0}")]
     Read(ReadRefused),
+    /// The partition's leader epoch has ended.
+    #[error("its leader epoch has ended")]
+    Moved,
     /// The log has what must not be skipped: that does not change.
     #[error("{0}")]
     Content(String),
 }
 
-/// Reads the partition from its start to its end; `apply` gets each record that is for the machine.
+/// Reads the partition from its start to `end`, which has committed; `apply` gets each record that
+/// is for the machine.
 ///
 /// # Errors
 /// See [`ReplayError`].
 pub fn replay_partition<K: ShardKind>(
-    partition: &Partition,
+    led: &LedPartition,
+    end: Offset,
     mut apply: impl FnMut(&K::Record),
 ) -> Result<(), ReplayError> {
+    let partition = led.partition();
     let mut at = partition.ends().log_start;
-    let end = partition.ends().log_end;
     let mut applied: u64 = 0;
     while at < end {
         let slice = PartitionSlice::new(at, LOAD_BYTES, Isolation::Uncommitted);
         let read = partition.read(slice).map_err(|refused| match &refused {
             ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
+            ReadRefused::NotLeader => ReplayError::Moved,
             _ => ReplayError::Content(refused.to_string()),
         })?;
         if read.records.is_empty() {

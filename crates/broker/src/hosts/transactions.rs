@@ -1,25 +1,17 @@
 //! The transaction coordinators of this node, in `__transaction_state`.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition, is_planted};
+use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
-use super::markers::{MARKER_WAIT, Markers};
+use super::marker_queue::MarkerQueue;
 use super::shards::{ShardHost, Shards};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
-
-/// After how long a marker that could not be written is tried again.
-const RETRY: Duration = Duration::from_millis(100);
-
-const _: () = assert!(RETRY.as_millis() < MARKER_WAIT.as_millis());
 
 /// Transactional ids.
 #[derive(Debug)]
@@ -71,29 +63,18 @@ impl ShardKind for TransactionKind {
 }
 
 impl Transactions {
-    /// Fires timers and writes the markers that are left; does not return.
-    pub async fn tick(&self, markers: &Markers) {
-        let write_markers = async |index, host: &TransactionHost| {
-            self.while_committing(markers.work_off(index, host)).await
-        };
-        self.look_after(RETRY, write_markers).await;
-    }
-
-    /// Waits for work that asks coordinators, and lets their answers go as their records commit:
-    /// the work may wait for one of them, and no other task looks.
-    async fn while_committing<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = self.commit_pause(), if !is_planted(Bug::CommitsUnseen) => {
-                    for (_, host) in self.all() {
-                        host.committed();
-                    }
+    /// Fires timers, answers what has committed, and hands over the markers of what was decided;
+    /// does not return.
+    pub async fn tick(&self, markers: &MarkerQueue) {
+        let take_decided = async {
+            loop {
+                for (_, host) in self.all() {
+                    markers.take_from(&host);
                 }
+                self.decided().await;
             }
-        }
+        };
+        tokio::join!(biased; self.run(), markers.run(), take_decided);
     }
 }
 

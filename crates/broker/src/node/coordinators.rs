@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Lane};
-use ottla_coordinator::group::{
-    DeletedTopic, GroupCommand, GroupReply, GroupSettings, TransactionEnd,
-};
+use ottla_coordinator::group::{DeletedTopic, GroupCommand, GroupReply, GroupSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
-use ottla_types::{ErrorCode, PartitionIndex};
+use ottla_types::{ErrorCode, NodeId, PartitionIndex};
 
+use crate::hosts::add_queue::AddQueue;
+use crate::hosts::broker_links::BrokerLinks;
 use crate::hosts::groups::{self, GroupHost, Groups};
-use crate::hosts::markers::Markers;
+use crate::hosts::marker_queue::MarkerQueue;
+use crate::hosts::markers::LocalMarkers;
 use crate::hosts::shards::{ask_coordinator, shard_of};
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 
@@ -22,7 +23,8 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 pub struct Coordinators {
     groups: Groups,
     transactions: Transactions,
-    markers: Markers,
+    markers: MarkerQueue,
+    adds: AddQueue,
     /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
 }
@@ -30,6 +32,10 @@ pub struct Coordinators {
 /// What coordinators are made of.
 #[derive(Debug)]
 pub struct CoordinatorParts {
+    /// This node.
+    pub id: NodeId,
+    /// The way to the other brokers.
+    pub brokers: Arc<BrokerLinks>,
     /// The time.
     pub clock: Clock,
     /// Where they are loaded.
@@ -48,12 +54,15 @@ impl Coordinators {
     /// None is loaded yet.
     #[must_use]
     pub fn new(parts: CoordinatorParts) -> Self {
-        let CoordinatorParts { clock, loading, partitions, cluster, groups, transactions } = parts;
+        let CoordinatorParts { id, brokers, clock, loading, .. } = parts;
+        let CoordinatorParts { partitions, cluster, groups, transactions, .. } = parts;
         let groups = Groups::new(clock.clone(), loading.clone(), groups);
         let transactions = Transactions::new(clock.clone(), loading, transactions);
-        let markers =
-            Markers { partitions, groups: groups.clone(), clock, cluster: Arc::clone(&cluster) };
-        Self { groups, transactions, markers, cluster }
+        let (own, known) = (groups.clone(), Arc::clone(&cluster));
+        let adds = AddQueue::new(clock.clone(), Arc::clone(&brokers), Arc::clone(&cluster));
+        let local = LocalMarkers { partitions, groups: own, clock, cluster: known };
+        let markers = MarkerQueue::new(id, local, brokers);
+        Self { groups, transactions, markers, adds, cluster }
     }
 
     /// How many partitions one of Kafka's own topics has.
@@ -124,19 +133,16 @@ impl Coordinators {
         Ok(self.groups.all().into_iter().map(|(_, host)| host).collect())
     }
 
-    /// The coordinator of a transactional id and its partition, if it is here.
+    /// The coordinator of a transactional id, if it is here.
     ///
     /// # Errors
     /// The error code for the client otherwise.
-    pub fn transaction(
-        &self,
-        id: &str,
-    ) -> Result<(PartitionIndex, Arc<TransactionHost>), ErrorCode> {
+    pub fn transaction(&self, id: &str) -> Result<Arc<TransactionHost>, ErrorCode> {
         if id.is_empty() {
             return Err(ErrorCode::INVALID_REQUEST);
         }
         let index = self.shard(transactions::TOPIC, id)?;
-        Ok((index, self.transactions.at(index)?))
+        self.transactions.at(index)
     }
 
     /// The transaction coordinators that are ready.
@@ -150,25 +156,35 @@ impl Coordinators {
         Ok(self.transactions.all().into_iter().map(|(_, host)| host).collect())
     }
 
-    /// Writes the markers of what this coordinator has decided; what cannot be written yet is left
-    /// to [`Coordinators::tick_transactions`].
-    pub async fn write_markers(&self, index: PartitionIndex, host: &TransactionHost) {
-        if !self.markers.work_off(index, host).await {
-            self.transactions.wake();
-        }
+    /// Writes the markers of what this coordinator has decided, as far as that need not be waited
+    /// for; the others follow.
+    pub fn write_markers(&self, host: &Arc<TransactionHost>) {
+        self.markers.take_from(host);
     }
 
-    /// Ends a producer's transaction in one partition, and waits until that is seen.
+    /// Where the coordinator of a transactional id is: its partition, and the broker that leads it.
     ///
     /// # Errors
-    /// The error code for the coordinator that asks.
-    pub async fn write_marker(
-        &self,
-        topic: &str,
-        index: PartitionIndex,
-        end: &TransactionEnd,
-    ) -> Result<(), ErrorCode> {
-        self.markers.write(topic, index, end).await
+    /// It is nowhere at the moment.
+    pub fn transaction_place(&self, id: &str) -> Result<(PartitionIndex, NodeId), ErrorCode> {
+        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        let index = self.shard(transactions::TOPIC, id)?;
+        let cluster = self.cluster.load();
+        let topic = cluster.topic(transactions::TOPIC).ok_or(none)?;
+        let leader = topic.partitions.get(&index).map(|state| state.leader);
+        leader.filter(|leader| *leader >= 0).map(|leader| (index, leader)).ok_or(none)
+    }
+
+    /// The way to coordinators of transactions on other brokers.
+    #[must_use]
+    pub const fn adds(&self) -> &AddQueue {
+        &self.adds
+    }
+
+    /// Writes the markers of other coordinators.
+    #[must_use]
+    pub const fn local_markers(&self) -> &LocalMarkers {
+        self.markers.local()
     }
 
     /// Fires the timers of groups; does not return.
@@ -178,7 +194,7 @@ impl Coordinators {
 
     /// Fires the timers of transactions and writes the markers that are left; does not return.
     pub async fn tick_transactions(&self) {
-        self.transactions.tick(&self.markers).await;
+        tokio::join!(biased; self.transactions.tick(&self.markers), self.adds.run());
     }
 
     /// The operator has changed settings.
@@ -187,15 +203,11 @@ impl Coordinators {
         self.transactions.set(transactions);
     }
 
-    /// Loads the coordinators whose partitions are led here, and unloads the others. Returns when
-    /// they are loaded: not for a serving thread.
+    /// Loads the coordinators whose partitions are led here, and unloads the others; see
+    /// [`Groups::reconcile`]. Not for a serving thread.
     pub(super) fn reconcile(&self, partitions: &Partitions, gone: &[DeletedTopic]) {
-        let led = |topic: &str| -> Vec<_> {
-            let all = partitions.of_topic(topic).into_iter();
-            all.filter(|it| it.ends().leading).collect()
-        };
-        self.groups.reconcile(&led(groups::TOPIC));
-        self.transactions.reconcile(&led(transactions::TOPIC));
+        self.groups.reconcile(partitions);
+        self.transactions.reconcile(partitions);
         if !gone.is_empty() {
             self.groups.topics_deleted(gone);
         }

@@ -21,6 +21,9 @@ use crate::rules::{
 /// that a disk which stays broken or full keeps the node busy.
 const OPEN_AGAIN: Duration = Duration::from_secs(10);
 
+/// After how long the metadata is taken over again by partitions whose logs were being truncated.
+const ASSIGN_AGAIN: Duration = Duration::from_millis(20);
+
 impl Node {
     /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
     /// for a serving thread. Returns after how long [`Node::open_offline_partitions`] is to follow.
@@ -43,6 +46,7 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
+        self.replicas.fetching.reconcile();
         if cluster.brokers().any(|broker| broker.stopping && !broker.fenced && broker.id != self.id)
         {
             self.heartbeat_due.notify_one();
@@ -51,11 +55,13 @@ impl Node {
         self.open_again_after()
     }
 
-    /// Opens again what could not be opened because its disk failed or was full. Returns after how
-    /// long it is to be called again.
+    /// Opens again what could not be opened because its disk failed or was full, and tells the
+    /// partitions what they are whose logs were being truncated. Returns after how long it is to be
+    /// called again.
     pub fn open_offline_partitions(&self) -> Duration {
-        if self.partitions.has_retriable() {
+        if self.partitions.has_retriable() || self.partitions.has_deferred() {
             self.open_partitions(&self.cluster.load());
+            self.replicas.fetching.reconcile();
             self.coordinators.reconcile(&self.partitions, &[]);
         }
         self.open_again_after()
@@ -78,7 +84,11 @@ impl Node {
     }
 
     fn open_again_after(&self) -> Duration {
-        if self.partitions.has_retriable() { OPEN_AGAIN } else { Duration::MAX }
+        match (self.partitions.has_deferred(), self.partitions.has_retriable()) {
+            (true, _) => ASSIGN_AGAIN,
+            (false, true) => OPEN_AGAIN,
+            (false, false) => Duration::MAX,
+        }
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with

@@ -18,7 +18,7 @@ use ottla_machine::{Note, Turn};
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrationChangeRecord;
-use ottla_types::{Bug, ErrorCode, NodeId, Offset, Uuid, is_planted};
+use ottla_types::{Bug, ErrorCode, NodeId, Offset, TimestampMs, Uuid, is_planted};
 
 use super::elect::{self, BrokerChange};
 use super::sessions::{BrokerSession, BrokerSessions};
@@ -73,6 +73,7 @@ pub(super) fn broker_heartbeat(
     cordon_directories(scene, broker, request, turn);
     let is_fenced = matches!(next, LifecycleState::Fenced | LifecycleState::Stopped);
     session.heard_ms = Some(turn.now_ms);
+    session.refused_by.clear();
     session.applied = request.current_metadata_offset;
     session.may_stop |= next == LifecycleState::Stopped;
     if is_fenced {
@@ -85,6 +86,9 @@ pub(super) fn broker_heartbeat(
     }
     let is_caught_up = request.current_metadata_offset >= session.registered_at;
     sessions.set(broker.id, session);
+    if !is_fenced {
+        note_unreachable(scene, sessions, request, turn);
+    }
     turn.reply(ControllerReply::Heartbeat(BrokerHeartbeatResponse {
         is_caught_up,
         is_fenced,
@@ -304,6 +308,56 @@ pub(super) fn end_session(
     fence_broker(scene, broker, turn);
     (session.heard_ms, session.stop_offset) = (None, None);
     sessions.set(id, session);
+}
+
+/// How many brokers must have found another one to be gone until its session ends early.
+const FOUND_BY: usize = 2;
+/// How long it counts that a broker has found another one to be gone, in milliseconds.
+const FOUND_FOR_MS: i64 = 5000;
+
+/// A broker says which others refuse connections. If two say so of one, and nothing was heard of it
+/// since, its process has ended: its session ends now, not when its time is over. That is not
+/// Kafka's; it needs [`ControllerSettings::ends_sessions_early`], and is not done where it would
+/// leave fewer than half of the brokers.
+///
+/// [`ControllerSettings::ends_sessions_early`]: super::ControllerSettings
+fn note_unreachable(
+    scene: &ControllerScene<'_>,
+    sessions: &mut BrokerSessions,
+    request: &BrokerHeartbeatRequest,
+    turn: &mut Turn<Controller>,
+) {
+    if !scene.settings.ends_sessions_early {
+        return;
+    }
+    let own = scene.settings.own_broker;
+    let is_other = |it: &&BrokerRegistration| it.id != request.broker_id && Some(it.id) != own;
+    for broker in scene.cluster.brokers().filter(|it| !it.fenced).filter(is_other) {
+        let mut session = sessions.of(broker);
+        let is_named = request.unreachable_brokers.contains(&broker.id);
+        let before = session.refused_by.remove(&request.broker_id);
+        if !is_named {
+            if before.is_some() {
+                sessions.set(broker.id, session);
+            }
+            continue;
+        }
+        session.refused_by.insert(request.broker_id, turn.now_ms);
+        let counts = |at_ms: &TimestampMs| turn.now_ms.saturating_sub(*at_ms) <= FOUND_FOR_MS;
+        let found_by = session.refused_by.values().filter(|at_ms| counts(at_ms)).count();
+        if found_by >= FOUND_BY && leaves_half(scene) {
+            // In a turn of its own, which is decided upon what this one has changed.
+            session.heard_ms = None;
+            turn.set_timer(ControllerTimer::Session(broker.id), 0);
+        }
+        sessions.set(broker.id, session);
+    }
+}
+
+/// Do at least half of the brokers serve, with one fewer than now?
+fn leaves_half(scene: &ControllerScene<'_>) -> bool {
+    let serving = scene.cluster.brokers().filter(|it| !it.fenced).count();
+    serving.saturating_sub(1) * 2 >= scene.cluster.brokers().count()
 }
 
 /// This controller is the active one from now on: it knows of no heartbeats, so that every broker

@@ -33,6 +33,9 @@ pub(super) struct BrokerSession {
     pub superseded: Option<Uuid>,
     /// The offset that all others must have applied before it may stop, while it is stopping.
     pub stop_offset: Option<Offset>,
+    /// The brokers whose connections it has refused since its last heartbeat, and when each has
+    /// said so last.
+    pub refused_by: BTreeMap<NodeId, TimestampMs>,
 }
 
 impl BrokerSessions {
@@ -82,6 +85,7 @@ impl BrokerSession {
             may_stop: false,
             superseded: None,
             stop_offset: None,
+            refused_by: BTreeMap::new(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct ControllerSettings {
     pub idle_ms: Option<i64>,
     /// `broker.session.timeout.ms`: after how long without a heartbeat a broker is fenced.
     pub session_ms: i64,
+    /// `ottla.early.fencing.enable`: does the session of a broker end when two others have found
+    /// that its address refuses connections?
+    pub ends_sessions_early: bool,
 }
 
 impl Default for ControllerSettings {
@@ -49,6 +52,7 @@ impl Default for ControllerSettings {
             unclean_ms: 300_000,
             idle_ms: Some(500),
             session_ms: 9000,
+            ends_sessions_early: true,
         }
     }
 }

@@ -20,14 +20,17 @@ use crate::{Rules, features, heartbeat, reply, topic, unfence};
 
 const SESSION_MS: i64 = 9000;
 
-pub(crate) fn controller() -> Controller {
-    let settings = ControllerSettings {
+pub(crate) fn settings() -> ControllerSettings {
+    ControllerSettings {
         cluster_id: "c".to_owned(),
         partitions: 2,
         replication_factor: 2,
         ..ControllerSettings::default()
-    };
-    Controller::new(ottla_metadata::Cluster::default(), settings, Box::new(Rules))
+    }
+}
+
+pub(crate) fn controller() -> Controller {
+    Controller::new(ottla_metadata::Cluster::default(), settings(), Box::new(Rules))
 }
 
 pub(crate) fn registration(broker: NodeId, incarnation: u64) -> BrokerRegistrationRequest {
@@ -43,7 +46,12 @@ pub(crate) fn registration(broker: NodeId, incarnation: u64) -> BrokerRegistrati
 
 /// Brokers 1 to 3, which serve.
 pub(crate) fn cluster() -> MachineBench<Controller> {
-    let mut bench = MachineBench::new(controller(), 0);
+    cluster_with(settings())
+}
+
+pub(crate) fn cluster_with(settings: ControllerSettings) -> MachineBench<Controller> {
+    let machine = Controller::new(ottla_metadata::Cluster::default(), settings, Box::new(Rules));
+    let mut bench = MachineBench::new(machine, 0);
     bench.run(ControllerCommand::Activate { records: bootstrap_records() });
     for broker in 1..=3 {
         let request = registration(broker, 1000 + u64::try_from(broker).unwrap());

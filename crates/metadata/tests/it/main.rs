@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod directories;
+mod early;
 mod elections;
 mod features;
 mod lifecycle;

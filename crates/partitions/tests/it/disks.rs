@@ -190,21 +190,23 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
     hung.append(&batch("x"), &Terms::for_all(1000)).unwrap();
     // Not even produces to the partition that hangs, however often it asks for the
     // disk: one thread waits for that, and the others are for the others.
-    for _ in 0..200 {
-        hung.append(&batch("y"), &Terms::for_all(1000)).unwrap();
+    let append = || hung.append(&batch("y"), &Terms::for_all(1000)).unwrap();
+    for _ in 0..199 {
+        append();
         std::thread::yield_now();
     }
-    good.append(&batch("x"), &Terms::for_all(1000)).unwrap();
+    let last = append();
+    let appended = good.append(&batch("x"), &Terms::for_all(1000)).unwrap();
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().unwrap();
-    let wait = |partition: &Partition, end| {
-        let deadline = clock.monotonic() + Duration::from_secs(60);
-        runtime.block_on(partition.committed(end, &clock, deadline))
+    let deadline = clock.monotonic() + Duration::from_secs(60);
+    let wait = |partition: &Partition, appended| {
+        runtime.block_on(partition.committed(appended, &clock, deadline))
     };
-    assert_eq!(wait(&good, 1), Waited::Committed);
+    assert_eq!(wait(&good, &appended), Waited::Committed);
     assert!(!hung.is_committed(1));
     jbod.disk.set(&jbod.paths[0], None);
-    assert_eq!(wait(&hung, 201), Waited::Committed);
+    assert_eq!(wait(&hung, &last), Waited::Committed);
     keeper.stop();
 }
 

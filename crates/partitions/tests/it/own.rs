@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
-    AppendRefusal, EpochRefused, Isolation, PartitionRules, PartitionSlice, Terms, TimestampKind,
-    Waited,
+    AppendRefusal, EpochRefused, Isolation, LedPartition, PartitionRules, PartitionSlice, Terms,
+    TimestampKind, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -54,6 +54,26 @@ fn a_client_with_another_epoch_in_mind_is_told() {
 }
 
 #[test]
+fn a_coordinator_of_another_epoch_appends_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    for epoch in [8, 10] {
+        let led = LedPartition::new(partition.clone(), epoch);
+        assert!(!led.accepts() && led.ends().is_none());
+        let own = led.append_own(&batch(&["a"]), 1000);
+        assert!(matches!(own, Err(AppendRefusal::NotLeader)), "epoch {epoch}");
+        let produced = led.append(&batch(&["a"]), &Terms::for_all(1000));
+        assert!(matches!(produced, Err(AppendRefusal::NotLeader)), "epoch {epoch}");
+    }
+    assert_eq!(partition.ends().log_end, 0);
+    let led = LedPartition::new(partition, 9);
+    assert!(led.accepts());
+    assert_eq!(led.append_own(&batch(&["a"]), 1000).unwrap().end, 1);
+    assert_eq!(led.ends().map(|ends| ends.log_end), Some(1));
+}
+
+#[test]
 fn rules_are_kept() {
     let work = tempfile::tempdir().unwrap();
     let rules = PartitionRules {
@@ -95,7 +115,7 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     let work = tempfile::tempdir().unwrap();
     let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
-    partition.append(&batch(&["a"]), &Terms::for_leader(1000)).unwrap();
+    let appended = partition.append(&batch(&["a"]), &Terms::for_leader(1000)).unwrap();
     assert!(partitions.reconcile(&[]).is_empty());
     assert!(partitions.find("t", 0).is_none());
     assert!(!work.path().join("t-0").exists());
@@ -103,7 +123,7 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     assert_eq!(refused.code(), ErrorCode::NOT_LEADER_OR_FOLLOWER);
     let clock = Clock::manual(0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let waited = runtime.block_on(partition.committed(9, &clock, Duration::from_secs(1)));
+    let waited = runtime.block_on(partition.committed(&appended, &clock, Duration::from_secs(1)));
     assert_eq!(waited, Waited::LeaderMoved);
 }
 

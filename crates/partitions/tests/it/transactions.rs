@@ -14,8 +14,8 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, PartitionSlice,
-    Partitions, Terms,
+    DataDir, Guard, Isolation, LedPartition, LogOptions, Marker, Partition, PartitionRules,
+    PartitionSlice, Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::SimDisk;
@@ -445,7 +445,9 @@ impl World {
         builder.push(&NewRecord { timestamp: 900, value, ..NewRecord::default() });
         let batch = Bytes::from(builder.build().unwrap());
         if self.bug == Bug::SequenceIgnored {
-            return partition.append_own(&batch, 1000).map(|_| ()).map_err(|it| it.code());
+            let epoch = partition.ends().leader_epoch;
+            let appended = LedPartition::new(partition, epoch).append_own(&batch, 1000);
+            return appended.map(|_| ()).map_err(|it| it.code());
         }
         let terms = Terms { now_ms: 1000, for_all: true, zstd_allowed: true, guard };
         partition.append(&batch, &terms).map_err(|it| it.code())?;

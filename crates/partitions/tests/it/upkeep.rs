@@ -260,7 +260,7 @@ fn a_keeper_comes_when_a_producer_waits() {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().unwrap();
     let deadline = clock.monotonic() + Duration::from_secs(60);
-    let waited = runtime.block_on(partition.committed(appended.end, &clock, deadline));
+    let waited = runtime.block_on(partition.committed(&appended, &clock, deadline));
     assert_eq!(waited, Waited::Committed);
     keeper.stop();
 }

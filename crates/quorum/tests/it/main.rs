@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod full_disk;
+mod recovery;
 
 use std::collections::BTreeSet;
 use std::error::Error;

@@ -72,24 +72,8 @@ pub(crate) struct Leading {
     pub leader: Leader,
     /// Produce requests with acks=all: where the record of each ends.
     pub waiting: VecDeque<Offset>,
-    pub followers: BTreeMap<NodeId, FollowerProgress>,
-    /// An in-sync set that the controller was asked for, and at which partition epoch.
-    pub proposed: Option<Proposed>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Proposed {
-    pub in_sync: Vec<NodeId>,
-    pub partition_epoch: i32,
-}
-
-/// What a leader has seen of a follower.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FollowerProgress {
-    pub end: Offset,
-    pub broker_epoch: i64,
-    /// When it last had everything.
-    pub caught_up_ms: u64,
+    /// The latest life of each follower that has fetched, by the epoch of its registration.
+    pub lives: BTreeMap<NodeId, i64>,
 }
 
 impl SimBroker {

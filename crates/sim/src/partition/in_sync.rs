@@ -1,9 +1,10 @@
 //! The leader's side of AlterPartition: which replicas leave and join the in-sync set.
 
+use ottla_metadata::BrokerRegistration;
+use ottla_replication::InSyncTerms;
 use ottla_types::NodeId;
 
-use super::broker::{BrokerMemory, Proposed};
-use super::message::{InSyncProposal, IncarnatedMember, PartitionMessage};
+use super::message::{IncarnatedMember, PartitionMessage, ProposedInSync};
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
 
@@ -17,64 +18,26 @@ impl PartitionWorld {
             (self.brokers[at].id, self.brokers[at].life, self.schedule.now_ms());
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         let Some(own_epoch) = live.broker_epoch(id, life) else { return Ok(()) };
-        let wanted = wanted(live, id, now_ms);
+        let cluster = live.cluster.clone();
         let Some(leading) = live.leading_mut() else { return Ok(()) };
-        if leading.proposed.is_none() {
-            let Some(in_sync) = wanted else { return Ok(()) };
-            let partition_epoch = leading.leader.assignment().partition_epoch;
-            leading.leader.proposed(&in_sync);
-            leading.proposed = Some(Proposed { in_sync, partition_epoch });
-        }
-        let Some(proposed) = leading.proposed.clone() else { return Ok(()) };
-        let watermark = leading.leader.watermark();
-        // A member that has restarted since must have come up again, in its new life.
-        let is_fit = |other: &NodeId| {
-            *other == id || leading.followers.get(other).is_some_and(|it| it.end >= watermark)
+        let may_join = |other: NodeId, epoch: i64| {
+            let serves = |it: &BrokerRegistration| it.is_active() && it.epoch == epoch;
+            cluster.broker(other).is_some_and(serves)
         };
-        if !proposed.in_sync.iter().all(is_fit) {
-            return Ok(());
-        }
-        let member = |other: &NodeId| IncarnatedMember {
-            id: *other,
-            broker_epoch: leading.followers.get(other).map_or(own_epoch, |it| it.broker_epoch),
-        };
-        let alter = InSyncProposal {
+        let terms = InSyncTerms { now_ms, lag_max_ms: LAG_MS, own_epoch, may_join: &may_join };
+        let Some(proposal) = leading.leader.propose(&terms) else { return Ok(()) };
+        let members = proposal.in_sync.into_iter();
+        let alter = ProposedInSync {
             leader: id,
             broker_epoch: own_epoch,
             term: self.journal.term,
-            leader_epoch: leading.leader.assignment().leader_epoch,
-            partition_epoch: proposed.partition_epoch,
-            in_sync: proposed.in_sync.iter().map(member).collect(),
+            leader_epoch: proposal.leader_epoch,
+            partition_epoch: proposal.partition_epoch,
+            in_sync: members
+                .map(|it| IncarnatedMember { id: it.id, broker_epoch: it.broker_epoch })
+                .collect(),
         };
         self.send(at, self.controller(), PartitionMessage::AlterPartition(alter));
         self.advanced(at)
     }
-}
-
-/// The in-sync set that a leader would have; `None` if it has it.
-fn wanted(live: &BrokerMemory, id: NodeId, now_ms: u64) -> Option<Vec<NodeId>> {
-    let leading = live.leading()?;
-    let assignment = leading.leader.assignment();
-    let lags = |other: &NodeId| {
-        *other != id
-            && leading.followers.get(other).is_none_or(|it| it.caught_up_ms + LAG_MS < now_ms)
-    };
-    let (behind, near): (Vec<NodeId>, Vec<NodeId>) =
-        assignment.in_sync.iter().partition(|it| lags(it));
-    if !behind.is_empty() {
-        return Some(near);
-    }
-    let least = leading.leader.watermark().max(leading.leader.epoch_start());
-    let may_come = |other: &NodeId| {
-        let serves = |epoch| {
-            live.cluster.broker(*other).is_some_and(|it| it.is_active() && it.epoch == epoch)
-        };
-        !assignment.in_sync.contains(other)
-            && leading
-                .followers
-                .get(other)
-                .is_some_and(|it| it.end >= least && serves(it.broker_epoch))
-    };
-    let new: Vec<NodeId> = assignment.replicas.iter().copied().filter(may_come).collect();
-    (!new.is_empty()).then(|| [assignment.in_sync.clone(), new].concat())
 }

@@ -1,6 +1,8 @@
 //! Records: produced, fetched, appended, cut off, acknowledged.
 
-use super::broker::{BrokerRole, FollowerProgress, ReplicaFetchUnderWay};
+use ottla_replication::FollowerFetch;
+
+use super::broker::{BrokerRole, ReplicaFetchUnderWay};
 use super::message::{PartitionEvent, PartitionMessage, ReplicaFetch, ReplicaFetchAnswer};
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
@@ -113,7 +115,6 @@ impl PartitionWorld {
     ) -> InvariantCheck {
         let now_ms = self.schedule.now_ms();
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
-        let end = live.log.end();
         let diverging = live.log.lineage.diverging(fetch.end);
         let BrokerRole::Leader(leading) = &mut live.part else { return Ok(()) };
         let leader_epoch = leading.leader.assignment().leader_epoch;
@@ -122,17 +123,14 @@ impl PartitionWorld {
         }
         if diverging.is_none() {
             let ReplicaFetch { follower, broker_epoch, .. } = fetch;
-            let known = leading.followers.get(&follower).copied();
-            let is_old = known.is_some_and(|seen| broker_epoch < seen.broker_epoch);
-            let before = is_old.then(|| leading.leader.clone());
-            leading.leader.fetched(follower, broker_epoch, fetch.end.offset);
+            let life = leading.lives.entry(follower).or_insert(broker_epoch);
+            let before = (broker_epoch < *life).then(|| leading.leader.clone());
+            *life = broker_epoch.max(*life);
+            let offset = fetch.end.offset;
+            let fetched = FollowerFetch { follower, broker_epoch, offset, now_ms };
+            // One that counts for nothing is answered all the same.
+            let _ = leading.leader.fetched(fetched);
             let is_moved = before.is_some_and(|before| before != leading.leader);
-            let was = known.map_or(0, |seen| seen.caught_up_ms);
-            let caught_up_ms = if fetch.end.offset >= end { now_ms } else { was };
-            if !is_old {
-                let seen = FollowerProgress { end: fetch.end.offset, broker_epoch, caught_up_ms };
-                leading.followers.insert(follower, seen);
-            }
             self.check_earlier_life(follower, is_moved)?;
             self.advanced(at)?;
         }

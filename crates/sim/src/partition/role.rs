@@ -6,7 +6,7 @@ use ottla_metadata::PartitionState;
 use ottla_replication::{Assignment, Beginning, Leader};
 use ottla_types::NodeId;
 
-use super::broker::{BrokerRole, FollowerProgress, Leading};
+use super::broker::{BrokerRole, Leading};
 use super::metadata::partition_state;
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
@@ -45,18 +45,15 @@ impl PartitionWorld {
         let (id, now_ms) = (self.brokers[at].id, self.schedule.now_ms());
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         let before = live.high_watermark;
-        let beginning =
-            Beginning { end: live.log.end(), watermark: before, in_sync_min: self.in_sync_min };
-        let leader = Leader::new(id, replica_assignment(state), beginning);
-        let others = state.replicas.iter().filter(|other| **other != id);
-        // A member of the in-sync set has a while to come; the others must show themselves.
-        let seen = |other: &NodeId| {
-            let caught_up_ms = if state.isr.contains(other) { now_ms } else { 0 };
-            (*other, FollowerProgress { end: -1, broker_epoch: -1, caught_up_ms })
+        let beginning = Beginning {
+            end: live.log.end(),
+            watermark: before,
+            in_sync_min: self.in_sync_min,
+            now_ms,
         };
-        let followers: BTreeMap<NodeId, FollowerProgress> = others.map(seen).collect();
-        let (waiting, proposed) = (VecDeque::new(), None);
-        live.part = BrokerRole::Leader(Box::new(Leading { leader, waiting, followers, proposed }));
+        let leader = Leader::new(id, replica_assignment(state), beginning);
+        let (waiting, lives) = (VecDeque::new(), BTreeMap::new());
+        live.part = BrokerRole::Leader(Box::new(Leading { leader, waiting, lives }));
         live.fetch = None;
         self.coverage.leaders += 1;
         self.check_new_leader(at, state.leader_epoch)?;
@@ -69,11 +66,6 @@ impl PartitionWorld {
         let Some(leading) = self.brokers[at].live.as_mut().and_then(|it| it.leading_mut()) else {
             return Ok(());
         };
-        let decided = |epoch: i32| state.partition_epoch > epoch;
-        if leading.proposed.as_ref().is_some_and(|it| decided(it.partition_epoch)) {
-            leading.proposed = None;
-            leading.leader.proposed(&[]);
-        }
         leading.leader.assigned(replica_assignment(state), in_sync_min);
         self.advanced(at)
     }

@@ -164,6 +164,9 @@ impl Log {
     /// Puts the new segment in the place of the old ones; `false` if they are not all there any
     /// more, then nothing has happened.
     pub fn replace(&mut self, swap: &Swap) -> bool {
+        if self.truncating {
+            return false;
+        }
         let segments = self.shared.segments.load_full();
         let Some(first) = swap.old.first() else { return false };
         let at = segments.iter().position(|it| Arc::ptr_eq(it, first));

@@ -192,6 +192,30 @@ impl<E: IndexEntry> IndexTable<E> {
         }
     }
 
+    /// Keeps the front part of the entries for which `keep` holds, in memory.
+    ///
+    /// # Errors
+    /// The file of a sealed table cannot be read.
+    pub(crate) fn cut(
+        &mut self,
+        files: &dyn Files,
+        keep: impl Fn(&E) -> bool,
+    ) -> Result<(), StorageError> {
+        if self.is_sealed() {
+            let wrong = || StorageError::corrupt(&self.path, "its length is not that of an index");
+            let entries = Self::load(files, &self.path)?.ok_or_else(wrong)?;
+            let held = entries.len();
+            self.place = TableEntries::Memory(entries, Saved::First(held));
+        }
+        if let TableEntries::Memory(entries, saved) = &mut self.place {
+            entries.truncate(entries.partition_point(keep));
+            if saved.count() > entries.len() {
+                *saved = Saved::Untrue;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn at(&self, index: usize) -> Result<E, StorageError> {
         match &self.place {
             TableEntries::Memory(entries, _) => Ok(entries[index]),

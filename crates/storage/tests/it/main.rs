@@ -5,6 +5,8 @@
 mod compact;
 mod faults;
 mod files;
+mod follow;
+mod follow_model;
 mod genuine;
 mod model;
 mod power;
