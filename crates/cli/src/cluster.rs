@@ -11,7 +11,7 @@ use ottla_client::{
 };
 use ottla_types::Uuid;
 
-use crate::cluster_nodes::{ClusterNode, MetadataReplica, QuorumStanding, list_nodes};
+use crate::cluster_nodes::{DescribedNode, MetadataReplica, QuorumStanding, list_nodes};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, format_ago, format_bytes, only_json, titled};
 
@@ -117,7 +117,7 @@ pub(crate) async fn describe_quorum(client: &Client) -> Result<QuorumDescription
 
 async fn log_dirs_of(
     client: &Client,
-    node: &ClusterNode,
+    node: &DescribedNode,
 ) -> Result<Vec<LogDirDescription>, String> {
     tokio::select! {
         biased;
@@ -128,7 +128,7 @@ async fn log_dirs_of(
     }
 }
 
-fn partition_counts(node: &ClusterNode, topics: &[TopicDescription]) -> [Cell; 2] {
+fn partition_counts(node: &DescribedNode, topics: &[TopicDescription]) -> [Cell; 2] {
     if node.broker.is_none() {
         return [Cell::nothing(), Cell::nothing()];
     }
@@ -155,7 +155,7 @@ fn lag_cell(replica: Option<&MetadataReplica>) -> Cell {
     }
 }
 
-fn state_cell(node: &ClusterNode, unreachable: Option<&String>) -> Cell {
+fn state_cell(node: &DescribedNode, unreachable: Option<&String>) -> Cell {
     let trouble = node.replica.as_ref().and_then(MetadataReplica::trouble);
     match (node.fenced_because(), unreachable, trouble) {
         (Some(why), ..) => Cell::from(format!("fenced: {why}")).bad(),

@@ -80,7 +80,7 @@ impl MetadataReplica {
 
 /// A node: a broker, a replica of the metadata log, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterNode {
+pub struct DescribedNode {
     /// Its id.
     pub id: NodeId,
     /// Its broker, if it has one that is registered.
@@ -89,7 +89,7 @@ pub struct ClusterNode {
     pub replica: Option<MetadataReplica>,
 }
 
-impl ClusterNode {
+impl DescribedNode {
     /// `process.roles`, as far as others know them.
     #[must_use]
     pub fn roles(&self) -> &'static str {
@@ -136,15 +136,15 @@ pub fn bare_address(endpoint: &str) -> &str {
 pub fn list_nodes(
     cluster: &ClusterDescription,
     quorum: Option<&QuorumDescription>,
-) -> Vec<ClusterNode> {
-    let mut all: BTreeMap<(NodeId, QuorumStanding, Uuid), ClusterNode> = BTreeMap::new();
+) -> Vec<DescribedNode> {
+    let mut all: BTreeMap<(NodeId, QuorumStanding, Uuid), DescribedNode> = BTreeMap::new();
     for replica in quorum.into_iter().flat_map(metadata_replicas) {
         let (id, replica) = replica;
         let key = (id, replica.standing, replica.directory);
-        all.insert(key, ClusterNode { id, broker: None, replica: Some(replica) });
+        all.insert(key, DescribedNode { id, broker: None, replica: Some(replica) });
     }
     for broker in &cluster.brokers {
-        let silent_ms = |node: &ClusterNode| {
+        let silent_ms = |node: &DescribedNode| {
             node.replica.as_ref().and_then(|it| it.silent_ms).unwrap_or(i64::MAX)
         };
         let own = all.values_mut().filter(|node| node.id == broker.id);
@@ -152,7 +152,7 @@ pub fn list_nodes(
             Some(node) => node.broker = Some(broker.clone()),
             None => {
                 let node =
-                    ClusterNode { id: broker.id, broker: Some(broker.clone()), replica: None };
+                    DescribedNode { id: broker.id, broker: Some(broker.clone()), replica: None };
                 all.insert((broker.id, QuorumStanding::Observer, Uuid::ZERO), node);
             }
         }

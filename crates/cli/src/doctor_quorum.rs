@@ -8,7 +8,7 @@ use ottla_client::{
 };
 use ottla_types::NodeId;
 
-use crate::cluster_nodes::{ClusterNode, QuorumStanding, bare_address, list_nodes};
+use crate::cluster_nodes::{DescribedNode, QuorumStanding, bare_address, list_nodes};
 use crate::doctor::DoctorReport;
 use crate::findings::HealthVerdict;
 
@@ -36,17 +36,17 @@ pub(crate) async fn check_quorum(
     check_releases(report, client, &cluster.brokers).await;
 }
 
-fn ids_of<'a>(nodes: impl Iterator<Item = &'a ClusterNode>) -> String {
+fn ids_of<'a>(nodes: impl Iterator<Item = &'a DescribedNode>) -> String {
     nodes.map(|node| node.id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// How many voters may still be lost.
-fn check_majority(report: &mut DoctorReport, nodes: &[ClusterNode], brokers: usize) {
-    let votes = |node: &&ClusterNode| {
+fn check_majority(report: &mut DoctorReport, nodes: &[DescribedNode], brokers: usize) {
+    let votes = |node: &&DescribedNode| {
         node.replica.as_ref().is_some_and(|it| it.standing != QuorumStanding::Observer)
     };
-    let is_live = |node: &&ClusterNode| node.replica.as_ref().is_some_and(|it| it.is_live());
-    let voters: Vec<&ClusterNode> = nodes.iter().filter(votes).collect();
+    let is_live = |node: &&DescribedNode| node.replica.as_ref().is_some_and(|it| it.is_live());
+    let voters: Vec<&DescribedNode> = nodes.iter().filter(votes).collect();
     let live = voters.iter().filter(|node| is_live(node)).count();
     let (count, majority) = (voters.len(), voters.len() / 2 + 1);
     let what = "metadata quorum";
@@ -82,7 +82,7 @@ fn check_majority(report: &mut DoctorReport, nodes: &[ClusterNode], brokers: usi
 }
 
 /// Replicas of the metadata that are silent or behind, and brokers that are fenced.
-fn check_replicas(report: &mut DoctorReport, nodes: &[ClusterNode]) {
+fn check_replicas(report: &mut DoctorReport, nodes: &[DescribedNode]) {
     let mut is_fine = true;
     for node in nodes {
         let trouble = node.replica.as_ref().and_then(|it| it.trouble());
