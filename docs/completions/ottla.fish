@@ -31,7 +31,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "produce" -d 'Write the 
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "consume" -d 'Print the records of a topic'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "topics" -d 'List, describe, create, change and delete topics'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "groups" -d 'List consumer groups and how far they are behind; reset and delete them'
-complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the brokers, their partitions and disks'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the nodes: their part in the metadata quorum, their partitions and disks'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "txn" -d 'List transactions, and abort one that hangs'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "bench" -d 'Measure how fast the cluster writes, reads and answers'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "size" -d 'Work out partitions, brokers and disks'

@@ -230,10 +230,16 @@ pub fn level_changed(call: &Call, target: &str, from: &str, to: &str) {
     );
 }
 
-/// What a coordinator wants to be known.
-pub fn log_group_note(note: &Note) {
-    let Note { event, group, generation, members, reason } = note;
-    tracing::info!(group = %group, generation, members, reason = reason.as_str(), "{event}");
+/// What a coordinator or the active controller wants to be known.
+pub fn log_note(note: &Note) {
+    match note {
+        Note::Group { event, group, generation, members, reason } => {
+            tracing::info!(group = %group, generation, members, reason = reason.as_str(), "{event}");
+        }
+        Note::Broker { event, broker, broker_epoch, reason } => {
+            tracing::info!(broker, epoch = broker_epoch, reason = reason.as_str(), "{event}");
+        }
+    }
 }
 
 /// Unknown settings are hidden: a plug-in's password has a name that is not known here.

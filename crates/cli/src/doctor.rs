@@ -13,6 +13,7 @@ use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
 use crate::bench::TOPIC_PREFIX;
+use crate::doctor_quorum::check_quorum;
 use crate::findings::{Finding, HealthVerdict};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::format_bytes;
@@ -36,12 +37,17 @@ const FILES_MIN: u64 = 65_536;
 
 /// What was found: how bad it is, of what, and what to do.
 #[derive(Debug, Default)]
-struct DoctorReport {
-    rows: Vec<Finding>,
+pub(crate) struct DoctorReport {
+    pub rows: Vec<Finding>,
 }
 
 impl DoctorReport {
-    fn add(&mut self, verdict: HealthVerdict, what: impl Into<String>, said: impl Into<String>) {
+    pub fn add(
+        &mut self,
+        verdict: HealthVerdict,
+        what: impl Into<String>,
+        said: impl Into<String>,
+    ) {
         self.rows.push(Finding { verdict, subject: what.into(), finding: said.into() });
     }
 
@@ -72,6 +78,8 @@ pub(crate) async fn diagnose_cluster(
     if cluster.controller < 0 {
         report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
+    let all = crate::cluster::describe_all(&client).await?;
+    check_quorum(&mut report, &client, &all).await;
     check_loopback(&mut report, &cluster.brokers, front.bootstrap());
     let topics = client.describe_topics(None).await?;
     check_partitions(&mut report, &client, &topics).await;

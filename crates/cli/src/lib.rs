@@ -2,8 +2,10 @@
 
 mod bench;
 mod cluster;
+mod cluster_nodes;
 mod consume;
 mod doctor;
+mod doctor_quorum;
 mod findings;
 mod front;
 mod groups;
@@ -38,7 +40,7 @@ pub enum ClusterCommand {
     Topics(topics::TopicsArgs),
     /// List consumer groups and how far they are behind; reset and delete them.
     Groups(groups::GroupsArgs),
-    /// Print the brokers, their partitions and disks.
+    /// Print the nodes: their part in the metadata quorum, their partitions and disks.
     Cluster(cluster::BrokersArgs),
     /// List transactions, and abort one that hangs.
     Txn(txn::Txn),
@@ -70,7 +72,7 @@ pub fn run_command(
             ClusterCommand::Consume(args) => Box::pin(consume::run_consume(args, it)).await,
             ClusterCommand::Topics(args) => Box::pin(topics::run_topics(args, it)).await,
             ClusterCommand::Groups(args) => Box::pin(groups::run_groups(args, it)).await,
-            ClusterCommand::Cluster(args) => Box::pin(cluster::run(args, it)).await,
+            ClusterCommand::Cluster(args) => Box::pin(cluster::run_cluster(args, it)).await,
             ClusterCommand::Txn(args) => Box::pin(txn::run_txn(args, it)).await,
             ClusterCommand::Bench(args) => Box::pin(bench::run_bench(args, it)).await,
             ClusterCommand::Size(args) => size::run_size(args, it),

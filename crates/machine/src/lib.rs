@@ -25,7 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use ottla_types::{Offset, TimestampMs};
+use ottla_types::{NodeId, Offset, TimestampMs};
 
 /// A replicated state machine: `decide` looks, `apply` changes.
 pub trait Machine {
@@ -118,19 +118,33 @@ pub struct Turn<M: Machine + ?Sized> {
     pub notes: Vec<Note>,
 }
 
-/// A log event about a group. A machine does not log; its host does.
+/// A log event. A machine does not log; its host does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// What has happened, such as `group rebalance started`.
-    pub event: &'static str,
-    /// To which group.
-    pub group: String,
-    /// Its generation, or its epoch.
-    pub generation: i32,
-    /// How many members it has.
-    pub members: usize,
-    /// Why.
-    pub reason: String,
+pub enum Note {
+    /// About a group.
+    Group {
+        /// What has happened, such as `group rebalance started`.
+        event: &'static str,
+        /// To which group.
+        group: String,
+        /// Its generation, or its epoch.
+        generation: i32,
+        /// How many members it has.
+        members: usize,
+        /// Why.
+        reason: String,
+    },
+    /// About a broker.
+    Broker {
+        /// What has happened, such as `broker fenced`.
+        event: &'static str,
+        /// To which broker.
+        broker: NodeId,
+        /// The epoch of its registration.
+        broker_epoch: i64,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl<M: Machine + ?Sized> Turn<M> {

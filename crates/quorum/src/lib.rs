@@ -30,8 +30,8 @@ pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap,
 pub use forming_file::{FORMING, read_forming, remove_forming, write_forming};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
-    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked,
-    SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
+    KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, Role,
+    SnapshotAsked, SnapshotId, Standing, Timing, VoteAsked, Voter, VoterSet,
 };
 pub use outgoing::{PeerMessage, PeerRequest};
 pub use recovery::SoleVoter;

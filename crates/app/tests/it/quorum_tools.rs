@@ -115,6 +115,74 @@ fn a_static_quorum_is_upgraded_then_grows_and_shrinks() {
     assert!(matches!(changed[..], [line] if line.contains("kraft.version")), "{changed:?}");
 }
 
+/// Waits until the cluster describes a node so; all of its rows.
+fn until_state(asked: &Node, number: usize, state: &str) -> Vec<serde_json::Value> {
+    // Each look takes some ten milliseconds.
+    for _ in 0..2000 {
+        let address = asked.address.to_string();
+        let out = ottla(&Home::new(), &["cluster", "-o", "json", "-b", &address]);
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout).unwrap();
+        let row = rows.iter().find(|row| row["node"] == number).unwrap();
+        if row["state"].as_str().unwrap().starts_with(state) {
+            return rows;
+        }
+    }
+    panic!("node {number} never was {state:?}");
+}
+
+#[test]
+fn what_a_cluster_of_three_is_and_lacks_can_be_seen() {
+    let trio = Trio::formatted();
+    for home in &trio.homes {
+        let file = home.path().join("server.properties");
+        let lines = std::fs::read_to_string(&file).unwrap();
+        let more = "broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=200\n";
+        std::fs::write(&file, lines + more).unwrap();
+    }
+    let mut nodes = trio.start_all().map(Some);
+    let leads = newest_leader(nodes[0].as_ref().unwrap());
+    let rows = until_state(nodes[0].as_ref().unwrap(), leads + 1, "ok");
+    let of = |rows: &[serde_json::Value], name: &str| -> Vec<serde_json::Value> {
+        rows.iter().map(|row| row[name].clone()).collect()
+    };
+    assert_eq!(of(&rows, "node"), [1, 2, 3]);
+    assert_eq!(of(&rows, "roles"), ["broker,controller"; 3]);
+    assert_eq!(rows[leads]["quorum"], "leader");
+    assert_eq!(of(&rows, "quorum").iter().filter(|it| **it == "voter").count(), 2, "{rows:?}");
+    let doctor = |node: &Node| {
+        let out =
+            ottla(&trio.homes[0], &["doctor", "-o", "plain", "-b", &node.address.to_string()]);
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let found = doctor(nodes[leads].as_ref().unwrap());
+    assert!(
+        found.contains("ok\tmetadata quorum\t3 voters, all heard of; 1 may be lost"),
+        "{found}"
+    );
+    assert!(found.contains("note\tmetadata quorum\tvoters 1, 2, 3 run on one host"), "{found}");
+    assert!(found.contains("ok\treleases\t"), "{found}");
+
+    let lost = (leads + 1) % 3;
+    nodes[lost].take().unwrap().kill();
+    let asked = nodes[leads].as_ref().unwrap();
+    let rows = until_state(asked, lost + 1, "fenced: it has not fetched the metadata for");
+    assert_eq!(rows[lost]["quorum"], "voter");
+    let found = doctor(asked);
+    let number = lost + 1;
+    let voters =
+        format!("error\tmetadata quorum\t2 of 3 voters are heard of, not {number}; 0 more");
+    assert!(found.contains(&voters), "{found}");
+    assert!(found.contains(&format!("error\tbroker {number}\tis fenced: it has not")), "{found}");
+    let listener = format!("warning\tcontroller {number}\tits listener CONTROLLER://");
+    assert!(found.contains(&listener), "{found}");
+
+    let log = nodes[leads].take().unwrap().stop();
+    let event = |words: &str| log.lines().find(|line| line.contains(words)).unwrap_or_default();
+    let why = "its session of 2000 ms has expired: its last heartbeat came";
+    assert!(event(&format!("broker fenced broker={number} ")).contains(why), "{log}");
+    assert!(event("broker unfenced broker=").contains("has applied the metadata up to"), "{log}");
+}
+
 /// The level of `kraft.version`, as `kafka-features describe` prints it.
 fn kraft_level(described: &str) -> &str {
     let line = described.lines().find(|line| line.contains("kraft.version")).unwrap();

@@ -342,7 +342,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
             self.machine.apply(record);
         }
         self.machine.check_turn(&turn.records);
-        turn.notes.iter().for_each(audit::log_group_note);
+        turn.notes.iter().for_each(audit::log_note);
         for alarm in turn.alarms {
             match alarm {
                 Alarm::Set { timer, at_ms } => self.timers.set(timer, at_ms),

@@ -14,7 +14,8 @@ use ottla_clock::{Clock, Lane, Ring, Share};
 use ottla_locks::Mutex;
 use ottla_quorum::wire::Speaker;
 use ottla_quorum::{
-    Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Standing, Voter,
+    Endpoint, LogEnd, PeerMessage, Quorum, QuorumError, ReplicaKey, RequestId, Role, Standing,
+    Voter,
 };
 use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted, join_host_port};
 use tokio::sync::{Notify, oneshot, watch};
@@ -154,15 +155,24 @@ impl QuorumMember {
             (_, None) => false,
         };
         let (says, answers) = (quorum.has_outgoing(), quorum.take_change_answers());
+        let doing = role_name(quorum.raft().role());
         if view != before {
             self.view.send_replace(view);
         }
         drop(held);
         if view.standing != before.standing {
             let Standing { epoch, leader } = view.standing;
+            if before.standing.leader == Some(self.own.key.id) {
+                let lost = before.standing.epoch;
+                tracing::info!(epoch = lost, reason = doing, "this controller leads no longer");
+            }
             match leader {
                 Some(leader) => tracing::info!(epoch, leader, "metadata quorum has a leader"),
-                None => tracing::info!(epoch, "metadata quorum has no leader; waiting for one"),
+                None => tracing::info!(
+                    epoch,
+                    reason = doing,
+                    "metadata quorum has no leader; waiting for one"
+                ),
             }
         }
         if says {
@@ -315,6 +325,20 @@ impl QuorumMember {
     /// The replica, to be closed: no step follows.
     pub fn close(&self) -> Option<Quorum> {
         self.quorum.lock().take().filter(|_| !self.is_failed())
+    }
+}
+
+/// What a controller without a leader does, or has done, for the log.
+const fn role_name(role: &Role) -> &'static str {
+    match role {
+        Role::Unattached => "another controller stands for election, or a newer epoch was seen",
+        Role::Follower(_) => "another controller was elected",
+        Role::Prospective { .. } => "the leader has been silent for the fetch timeout",
+        Role::Candidate { .. } => "this controller stands for election",
+        Role::Leader(_) => "this controller was elected",
+        Role::Resigned => {
+            "it has resigned: it stops, was removed, or has not heard from a majority of the voters"
+        }
     }
 }
 

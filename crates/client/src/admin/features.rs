@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
+use ottla_types::NodeId;
 
 use super::refusal::ItemRefusal;
 use super::{CONTROLLER_TIMEOUT_MS, ChangeMode};
@@ -48,24 +50,16 @@ impl Client {
     /// # Errors
     /// No broker answers.
     pub async fn describe_features(&self) -> Result<FeatureDescriptions, ClientError> {
-        let request = ApiVersionsRequest {
-            client_software_name: "ottla".to_owned(),
-            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Default::default()
-        };
-        let response = self.ask_any(&request).await?;
-        ClientError::check(response.error_code, || "features".to_owned())?;
-        let level = |name: &str| {
-            let known = response.finalized_features.iter().find(|known| known.name == name);
-            known.map_or(0, |it| it.max_version_level)
-        };
-        let supported = response.supported_features.iter().map(|feature| {
-            let (supported_min, supported_max) = (feature.min_version, feature.max_version);
-            let level = level(&feature.name);
-            (feature.name.clone(), FeatureDescription { supported_min, supported_max, level })
-        });
-        let epoch = response.finalized_features_epoch;
-        Ok(FeatureDescriptions { features: supported.collect(), epoch })
+        let response = self.ask_any(&versions_request()).await?;
+        described_features(response)
+    }
+
+    /// The features as one broker knows them: the levels that it supports.
+    ///
+    /// # Errors
+    /// The broker is not known or not reachable.
+    pub async fn features_of(&self, broker: NodeId) -> Result<FeatureDescriptions, ClientError> {
+        described_features(self.ask(broker, &versions_request()).await?)
     }
 
     /// Changes levels, or with [`ChangeMode::Check`] asks whether the cluster would; what became
@@ -102,4 +96,27 @@ impl Client {
         }
         Ok(outcomes)
     }
+}
+
+fn versions_request() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    }
+}
+
+fn described_features(response: ApiVersionsResponse) -> Result<FeatureDescriptions, ClientError> {
+    ClientError::check(response.error_code, || "features".to_owned())?;
+    let level = |name: &str| {
+        let known = response.finalized_features.iter().find(|known| known.name == name);
+        known.map_or(0, |it| it.max_version_level)
+    };
+    let supported = response.supported_features.iter().map(|feature| {
+        let (supported_min, supported_max) = (feature.min_version, feature.max_version);
+        let level = level(&feature.name);
+        (feature.name.clone(), FeatureDescription { supported_min, supported_max, level })
+    });
+    let epoch = response.finalized_features_epoch;
+    Ok(FeatureDescriptions { features: supported.collect(), epoch })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupReply, GroupSettings, MemberClient, OwnSettings, TopicCatalog,
 };
-use ottla_machine::Machine as _;
 use ottla_machine::testkit::MachineBench;
+use ottla_machine::{Machine as _, Note};
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -382,7 +382,11 @@ fn each_rebalance_in_the_log_has_its_end() {
     let events = |bench: &mut MachineBench<GroupMachine>| -> Vec<(&str, i32, usize)> {
         let all = bench.notes.drain(..);
         let word = |event: &'static str| event.strip_prefix("group rebalance ").unwrap();
-        all.map(|it| (word(it.event), it.generation, it.members)).collect()
+        let told = |note: Note| match note {
+            Note::Group { event, generation, members, .. } => (word(event), generation, members),
+            Note::Broker { .. } => panic!("{note:?}"),
+        };
+        all.map(told).collect()
     };
     let one = told(&mut bench, joining("a"));
     let epoch = one.member_epoch;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, GroupTimer, JoinCommand,
 };
+use ottla_machine::Note;
 use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
@@ -281,7 +282,12 @@ fn the_last_leave_ends_a_rebalance_in_the_log() {
     bench.notes.clear();
     bench.run(leave(&two, None));
     bench.run(leave(&one, None));
-    let events: Vec<_> = bench.notes.iter().map(|it| (it.event, it.members)).collect();
-    assert_eq!(events, [("group rebalance started", 1), ("group rebalance finished", 0)]);
-    assert_eq!(bench.notes[1].reason, "the group has no members left");
+    let told = |note: &Note| match note {
+        Note::Group { event, members, reason, .. } => (*event, *members, reason.clone()),
+        Note::Broker { .. } => panic!("{note:?}"),
+    };
+    let events: Vec<_> = bench.notes.iter().map(told).collect();
+    let [(started, 1, _), (finished, 0, reason)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((*started, *finished), ("group rebalance started", "group rebalance finished"));
+    assert_eq!(reason, "the group has no members left");
 }

@@ -10,9 +10,11 @@
 //! | stopping | leads none, and the others have applied that | stopped |
 
 use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ottla_machine::Turn;
+use ottla_machine::{Note, Turn};
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
 use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrationChangeRecord;
@@ -23,6 +25,9 @@ use super::sessions::{BrokerSession, BrokerSessions};
 use super::{Controller, ControllerReply, ControllerScene, ControllerTimer};
 use crate::cluster::BrokerRegistration;
 use crate::versions::{CORDONED_SINCE, DIRECTORIES_SINCE};
+
+/// The event of a broker that may not serve any longer.
+const FENCED: &str = "broker fenced";
 
 /// Where a broker stands on its way from its registration to its stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,7 @@ pub(super) fn broker_heartbeat(
     };
     if next != before {
         change_state(scene, broker, next, turn);
+        note_state(scene, broker, next, request, turn);
     } else if !failed.is_empty() {
         lose_directories(scene, broker, &failed, turn);
     }
@@ -94,6 +100,44 @@ pub(super) fn broker_heartbeat(
 /// The offset of the turn's last record, or of the one before the turn.
 fn last_offset(turn: &Turn<Controller>) -> Offset {
     turn.base_offset + Offset::try_from(turn.records.len()).unwrap_or(Offset::MAX) - 1
+}
+
+/// For the log: what becomes of the broker, and why. The broker of this process says so itself.
+fn note_state(
+    scene: &ControllerScene<'_>,
+    broker: &BrokerRegistration,
+    next: LifecycleState,
+    request: &BrokerHeartbeatRequest,
+    turn: &mut Turn<Controller>,
+) {
+    let applied = request.current_metadata_offset;
+    let (event, reason) = match next {
+        LifecycleState::Fenced => (FENCED, String::from("it has asked to be fenced")),
+        LifecycleState::Stopped if broker.fenced => return,
+        LifecycleState::Stopped => (FENCED, String::from("it stops, and leads no partition")),
+        LifecycleState::Stopping => (
+            "broker in controlled shutdown",
+            String::from("it has asked to stop; its partitions get other leaders first"),
+        ),
+        LifecycleState::Serving => (
+            "broker unfenced",
+            format!("it has applied the metadata up to offset {applied}, with its registration"),
+        ),
+    };
+    note_broker(scene, broker, event, reason, turn);
+}
+
+fn note_broker(
+    scene: &ControllerScene<'_>,
+    broker: &BrokerRegistration,
+    event: &'static str,
+    reason: String,
+    turn: &mut Turn<Controller>,
+) {
+    if scene.settings.own_broker != Some(broker.id) {
+        let (broker, broker_epoch) = (broker.id, broker.epoch);
+        turn.notes.push(Note::Broker { event, broker, broker_epoch, reason });
+    }
 }
 
 fn state_of(broker: &BrokerRegistration, session: &BrokerSession) -> LifecycleState {
@@ -209,6 +253,9 @@ fn lose_directories(
         let change = BrokerChange::LostDirectory(broker.id, *directory);
         turn.records.extend(elect::partition_changes(scene, change));
     }
+    let names: Vec<String> = failed.iter().map(Uuid::to_string).collect();
+    let reason = format!("it reports directories {} as failed", names.join(", "));
+    note_broker(scene, broker, "broker has lost data directories", reason, turn);
     let log_dirs = broker.log_dirs.iter().copied().filter(|it| !failed.contains(it)).collect();
     turn.record(BrokerRegistrationChangeRecord { log_dirs, ..change_of(broker) }.into());
 }
@@ -247,6 +294,16 @@ pub(super) fn end_session(
     let ends_ms = session.heard_ms.map_or(0, |it| it.saturating_add(scene.settings.session_ms));
     if ends_ms > turn.now_ms {
         return turn.set_timer(ControllerTimer::Session(id), ends_ms - turn.now_ms);
+    }
+    if !broker.fenced {
+        let session_ms = scene.settings.session_ms;
+        let heard = session.heard_ms.map(|heard_ms| turn.now_ms - heard_ms);
+        let heard = heard.map_or_else(
+            || String::from("no heartbeat has come to this controller"),
+            |ago_ms| format!("its last heartbeat came {ago_ms} ms ago"),
+        );
+        let reason = format!("its session of {session_ms} ms has expired: {heard}");
+        note_broker(scene, broker, FENCED, reason, turn);
     }
     fence_broker(scene, broker, turn);
     (session.heard_ms, session.stop_offset) = (None, None);

@@ -1,7 +1,7 @@
 //! Brokers register, send heartbeats, are fenced, stop (KIP-631, KIP-841, KIP-966).
 
-use ottla_machine::Machine as _;
 use ottla_machine::testkit::MachineBench;
+use ottla_machine::{Machine as _, Note};
 use ottla_metadata::{
     BrokerRegistration, Controller, ControllerCommand, ControllerReply, ControllerSettings,
     ControllerTimer, bootstrap_records,
@@ -509,4 +509,33 @@ fn a_transaction_that_has_not_ended_is_taken_back_by_the_next_controller() {
     let kinds: Vec<_> = bench.records.iter().map(MetadataRecord::kind).collect();
     assert_eq!((&kinds[..2], kinds.last()), (&[25, 23][..], Some(&24)));
     assert_eq!(bench.machine.cluster().features().len(), bootstrap_records().len());
+}
+
+#[test]
+fn the_log_says_why_a_broker_is_fenced_and_when_it_serves() {
+    let mut bench = cluster();
+    let told = |bench: &mut MachineBench<Controller>| -> Vec<(&str, NodeId, String)> {
+        let one = |note: Note| match note {
+            Note::Broker { event, broker, reason, .. } => (event, broker, reason),
+            Note::Group { .. } => panic!("{note:?}"),
+        };
+        bench.notes.drain(..).map(one).collect()
+    };
+    let events: Vec<_> = told(&mut bench).into_iter().map(|(event, id, _)| (event, id)).collect();
+    assert_eq!(events, [1, 2, 3].map(|id| ("broker unfenced", id)));
+    bench.now_ms += SESSION_MS;
+    bench.run(ControllerCommand::SessionEnds { broker: 2 });
+    let reason = "its session of 9000 ms has expired: its last heartbeat came 9000 ms ago";
+    assert_eq!(told(&mut bench), [("broker fenced", 2, reason.to_owned())]);
+    bench.run(ControllerCommand::SessionEnds { broker: 2 });
+    assert_eq!(told(&mut bench), [], "it is fenced already");
+    let failed = vec![Uuid::of(403)];
+    let request = heartbeat(&bench, 3);
+    beat(&mut bench, BrokerHeartbeatRequest { offline_log_dirs: failed.clone(), ..request });
+    let reason = format!("it reports directories {} as failed", failed[0]);
+    assert_eq!(told(&mut bench), [("broker has lost data directories", 3, reason)]);
+    let request = heartbeat(&bench, 3);
+    beat(&mut bench, BrokerHeartbeatRequest { want_shut_down: true, ..request });
+    let reason = "it stops, and leads no partition".to_owned();
+    assert_eq!(told(&mut bench), [("broker fenced", 3, reason)]);
 }

@@ -37,7 +37,7 @@ pub(in crate::group) fn prepare_rebalance(scene: &mut GroupScene<'_>, group: &st
         }
         GroupState::Empty | GroupState::Stable => {}
     }
-    scene.turn.notes.push(Note {
+    scene.turn.notes.push(Note::Group {
         event: "group rebalance started",
         group: String::from(group),
         generation: live.generation,
@@ -103,7 +103,7 @@ pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     live.protocol = live.choose();
     live.enter(GroupState::Completing, now);
     let present = live.members.values().filter(|member| member.joining.is_some()).count();
-    scene.turn.notes.push(Note {
+    scene.turn.notes.push(Note::Group {
         event: "group rebalance finished",
         group: String::from(group),
         generation: live.generation,
@@ -127,7 +127,7 @@ fn become_empty(scene: &mut GroupScene<'_>, group: &str) {
     live.protocol = None;
     live.leader = None;
     live.enter(GroupState::Empty, scene.turn.now_ms);
-    scene.turn.notes.push(Note {
+    scene.turn.notes.push(Note::Group {
         event: "group rebalance finished",
         group: String::from(group),
         generation: live.generation,

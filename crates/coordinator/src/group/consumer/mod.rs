@@ -65,7 +65,7 @@ impl Draft {
     pub fn bump(&mut self, metadata_hash: i64, reason: String) {
         let epoch = self.group.epoch + 1;
         self.write(ConsumerRecord::epoch(&self.id, epoch, metadata_hash));
-        self.notes.push(Note {
+        self.notes.push(Note::Group {
             event: "group rebalance started",
             group: self.id.clone(),
             generation: epoch,
@@ -93,7 +93,7 @@ impl Draft {
             true => String::from("the group has no members left"),
             false => String::from("every member has its assignment"),
         };
-        self.notes.push(Note {
+        self.notes.push(Note::Group {
             event: "group rebalance finished",
             group: self.id.clone(),
             generation: group.epoch,
