@@ -89,7 +89,12 @@ pub async fn join_cluster(
             _ if node.controller.member().is_failed() => Err(NodeFailure::Controller)?,
             Ok(answer) if !answer.is_fenced => return Ok(epoch),
             // Its registration has not come to this node yet, or no controller is active.
-            Ok(_) | Err(ErrorCode::NOT_CONTROLLER | ErrorCode::NETWORK_EXCEPTION) if !is_late => {
+            Ok(_)
+            | Err(
+                ErrorCode::NOT_CONTROLLER
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::REQUEST_TIMED_OUT,
+            ) if !is_late => {
                 node.clock.sleep(CATCHING_UP).await;
             }
             Ok(_) => return Err(StartError::Refused(ErrorCode::REQUEST_TIMED_OUT)),
@@ -353,4 +358,25 @@ async fn send_heartbeat(
     let (command, code) =
         (ControllerCommand::Heartbeat, |it: &BrokerHeartbeatResponse| it.error_code);
     node.channel.request(HEARTBEAT_LIMIT, request, command, code).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+
+    #[test]
+    fn a_node_whose_metadata_log_fails_while_it_joins_is_not_kept_waiting() {
+        let harness = Harness::start(&[]);
+        let node = harness.node();
+        let request = BrokerRegistrationRequest { broker_id: node.id, ..Default::default() };
+        let broken = ottla_quorum::QuorumError::Corrupt("a test".to_owned());
+        node.controller.member().fail(&broken);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let joined = runtime.expect("a runtime").block_on(join_cluster(node, request));
+        assert!(
+            matches!(joined, Err(StartError::Failed(NodeFailure::Controller))),
+            "the metadata log cannot be written, not {joined:?}"
+        );
+    }
 }

@@ -77,6 +77,21 @@ impl Coverage {
         self.checks[invariant as usize] += 1;
     }
 
+    /// Adds what single steps of a quorum count.
+    pub(crate) fn add_steps(&mut self, steps: &Self) {
+        self.elections += steps.elections;
+        self.crashes += steps.crashes;
+        self.lost_records += steps.lost_records;
+        self.cut_records += steps.cut_records;
+        self.committed += steps.committed;
+        for (sum, more) in self.rows.iter_mut().zip(steps.rows) {
+            *sum += more;
+        }
+        for (sum, more) in self.checks.iter_mut().zip(steps.checks) {
+            *sum += more;
+        }
+    }
+
     /// A seed ran until `now_ms` over this network.
     pub fn ran(&mut self, now_ms: u64, network: &MessageNetwork) {
         self.simulated_ms = now_ms;

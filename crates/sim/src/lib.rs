@@ -14,6 +14,7 @@ mod forming;
 pub mod invariant;
 pub mod ledger;
 mod log;
+pub mod model;
 mod network;
 pub mod nodes;
 mod partition;

@@ -39,7 +39,7 @@ impl Weather {
 pub type Arrivals = [Option<u64>; 2];
 
 /// All links between a number of nodes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MessageNetwork {
     nodes: usize,
     /// Is the link from one node to another cut? By `from * nodes + to`.

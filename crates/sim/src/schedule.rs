@@ -4,14 +4,14 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// Events in the order of their time; those of one moment in the order in which they were added.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventSchedule<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     added: u64,
     now_ms: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Due<E> {
     at_ms: u64,
     number: u64,
@@ -49,6 +49,11 @@ impl<E> EventSchedule<E> {
         let due = if is_due { self.heap.pop() } else { None };
         self.now_ms = due.as_ref().map_or(until_ms, |Reverse(due)| due.at_ms);
         due.map(|Reverse(due)| due.event)
+    }
+
+    /// Takes all events out; the time stays.
+    pub fn drain(&mut self) -> impl Iterator<Item = E> {
+        std::mem::take(&mut self.heap).into_iter().map(|Reverse(due)| due.event)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 
 /// The history of a seed. Two runs that differ anywhere have different hashes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Trace {
     hash: Mixer,
     lines: Option<Vec<String>>,
@@ -61,7 +61,7 @@ impl Trace {
 }
 
 /// A hasher that is the same on every machine and in every version of Rust's library.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Mixer(u64);
 
 impl Mixer {

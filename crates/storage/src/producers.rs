@@ -191,7 +191,8 @@ impl Producers {
             first == 0 || known.epoch < 0
         } else {
             let wrapped = before == Sequence::MAX && first == 0;
-            known.batches.is_empty() || wrapped || before.checked_add(1) == Some(first)
+            // A marker may have begun the epoch: then nothing comes before sequence 0.
+            wrapped || before.checked_add(1) == Some(first)
         };
         if follows {
             Ok(None)

@@ -32,16 +32,10 @@ pub fn node_with_topic(name: &str, partitions: i32) -> Harness {
 
 /// Asks until there is an answer, for a minute at most: coordinators come up in their own time.
 pub fn ask_until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    const LIMIT: Duration = Duration::from_secs(60);
     let clock = Clock::real();
-    let until = clock.monotonic() + LIMIT;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(clock.monotonic() < until, "it does not come up");
-        std::thread::yield_now();
-    }
+    let until = clock.monotonic() + Duration::from_secs(60);
+    let mut tries = std::iter::from_fn(|| (clock.monotonic() < until).then(&mut ask));
+    tries.find_map(|answer| answer).expect("it comes up")
 }
 
 /// A batch of these values.

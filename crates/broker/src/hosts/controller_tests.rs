@@ -146,6 +146,18 @@ fn commands_that_come_together_are_committed_together() {
 }
 
 #[test]
+fn what_waits_for_a_controller_is_answered_when_its_log_fails_elsewhere() {
+    // A step of a peer, or the task that publishes, may be the one that finds the disk failing.
+    let scene = ControllerBench::new();
+    let mut answer = scene.allocate().expect("accepted");
+    let broken = QuorumError::Corrupt("a test".to_owned());
+    scene.controller.member().fail(&broken);
+    scene.run();
+    let answered = answer.try_recv();
+    assert!(!matches!(answered, Err(TryRecvError::Empty)), "it would wait for good");
+}
+
+#[test]
 fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
     let scene = ControllerBench::new();
     let answer = Arc::new(Mutex::new(None::<TestAnswer>));

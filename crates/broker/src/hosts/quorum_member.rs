@@ -330,3 +330,56 @@ pub fn address_of(endpoint: &Endpoint) -> String {
 
 /// A member that several tasks share.
 pub type SharedMember = Arc<QuorumMember>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use ottla_partitions::{DiskFiles, Files};
+    use ottla_quorum::{Candidacy, Setup, Timing, VoterSet};
+    use ottla_types::Uuid;
+
+    /// Node 1 of three.
+    fn one_of_three(folder: &Path, clock: &Clock) -> QuorumMember {
+        let voter = |id: NodeId| {
+            let key = ReplicaKey { id, directory: Uuid::ZERO };
+            Voter { key, endpoints: Vec::new(), kraft_versions: (0, 1) }
+        };
+        let own = Voter { key: ReplicaKey { id: 1, directory: Uuid::of(5) }, ..voter(1) };
+        let opened = Quorum::open(Setup {
+            files: Arc::new(DiskFiles) as Arc<dyn Files>,
+            dir: folder.to_owned(),
+            own: own.clone(),
+            candidacy: Candidacy::ByOperator,
+            timing: Timing::default(),
+            static_voters: VoterSet::of([1, 2, 3].map(voter)),
+            clean: false,
+            segment_bytes: 1 << 20,
+            clock: clock.clone(),
+        });
+        QuorumMember::new(clock.clone(), own, opened.expect("opens").quorum)
+    }
+
+    #[test]
+    fn the_task_that_fetches_sees_that_a_candidacy_has_ended() {
+        // The epoch and its leader are the same before and after: that alone wakes nothing.
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Clock::manual(1_000);
+        let member = one_of_three(folder.path(), &clock);
+        let standing = Standing { epoch: 4, leader: Some(2) };
+        member.step(|quorum| quorum.heard(standing)).expect("taken");
+        let (follows, mut seen) = (member.view(), member.watch());
+        assert!(follows.may_fetch);
+        let time_out = || {
+            clock.advance(10_000);
+            member.step(Quorum::wake_up).expect("taken");
+        };
+        time_out();
+        assert_eq!(member.view(), QuorumView { may_fetch: false, ..follows }, "it asks for votes");
+        seen.mark_unchanged();
+        time_out();
+        assert!(seen.has_changed().expect("the member is there"));
+        assert_eq!(member.view(), follows);
+    }
+}

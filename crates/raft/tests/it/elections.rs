@@ -1,8 +1,9 @@
 //! Elections that once did not end, or ended twice; the first test of each names the defect.
 
 use ottla_raft::{
-    Ballot, BeginAsked, Durable, Effect, EndAsked, FatalReason, FetchAnswer, FetchAnswered, Input,
-    LogEnd, Moment, Raft, ReplicaKey, Role, Standing, VoteAnswer, VoteAsked,
+    Ballot, BeginAsked, Durable, Effect, EndAsked, FatalReason, FetchAnswer, FetchAnswered,
+    FollowerRequest, Input, LogEnd, Moment, Raft, ReplicaKey, Role, Standing, VoteAnswer,
+    VoteAsked,
 };
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
@@ -64,6 +65,20 @@ fn a_prospective_that_remembers_a_leader_grants_pre_votes() {
     assert!(matches!(raft.role(), Role::Prospective { leader: Some(3), .. }));
     assert!(grants(&mut raft, asked(2, 4, end(4, 10), Ballot::PreVote)));
     assert!(!grants(&mut raft, asked(2, 4, end(4, 9), Ballot::PreVote)), "a shorter log");
+}
+
+#[test]
+fn a_follower_whose_candidacy_is_refused_fetches_from_its_leader_again() {
+    let mut raft = follower();
+    let input = answered(&raft, 3, 4);
+    step(&mut raft, input);
+    let fetches = raft.next_request();
+    assert!(matches!(fetches, Some(FollowerRequest::Fetch { leader: Some(3), .. })));
+    step(&mut raft, Input::TimedOut);
+    assert_eq!(raft.next_request(), None, "it asks for pre-votes");
+    step(&mut raft, pre_vote(2, 4, false));
+    step(&mut raft, pre_vote(3, 4, false));
+    assert_eq!(raft.next_request(), fetches);
 }
 
 #[test]

@@ -186,7 +186,7 @@ impl QuorumWorld {
     }
 
     pub(super) fn persisted(&mut self, at: usize) -> InvariantCheck {
-        let node = &mut self.nodes[at];
+        let node = &mut *self.nodes[at];
         let Some(durable) = node.live.as_mut().and_then(|it| it.persisting.pop_front()) else {
             return Ok(());
         };
@@ -207,7 +207,7 @@ impl QuorumWorld {
     }
 
     pub(super) fn flushed(&mut self, at: usize, generation: u32, end: usize) -> InvariantCheck {
-        let node = &mut self.nodes[at];
+        let node = &mut *self.nodes[at];
         let Some(live) = &mut node.live else { return Ok(()) };
         live.log.is_flushing = false;
         if live.log.generation == generation {

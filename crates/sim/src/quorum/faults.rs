@@ -7,6 +7,15 @@ use super::world::QuorumWorld;
 use crate::invariant::InvariantCheck;
 use crate::network::Weather;
 
+/// What of a node's unfinished writes was on its disk when it crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WrittenBefore {
+    /// How many of its promises, the oldest first.
+    pub promises: usize,
+    /// How many records, after what was cut off was gone; `None` if the log was as before.
+    pub records: Option<usize>,
+}
+
 impl QuorumWorld {
     /// One fault, and the next in a while.
     pub(super) fn fault(&mut self) -> InvariantCheck {
@@ -65,16 +74,24 @@ impl QuorumWorld {
     /// The node is gone, with all that is not on its disk. What was being written may be there or
     /// not, a prefix of it at most.
     pub(super) fn crash(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
+        if let Some(live) = &self.nodes[at].live {
+            let promises = self.dice.index(live.persisting.len() + 1);
+            let is_torn = self.dice.chance(500);
+            let records = is_torn.then(|| self.dice.index(live.log.unflushed() + 1));
+            self.crash_after(at, WrittenBefore { promises, records });
+        }
+    }
+
+    /// The node is gone, and so much of what it was writing is on its disk.
+    pub(super) fn crash_after(&mut self, at: usize, written: WrittenBefore) {
+        let node = &mut *self.nodes[at];
         let Some(mut live) = node.live.take() else { return };
         self.coverage.crashes += 1;
-        let written = self.dice.index(live.persisting.len() + 1);
-        if let Some(last) = live.persisting.drain(..written).next_back() {
+        if let Some(last) = live.persisting.drain(..written.promises).next_back() {
             node.disk.promised = last;
         }
-        if self.dice.chance(500) {
-            let kept = self.dice.index(live.log.unflushed() + 1);
-            live.log.torn(&mut node.disk.log, kept);
+        if let Some(records) = written.records {
+            live.log.torn(&mut node.disk.log, records);
         }
         let lost = live.log.end().saturating_sub(node.disk.log.end());
         self.coverage.lost_records += lost as u64;

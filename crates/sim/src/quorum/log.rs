@@ -1,6 +1,6 @@
 //! A replica's log over a snapshot, and what of the two is on its disk.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ottla_raft::{LogEnd, QuorumControl, SnapshotId};
 use ottla_types::{LeaderEpoch, Offset};
@@ -8,7 +8,7 @@ use ottla_types::{LeaderEpoch, Offset};
 use crate::log::{SimRecord, count, offset};
 
 /// A snapshot: everything below its end. It never changes, so that nodes may share it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SimSnapshot {
     pub id: SnapshotId,
     pub records: Vec<SimRecord>,
@@ -24,9 +24,9 @@ impl SimSnapshot {
 
 /// What lies on a disk: snapshots, the oldest first, and the log from the start of which the
 /// oldest reaches.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct DiskLog {
-    pub snapshots: Vec<Rc<SimSnapshot>>,
+    pub snapshots: Vec<Arc<SimSnapshot>>,
     /// How many records are gone, being in a snapshot.
     pub base: usize,
     pub entries: Vec<SimRecord>,
@@ -50,16 +50,16 @@ impl DiskLog {
         if let Some(last) = self.snapshots.last()
             && count(last.id.end) > self.end()
         {
-            let (snapshots, base) = (vec![Rc::clone(last)], count(last.id.end));
+            let (snapshots, base) = (vec![Arc::clone(last)], count(last.id.end));
             *self = Self { snapshots, base, entries: Vec::new() };
         }
     }
 }
 
 /// A log of which a prefix is durable. Places in it are offsets.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReplicaLog {
-    pub snapshots: Vec<Rc<SimSnapshot>>,
+    pub snapshots: Vec<Arc<SimSnapshot>>,
     base: usize,
     entries: Vec<SimRecord>,
     /// Up to where it is the same on the disk.
@@ -98,7 +98,7 @@ impl ReplicaLog {
     }
 
     /// A snapshot takes the place of the log, here and on the disk.
-    pub fn replace(&mut self, disk: &mut DiskLog, snapshot: Rc<SimSnapshot>) {
+    pub fn replace(&mut self, disk: &mut DiskLog, snapshot: Arc<SimSnapshot>) {
         let base = count(snapshot.id.end);
         *disk = DiskLog { snapshots: vec![snapshot], base, entries: Vec::new() };
         let generation = self.generation + 1;
@@ -106,8 +106,8 @@ impl ReplicaLog {
     }
 
     /// A snapshot was written.
-    pub fn add_snapshot(&mut self, disk: &mut DiskLog, snapshot: Rc<SimSnapshot>) {
-        disk.snapshots.push(Rc::clone(&snapshot));
+    pub fn add_snapshot(&mut self, disk: &mut DiskLog, snapshot: Arc<SimSnapshot>) {
+        disk.snapshots.push(Arc::clone(&snapshot));
         self.snapshots.push(snapshot);
     }
 
@@ -161,6 +161,11 @@ impl ReplicaLog {
 
     pub fn is_flushed(&self) -> bool {
         self.shared == self.end() && !self.has_stale_tail
+    }
+
+    /// Is more on the disk than there should be?
+    pub const fn has_stale_tail(&self) -> bool {
+        self.has_stale_tail
     }
 
     /// The log up to `end` is on the disk.

@@ -148,7 +148,7 @@ pub(crate) enum QuorumEvent {
 }
 
 /// For whom a leader makes a change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChangeRequester {
     pub request: RequestId,
     pub from: usize,
@@ -156,7 +156,7 @@ pub(crate) struct ChangeRequester {
 }
 
 /// What the restart of a node needs to know: what was on its disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct DiskAtRestart {
     pub promised: Durable,
     pub log: DiskLog,

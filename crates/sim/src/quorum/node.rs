@@ -1,7 +1,9 @@
 //! One node of the quorum: a replica, its log in memory, and its disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use ottla_raft::{
     Candidacy, Durable, Endpoint, FetchAsked, LogBatch, QuorumControl, QuorumLog, Raft, RaftSetup,
@@ -14,7 +16,7 @@ use super::message::{ChangeRequester, DiskAtRestart};
 use crate::log::{SimRecord, offset};
 
 /// A node, running or not.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct QuorumNode {
     pub key: ReplicaKey,
     pub candidacy: Candidacy,
@@ -31,10 +33,52 @@ pub(crate) struct QuorumNode {
     pub is_host_up: bool,
     /// How much slower than others its disk is.
     pub slowness: u64,
+    /// Where its controller listens.
+    pub endpoints: Vec<Endpoint>,
+    /// How long its replica waits for what.
+    pub timing: Timing,
+}
+
+/// A node that costs a copy only when it changes, for worlds of which there are many.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedNode {
+    node: Arc<QuorumNode>,
+    /// Its hash, once that was asked for.
+    print: Option<u64>,
+}
+
+impl SharedNode {
+    pub fn of(node: QuorumNode) -> Self {
+        Self { node: Arc::new(node), print: None }
+    }
+
+    /// The hash of all that the node is.
+    pub fn print(&mut self) -> u64 {
+        *self.print.get_or_insert_with(|| {
+            let mut hasher = DefaultHasher::new();
+            self.node.hash(&mut hasher);
+            hasher.finish()
+        })
+    }
+}
+
+impl Deref for SharedNode {
+    type Target = QuorumNode;
+
+    fn deref(&self) -> &QuorumNode {
+        &self.node
+    }
+}
+
+impl DerefMut for SharedNode {
+    fn deref_mut(&mut self) -> &mut QuorumNode {
+        self.print = None;
+        Arc::make_mut(&mut self.node)
+    }
 }
 
 /// What a running node has in memory: a crash loses all of it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeMemory {
     pub raft: Raft,
     pub log: ReplicaLog,
@@ -48,7 +92,7 @@ pub(crate) struct NodeMemory {
     /// The records of the answer that is being looked at.
     pub fetched: Vec<SimRecord>,
     /// The snapshot that is being fetched, as the leader has it.
-    pub download: Option<Rc<SimSnapshot>>,
+    pub download: Option<Arc<SimSnapshot>>,
     /// On a leader: fetches that wait for something new, one for each follower.
     pub parked: Vec<ParkedFetch>,
     /// On a leader: when each node fetched last.
@@ -62,14 +106,14 @@ pub(crate) struct NodeMemory {
     pub woken_ms: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct QuorumFetchUnderWay {
     pub number: u64,
     pub to: usize,
     pub since_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ParkedFetch {
     pub from: usize,
     pub life: u32,
@@ -90,6 +134,7 @@ pub(crate) fn batch_of(table: &ControlTable, at: usize, record: SimRecord) -> Lo
 impl QuorumNode {
     pub fn new(id: NodeId) -> Self {
         let directory = Uuid::of(1000 + u64::from(id.unsigned_abs()));
+        let (name, host) = ("CONTROLLER".to_owned(), String::new());
         Self {
             key: ReplicaKey { id, directory },
             candidacy: Candidacy::ByOperator,
@@ -100,14 +145,14 @@ impl QuorumNode {
             live: None,
             is_host_up: true,
             slowness: 1,
+            endpoints: vec![Endpoint { name, host, port: 9093 }],
+            timing: Timing::default(),
         }
     }
 
     /// What the node says of itself where it votes.
     pub fn voter(&self) -> Voter {
-        let (name, host) = ("CONTROLLER".to_owned(), String::new());
-        let endpoints = vec![Endpoint { name, host, port: 9093 }];
-        Voter { key: self.key, endpoints, kraft_versions: (0, 1) }
+        Voter { key: self.key, endpoints: self.endpoints.clone(), kraft_versions: (0, 1) }
     }
 
     /// The disk is replaced by an empty one.
@@ -148,7 +193,7 @@ impl QuorumNode {
     pub fn start(&mut self, first: &FirstQuorum, table: &ControlTable, nodes: usize) {
         self.disk.log.recover();
         let known = self.log_on_disk(first, table);
-        let (own, candidacy, timing) = (self.voter(), self.candidacy, Timing::default());
+        let (own, candidacy, timing) = (self.voter(), self.candidacy, self.timing);
         self.life += 1;
         self.live = Some(NodeMemory {
             raft: Raft::new(RaftSetup { own, candidacy, log: known, timing }),

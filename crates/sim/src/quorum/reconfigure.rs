@@ -1,7 +1,7 @@
 //! Other voters, and snapshots: what operators ask for, what nodes ask their leader for, and
 //! whether the quorum can bear it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Input, MembershipChange, QuorumControl, ReplicaKey,
@@ -137,10 +137,10 @@ impl QuorumWorld {
             controls.extend(voters.map(QuorumControl::Voters));
         }
         let records = live.log.records_below(count(end));
-        let snapshot = Rc::new(SimSnapshot { id, records, controls });
+        let snapshot = Arc::new(SimSnapshot { id, records, controls });
         self.check_snapshot(at, &snapshot)?;
         self.coverage.snapshots += 1;
-        let node = &mut self.nodes[at];
+        let node = &mut *self.nodes[at];
         if let Some(live) = &mut node.live {
             live.log.add_snapshot(&mut node.disk.log, snapshot);
         }
@@ -149,7 +149,7 @@ impl QuorumWorld {
 
     /// A node deletes what is in one of its snapshots.
     fn clean(&mut self, at: usize) -> InvariantCheck {
-        let node = &mut self.nodes[at];
+        let node = &mut *self.nodes[at];
         let Some(live) = &mut node.live else { return Ok(()) };
         let ids: Vec<SnapshotId> = live.log.snapshots.iter().map(|it| it.id).collect();
         // A snapshot covers more than is on the disk, if the end of the log is not.
@@ -185,7 +185,7 @@ impl QuorumWorld {
         };
         self.check_replace(at, &snapshot)?;
         self.coverage.fetched_snapshots += 1;
-        let node = &mut self.nodes[at];
+        let node = &mut *self.nodes[at];
         if let Some(live) = &mut node.live {
             debug_assert_eq!(snapshot.id, id, "another snapshot");
             live.log.replace(&mut node.disk.log, snapshot);

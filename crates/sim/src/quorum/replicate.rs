@@ -9,7 +9,7 @@ use ottla_types::ErrorCode;
 
 use super::message::{FetchReply, QuorumEvent, QuorumMessage};
 use super::node::{ParkedFetch, QuorumFetchUnderWay, batch_of};
-use super::world::{QuorumWorld, node_index};
+use super::world::{Fetching, QuorumWorld, node_index};
 use crate::invariant::InvariantCheck;
 use crate::log::{SimRecord, count};
 
@@ -105,7 +105,11 @@ impl QuorumWorld {
     /// Fetches, if nothing is under way and everything so far is durable.
     pub(super) fn fetch_if_due(&mut self, at: usize) {
         let now_ms = self.schedule.now_ms();
-        let any = self.dice.index(self.nodes.len());
+        let any = match self.fetching {
+            Fetching::WhenDue => self.dice.index(self.nodes.len()),
+            Fetching::Withheld => return,
+            Fetching::Now { asks } => asks,
+        };
         let (life, candidacy) = (self.nodes[at].life, self.nodes[at].candidacy);
         let Some(live) = &mut self.nodes[at].live else { return };
         let is_under_way = live.fetch.is_some_and(|it| it.since_ms + FETCH_GIVEN_UP_MS > now_ms);

@@ -13,7 +13,7 @@ use crate::invariant::{Invariant, InvariantCheck, Judge};
 use crate::log::SimRecord;
 
 /// What is remembered of the whole history, across all crashes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct QuorumWatch {
     /// The leader of each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
@@ -25,6 +25,13 @@ pub(crate) struct QuorumWatch {
     pub committed_in: Vec<LeaderEpoch>,
     /// For whom each voter voted in each epoch.
     votes: BTreeMap<(ReplicaKey, LeaderEpoch), ReplicaKey>,
+}
+
+impl QuorumWatch {
+    /// How many epochs have had a leader.
+    pub fn led_epochs(&self) -> usize {
+        self.leaders.len()
+    }
 }
 
 /// For how long a leader may be without its majority: two rounds of one and a half fetch timeouts,

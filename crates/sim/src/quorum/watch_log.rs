@@ -1,6 +1,6 @@
 //! The invariants of the log: what commits, what is cut off, who votes.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ottla_raft::{QuorumControl, ReplicaKey, Role, VoterSet};
 use ottla_types::{LeaderEpoch, Offset};
@@ -119,7 +119,7 @@ impl QuorumWorld {
     pub(super) fn check_replace(
         &mut self,
         at: usize,
-        snapshot: &Rc<SimSnapshot>,
+        snapshot: &Arc<SimSnapshot>,
     ) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let (known, id, end) = (live.high_watermark, self.id(at), snapshot.id.end);

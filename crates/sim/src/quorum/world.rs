@@ -1,13 +1,14 @@
 //! The loop: one event after the other, and the invariants after each.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_raft::{Candidacy, QuorumControl, ReplicaKey, Voter, VoterSet};
 use ottla_types::{NodeId, Uuid};
 
 use super::log::DiskLog;
 use super::message::{QuorumEvent, QuorumMessage};
-use super::node::{ControlTable, FirstQuorum, QuorumNode};
+use super::node::{ControlTable, FirstQuorum, QuorumNode, SharedNode};
 use super::watch::QuorumWatch;
 use crate::coverage::Coverage;
 use crate::invariant::InvariantCheck;
@@ -17,13 +18,13 @@ use crate::schedule::EventSchedule;
 use crate::trace::Trace;
 
 /// A quorum and everything around it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct QuorumWorld {
     pub(super) dice: Dice,
     pub(super) schedule: EventSchedule<QuorumEvent>,
     pub(super) network: MessageNetwork,
-    pub(super) nodes: Vec<QuorumNode>,
-    pub(super) first: FirstQuorum,
+    pub(super) nodes: Vec<SharedNode>,
+    pub(super) first: Arc<FirstQuorum>,
     pub(super) table: ControlTable,
     /// What was on disks that were replaced, by the key of the replica.
     pub(super) lost: BTreeMap<ReplicaKey, DiskLog>,
@@ -44,10 +45,23 @@ pub(crate) struct QuorumWorld {
     pub(super) write_ms: u64,
     /// The pause between two requests of the operator at most, in milliseconds; none comes if 0.
     pub(super) operator_ms: u64,
+    /// Whether replicas fetch.
+    pub(super) fetching: Fetching,
     /// Are there nodes that know no pre-votes?
     pub(super) has_old: bool,
     /// Are faults over?
     pub(super) is_healed: bool,
+}
+
+/// Whether replicas fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fetching {
+    /// Whenever they can; one that knows no leader asks any node.
+    WhenDue,
+    /// Not now.
+    Withheld,
+    /// Now; one that knows no leader asks this node.
+    Now { asks: usize },
 }
 
 impl QuorumWorld {
@@ -72,26 +86,43 @@ impl QuorumWorld {
                 kinds[dice.index(if at < voters { 2.min(kinds.len()) } else { kinds.len() })];
         }
         let weather = Weather::draw(&mut dice);
-        let first = first_quorum(&mut nodes[..voters], dice.chance(200));
+        let named = if dice.chance(200) { VotersNamed::InSettings } else { VotersNamed::OnDisks };
+        let first = first_quorum(&mut nodes[..voters], named);
         Self {
-            schedule: EventSchedule::new(),
             network: MessageNetwork::new(nodes.len(), weather),
-            first,
-            table: ControlTable::new(),
-            lost: BTreeMap::new(),
-            watch: QuorumWatch::default(),
             trace,
-            coverage: Coverage::default(),
-            next_id: 0,
-            next_request: 0,
             answer_max: dice.between(1, 8).try_into().unwrap_or(1),
             part_max: dice.between(50, 300),
             write_ms: dice.between(1, 60),
             operator_ms: if changes { dice.between(200, 5000) } else { 0 },
             has_old,
-            is_healed: false,
-            nodes,
             dice,
+            ..Self::of_nodes(nodes, first)
+        }
+    }
+
+    /// These nodes on a network that loses nothing, with disks that are done at once.
+    pub(super) fn of_nodes(nodes: Vec<QuorumNode>, first: FirstQuorum) -> Self {
+        Self {
+            schedule: EventSchedule::new(),
+            network: MessageNetwork::new(nodes.len(), Weather::FAIR),
+            first: Arc::new(first),
+            table: ControlTable::new(),
+            lost: BTreeMap::new(),
+            watch: QuorumWatch::default(),
+            trace: Trace::hashed(),
+            coverage: Coverage::default(),
+            next_id: 0,
+            next_request: 0,
+            answer_max: 8,
+            part_max: 300,
+            write_ms: 0,
+            operator_ms: 0,
+            fetching: Fetching::WhenDue,
+            has_old: false,
+            is_healed: false,
+            nodes: nodes.into_iter().map(SharedNode::of).collect(),
+            dice: Dice::new(0),
         }
     }
 
@@ -120,7 +151,7 @@ impl QuorumWorld {
         Ok(())
     }
 
-    fn happen(&mut self, event: QuorumEvent) -> InvariantCheck {
+    pub(super) fn happen(&mut self, event: QuorumEvent) -> InvariantCheck {
         let place = place_of(&event);
         let traced = place.map_or(self.nodes.len(), |(node, _)| node);
         self.trace.event(self.schedule.now_ms(), traced + 1, &event);
@@ -185,9 +216,18 @@ impl QuorumWorld {
     }
 }
 
+/// Where the first voters are named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum VotersNamed {
+    /// In the settings (kraft.version 0).
+    InSettings,
+    /// On their disks (kraft.version 1).
+    OnDisks,
+}
+
 /// The voters that the first nodes have from the start: of the settings or on their disks.
-fn first_quorum(nodes: &mut [QuorumNode], is_static: bool) -> FirstQuorum {
-    if is_static {
+pub(super) fn first_quorum(nodes: &mut [QuorumNode], named: VotersNamed) -> FirstQuorum {
+    if named == VotersNamed::InSettings {
         let voter = |node: &QuorumNode| Voter {
             key: ReplicaKey { directory: Uuid::ZERO, ..node.key },
             kraft_versions: (0, 0),

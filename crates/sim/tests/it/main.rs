@@ -1,5 +1,9 @@
 //! A bounded number of seeds, each twice; and the seeds that once failed, by name.
 
+use std::time::Duration;
+
+use ottla_clock::Clock;
+use ottla_sim::model::{ModelBounds, explore_quorum};
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
 use ottla_sim::seed::{NodeCount, SimRing};
@@ -76,4 +80,21 @@ fn a_coordinator_whose_records_must_be_durable_answers() {
 #[test]
 fn aborted_records_stay_hidden_after_a_power_cut() {
     clean_in(ONE_NODE, 385);
+}
+
+#[test]
+fn every_history_of_one_election_with_a_slow_disk_is_clean() {
+    let bounds = ModelBounds { timeouts: 1, slow_disks: 1, ..ModelBounds::ELECTIONS };
+    let report = explore_quorum(bounds, Duration::from_secs(3600), &Clock::real());
+    assert_eq!(report.broken, None);
+    assert!(report.is_exhausted);
+    assert!(report.coverage.elections > 0 && report.coverage.committed > 0);
+}
+
+#[test]
+fn every_history_of_two_elections_between_two_voters_is_clean() {
+    let bounds = ModelBounds { voters: 2, timeouts: 3, ..ModelBounds::ELECTIONS };
+    let report = explore_quorum(bounds, Duration::from_secs(3600), &Clock::real());
+    assert_eq!((report.broken, report.unseen), (None, Vec::new()));
+    assert!(report.is_exhausted);
 }

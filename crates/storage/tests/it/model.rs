@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ottla_records::control::ControlKind;
 use ottla_records::{BatchOptions, batches_in};
 use ottla_storage::{AppendError, Files, Log, LogOptions, ProducerError, SimDisk, Slice, Stamp};
 
+use crate::compact::marker;
 use crate::{batch, opening, read_all, sequenced};
 
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
@@ -105,6 +107,25 @@ fn an_idempotent_producer_writes_each_batch_once() {
     let mut log = open(&files, false);
     assert!(append(&mut log, 1, 0).unwrap().duplicate, "also an unclean one");
     assert_eq!(log.log_end(), 14);
+}
+
+#[test]
+fn after_the_marker_of_a_new_epoch_its_first_batch_has_sequence_0() {
+    let files = SimDisk::new(1).files();
+    let mut log = open(&files, true);
+    log.append_as_leader(&sequenced(0, 0), STAMP, 0).unwrap();
+    // With transaction.version 2 a marker has the epoch of the next transaction (KIP-890).
+    let marker = marker(4000, 1, ControlKind::Commit);
+    log.append_as_coordinator(&marker, STAMP, 0).unwrap();
+    log.close_clean().unwrap();
+    for clean in [true, false] {
+        let mut log = open(&files, clean);
+        let gap = log.append_as_leader(&sequenced(1, 2), STAMP, 0).unwrap_err();
+        let gap_at = |sent| ProducerError::OutOfOrder { sent, last: -1 };
+        assert!(matches!(gap, AppendError::Producer(error) if error == gap_at(2)));
+    }
+    let mut log = open(&files, false);
+    log.append_as_leader(&sequenced(1, 0), STAMP, 0).unwrap();
 }
 
 #[test]
