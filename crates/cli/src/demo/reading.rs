@@ -48,6 +48,20 @@ impl TruckGroup {
     /// # Errors
     /// The group's coordinator refuses, or no broker answers.
     pub async fn begin_at_end(&self, client: &Client) -> Result<(), ClientError> {
+        let clock = client.clock();
+        let deadline = clock.monotonic() + client.options().retry_timeout;
+        loop {
+            match self.commit_ends(client).await {
+                // In a cluster that has just started coordinators are still loaded.
+                Err(error) if error.is_passing() && clock.monotonic() < deadline => {
+                    clock.sleep(AFTER_ERROR).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn commit_ends(&self, client: &Client) -> Result<(), ClientError> {
         let mut consumer = Consumer::new(client.clone(), self.options());
         let place = |index| TopicPartition::new(self.topic.as_str(), index);
         let places: Vec<TopicPartition> = (0..self.partitions).map(place).collect();
