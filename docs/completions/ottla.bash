@@ -31,6 +31,9 @@ _ottla() {
             ottla,consume)
                 cmd="ottla__subcmd__consume"
                 ;;
+            ottla,demo)
+                cmd="ottla__subcmd__demo"
+                ;;
             ottla,doctor)
                 cmd="ottla__subcmd__doctor"
                 ;;
@@ -67,6 +70,9 @@ _ottla() {
             ottla,txn)
                 cmd="ottla__subcmd__txn"
                 ;;
+            ottla,up)
+                cmd="ottla__subcmd__up"
+                ;;
             ottla,version)
                 cmd="ottla__subcmd__version"
                 ;;
@@ -84,6 +90,9 @@ _ottla() {
                 ;;
             ottla__subcmd__config,set)
                 cmd="ottla__subcmd__config__subcmd__set"
+                ;;
+            ottla__subcmd__demo,trucks)
+                cmd="ottla__subcmd__demo__subcmd__trucks"
                 ;;
             ottla__subcmd__groups,delete)
                 cmd="ottla__subcmd__groups__subcmd__delete"
@@ -134,7 +143,7 @@ _ottla() {
 
     case "${cmd}" in
         ottla)
-            opts="-V -h --version --help server produce consume topics groups cluster txn bench size config doctor dump format quorum install-tools version completions man"
+            opts="-V -h --version --help server up produce consume topics groups cluster txn bench demo size config doctor dump format quorum install-tools version completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,6 +474,78 @@ _ottla() {
                     return 0
                     ;;
                 -X)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bootstrap-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json plain" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json plain" -- "${cur}"))
+                    return 0
+                    ;;
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__demo)
+            opts="-h --help trucks"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__demo__subcmd__trucks)
+            opts="-p -b -o -h --seconds --rate --trucks --partitions --bootstrap-server --profile --output --watch --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trucks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --partitions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1529,6 +1610,28 @@ _ottla() {
                     return 0
                     ;;
                 --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__up)
+            opts="-h --data --port --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

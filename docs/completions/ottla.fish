@@ -27,6 +27,7 @@ end
 complete -c ottla -n "__fish_ottla_needs_command" -s V -l version -d 'Print the version, the commit, and the level of Apache Kafka'
 complete -c ottla -n "__fish_ottla_needs_command" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "server" -d 'Start a node'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "up" -d 'Start a cluster of several nodes on this machine, for trying it'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "produce" -d 'Write the lines of the standard input to a topic'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "consume" -d 'Print the records of a topic'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "topics" -d 'List, describe, create, change and delete topics'
@@ -34,6 +35,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "groups" -d 'List consum
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the nodes: their part in the metadata quorum, their partitions and disks'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "txn" -d 'List transactions, and abort one that hangs'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "bench" -d 'Measure how fast the cluster writes, reads and answers'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "demo" -d 'Play an example on a running cluster'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "size" -d 'Work out partitions, brokers and disks'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "config" -d 'Explain, show and change settings'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for problems in a running cluster or in a data directory'
@@ -54,6 +56,9 @@ complete -c ottla -n "__fish_ottla_using_subcommand server" -l env -d 'Take sett
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l format-if-empty -d 'Format the data directories if all of them are empty; without it, only the built-in default directory is formatted by a start'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand up" -l data -d 'The folder for the nodes\' data, settings and logs (default: ./ottla-up-NODES)' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand up" -l port -d 'The port of the first broker; the other brokers and then the controllers have the next ones (default: those the folder was made with, else 9092, else free ones; 0 is free ones)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'The text between key and value in a line; every line must have it. Without it a line is a value' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l key -d 'The key of all records' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l null -d 'The text that stands for null, as key or as value: `-K : --null NULL` makes a tombstone of the line `ann:NULL`' -r
@@ -236,6 +241,19 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and not __fish_seen_subcommand_from trucks" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and not __fish_seen_subcommand_from trucks" -f -a "trucks" -d 'Trucks send their positions, and a consumer group follows them: kill a broker, and watch'
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -l seconds -d 'End after so many seconds (default: at Ctrl-C)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -l rate -d 'How many positions are sent each second, by all trucks together' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -l trucks -d 'How many trucks there are' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -s p -l partitions -d 'With how many partitions the topic is created, if it does not exist' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand demo; and __fish_seen_subcommand_from trucks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'The write rate at the peak, per second: 20MB, 500KB' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l record -d 'How large a record is' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumers -d 'How many consumers the largest group has' -r

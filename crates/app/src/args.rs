@@ -18,6 +18,25 @@ OTTLA_LOG says how much is logged, such as info or warn,ottla_broker=debug; kafk
 --entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns \
 colours off.";
 
+/// What the manual says of several nodes beside their options.
+const UP_NOTES: &str = "\
+Commands on the standard input: `kill 2` ends node 2 by SIGKILL, `stop 2` by a clean stop, \
+`start 2` starts it again, `status` prints all nodes, `quit` stops all, as Ctrl-C does. A node \
+that has ended is not started by itself.
+
+A record that is written with acks=all is on two nodes when it is acknowledged, where there are \
+three or more (default.replication.factor=3, min.insync.replicas=2, also for the internal \
+topics). Each node is broker and controller. Of 3 nodes one may be lost: with a second one the \
+quorum has no majority, so no leader is elected for any partition, and writes are refused. 5 \
+nodes may lose two.
+
+Each node is a process of its own, `ottla server DIR/node-2.properties`, with its data in \
+DIR/node-2 and its log in DIR/node-2.log. Settings can be changed in the file; they count from the \
+node's next start. If `ottla up` itself is killed the nodes go on; `ottla kafka-server-stop --all` \
+stops them, and all other nodes of this machine.
+
+For several machines, see `ottla server --help`.";
+
 /// The options that all commands for a running cluster have, before or after the command's name.
 const GLOBAL_OPTIONS: &str = "\
 Options of all commands for a running cluster, before or after the command:
@@ -26,8 +45,7 @@ Options of all commands for a running cluster, before or after the command:
       --profile <NAME>                The settings of ~/.config/ottla/NAME.properties
       --watch [<SECONDS>]             Print again every so many seconds (default: 2), until Ctrl-C
 
-`ottla COMMAND --help` explains a command. The tools of Apache Kafka run by their own names:
-`ottla kafka-topics --list`; `ottla install-tools FOLDER` makes a folder with all of them.";
+`ottla COMMAND --help` explains a command. Apache Kafka's tools have theirs: `ottla kafka-topics --list`.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -54,6 +72,8 @@ pub struct Args {
 pub enum AppCommand {
     /// Start a node.
     Server(ServerArgs),
+    /// Start a cluster of several nodes on this machine, for trying it.
+    Up(UpArgs),
     #[command(flatten)]
     Client(Box<ottla_cli::ClusterCommand>),
     /// Explain, show and change settings.
@@ -171,6 +191,25 @@ impl ServerArgs {
             overrides: own.chain(self.settings.overrides.iter().cloned()).collect(),
         }
     }
+}
+
+/// Start a cluster of several nodes on this machine, each a broker and a controller.
+///
+/// For trying what happens when a node is lost: `ottla demo trucks` in another terminal writes and
+/// reads meanwhile. The folder keeps the data; the next start goes on with it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = UP_NOTES)]
+pub struct UpArgs {
+    /// How many nodes.
+    #[arg(default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=5))]
+    pub nodes: u16,
+    /// The folder for the nodes' data, settings and logs (default: ./ottla-up-NODES).
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The port of the first broker; the other brokers and then the controllers have the next ones
+    /// (default: those the folder was made with, else 9092, else free ones; 0 is free ones).
+    #[arg(long)]
+    pub port: Option<u16>,
 }
 
 /// Settings in words.

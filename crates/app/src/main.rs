@@ -8,6 +8,7 @@ mod quorum;
 mod ready;
 mod server;
 mod stop;
+mod up;
 mod version;
 
 use std::error::Error;
@@ -156,6 +157,7 @@ fn main() -> ExitCode {
     report_outcome(match args.command {
         None => server::run_server(&args::ServerArgs::default()),
         Some(args::AppCommand::Server(server)) => server::run_server(&server),
+        Some(args::AppCommand::Up(up)) => up::run_up(&up),
         Some(args::AppCommand::Format(format)) => server::format_directories(&format),
         Some(args::AppCommand::Dump(dump)) => run_offline(|out| dump.run(out)),
         Some(args::AppCommand::Doctor(args)) => return run_doctor(&args, &environment),

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod cluster_nodes;
 mod consume;
+mod demo;
 mod doctor;
 mod doctor_quorum;
 mod findings;
@@ -12,6 +13,7 @@ mod groups;
 mod output;
 mod produce;
 mod progress;
+mod quorum_watch;
 mod settings;
 mod size;
 mod topics;
@@ -27,6 +29,7 @@ use ottla_client::StopSignal;
 pub use findings::{Finding, HealthVerdict, report};
 pub use front::{Environment, SharedOptions};
 pub use ottla_client::Stop;
+pub use quorum_watch::follow_quorum_leader;
 pub use settings::{Get, Set};
 
 /// A command for a running cluster, ours or Apache Kafka's.
@@ -46,6 +49,12 @@ pub enum ClusterCommand {
     Txn(txn::Txn),
     /// Measure how fast the cluster writes, reads and answers.
     Bench(bench::BenchArgs),
+    /// Play an example on a running cluster.
+    Demo {
+        /// The example.
+        #[command(subcommand)]
+        action: demo::DemoAction,
+    },
     /// Work out partitions, brokers and disks.
     Size(size::Size),
 }
@@ -75,6 +84,7 @@ pub fn run_command(
             ClusterCommand::Cluster(args) => Box::pin(cluster::run_cluster(args, it)).await,
             ClusterCommand::Txn(args) => Box::pin(txn::run_txn(args, it)).await,
             ClusterCommand::Bench(args) => Box::pin(bench::run_bench(args, it)).await,
+            ClusterCommand::Demo { action } => Box::pin(demo::run_demo(action, it)).await,
             ClusterCommand::Size(args) => size::run_size(args, it),
         }
     })

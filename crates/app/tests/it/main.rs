@@ -32,3 +32,4 @@ mod talk;
 mod together;
 mod tools;
 mod transactions;
+mod up;

@@ -101,6 +101,7 @@ fn what_commands_print_as_json_is_what_their_schemas_say() {
         ("cluster", "cluster", ""),
         ("txn-list", "txn", ""),
         ("bench", "bench -n 100 --latencies 5", ""),
+        ("demo-trucks", "demo trucks --seconds 1", ""),
         ("size", "size --throughput 50MB --consumers 12", ""),
         ("config-get", "config get topic t --all", ""),
         ("config-get", "config get broker 1 --all", ""),
