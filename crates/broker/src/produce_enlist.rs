@@ -87,11 +87,13 @@ impl Enlisting {
     }
 
     /// Asks the coordinator, if it is here and answers at once. If not, this comes back.
-    pub fn now(mut self, node: &Node, call: &Call) -> Result<Enlisted, Self> {
+    pub fn now(mut self, node: &Node, call: &Call) -> Result<Enlisted, Box<Self>> {
         let Some(asked) = &self.asked else { return Ok(self.enlisted) };
         match node.add_to_transaction_now(asked.clone()) {
-            None => Err(self),
-            Some(Err(ErrorCode::CONCURRENT_TRANSACTIONS)) if !asked.verify_only => Err(self),
+            None => Err(Box::new(self)),
+            Some(Err(ErrorCode::CONCURRENT_TRANSACTIONS)) if !asked.verify_only => {
+                Err(Box::new(self))
+            }
             Some(Ok(())) => Ok(self.enlisted),
             Some(Err(code)) => {
                 let code = of_coordinator(code, call.version);

@@ -66,7 +66,7 @@ fn at_once(
             let prepared = PreparedProduce { enlisted, read: Vec::new() };
             Ok(append_produce(node, call, head, spare, prepared))
         }
-        Err(enlisting) => Err(Box::new(WaitingProduce { spare, enlisting })),
+        Err(enlisting) => Err(Box::new(WaitingProduce { spare, enlisting: *enlisting })),
     }
 }
 

@@ -130,15 +130,15 @@ impl MarkerQueue {
     /// Takes what this coordinator has decided: at once, if that has committed. Then what this node
     /// leads is written before this returns, as far as it need not wait.
     pub fn take_from(&self, host: &Arc<TransactionHost>) {
-        let Ok(mut answer) = host.start(TransactionCommand::TakeWork) else { return };
-        match answer.try_recv() {
-            Ok(reply) => self.add(host, expect_reply(reply)),
-            Err(TryRecvError::Empty) => {
+        let started = host.start(TransactionCommand::TakeWork);
+        match started.map(|mut answer| (answer.try_recv(), answer)) {
+            Ok((Ok(reply), _)) => self.add(host, expect_reply(reply)),
+            Ok((Err(TryRecvError::Empty), answer)) => {
                 self.jobs.lock().taking.push((Arc::clone(host), answer));
                 self.bell.notify_one();
             }
             // The coordinator was unloaded; the next one hands it out again.
-            Err(TryRecvError::Closed) => {}
+            Ok((Err(TryRecvError::Closed), _)) | Err(_) => {}
         }
     }
 
@@ -468,7 +468,7 @@ impl MarkerJob {
 }
 
 /// The request that writes these markers; those of one job stand together.
-fn markers_request(batch: &MarkerBatch) -> WriteTxnMarkersRequest {
+fn markers_request(batch: &[(MarkerPlace, TransactionEnd)]) -> WriteTxnMarkersRequest {
     let mut markers: Vec<WritableTxnMarker> = Vec::new();
     let mut last = None;
     for (place, end) in batch {
