@@ -64,7 +64,10 @@ impl LocalMarkers {
             let started = host.start(GroupCommand::EndTransaction(*end));
             let mut answer = started.map_err(|error| group_marker_code(unanswered_code(&error)))?;
             return Ok(match answer.try_recv() {
-                Ok(reply) => MarkerBegun::Done(Ok(expect_reply(reply))),
+                Ok(reply) => {
+                    let () = expect_reply(reply);
+                    MarkerBegun::Done(Ok(()))
+                }
                 Err(TryRecvError::Empty) => MarkerBegun::InGroup(answer),
                 Err(TryRecvError::Closed) => {
                     MarkerBegun::Done(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER))
