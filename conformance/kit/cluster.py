@@ -424,7 +424,7 @@ class Cluster:
         for member in self.members.values():
             member.launch()
 
-    def start(self, seconds=90):
+    def start(self, seconds=240):
         """Starts all nodes; the seconds until each broker's metadata has all brokers."""
         begin = time.monotonic()
         self.launch()

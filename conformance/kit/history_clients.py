@@ -1,5 +1,6 @@
 """Client programs that write their history (`clients/events.py`), started at a cluster; all their events as one history."""
 
+import collections
 import dataclasses
 import os
 import signal
@@ -67,7 +68,7 @@ class History:
 
     def __init__(self):
         self.lock = threading.Condition()
-        self.events, self.errors = [], []
+        self.events, self.errors, self.troubles = [], [], collections.Counter()
         # Partition to the times of its acknowledgements; process to the times of its polls. In seconds, of CLOCK_MONOTONIC.
         self.acknowledged, self.polled = {}, {}
 
@@ -97,11 +98,14 @@ class History:
             case "poll", [partition, offset, value]:
                 self.polled.setdefault(process, []).append(at / 1e9)
                 return checker.Polled(process, int(partition), int(offset), value, at)
+            case "error", [*_, text] if TRANSACT in process:
+                # Its transaction is aborted, or torn: the checker says which.
+                self.troubles[process, text] += 1
             case ("error" | "fatal"), _:
                 self.errors.append(f"{process}: {kind} {' '.join(fields)}")
-            case "trouble", _:
+            case "trouble", [*_, text]:
                 # What a client gets over by itself.
-                pass
+                self.troubles[process, text] += 1
             case _:
                 self.errors.append(f"{process}: {kind} {fields}")
         return None
@@ -145,18 +149,28 @@ class History:
                 self.lock.wait(0.2)
 
     def await_committed(self, processes, since, seconds):
-        """Waits until each of these producers has committed a transaction that it began after `since`."""
-        end, later = time.monotonic() + seconds, since * 1e9
+        """Waits until each of these producers has committed a transaction that it began after `since`; which was the last to."""
+        end, later, missing = time.monotonic() + seconds, since * 1e9, set()
         with self.lock:
             while True:
                 begun = {event.transaction for event in self.events if isinstance(event, checker.Send) and event.at > later}
                 done = {event.process for event in self.events
                         if isinstance(event, checker.Ended) and event.outcome == checker.COMMITTED and event.transaction in begun}
                 if done >= set(processes):
-                    return
+                    return ", ".join(sorted(missing))
+                missing = set(processes) - done
                 if time.monotonic() > end:
-                    raise RuntimeError(f"no transaction of {sorted(set(processes) - done)} was committed within {seconds} s")
+                    raise RuntimeError(f"no transaction of {sorted(missing)} was committed within {seconds} s")
                 self.lock.wait(0.5)
+
+    def unacknowledged(self, read):
+        """(process, how many of its values were read without ever being acknowledged): allowed, but worth a look."""
+        with self.lock:
+            sent = {event.value: event.process for event in self.events if isinstance(event, checker.Send)}
+            for event in self.events:
+                if isinstance(event, checker.Acknowledged):
+                    sent.pop(event.value, None)
+        return sorted(collections.Counter(sent[value] for _, _, value in read if value in sent).items())
 
     def check(self, read):
         """What the checker finds, with the rows (partition, offset, value) of a last read to the end."""

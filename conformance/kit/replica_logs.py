@@ -46,8 +46,13 @@ def await_partitions(nodes, topic, holds, text, seconds=60, among=None):
 
 
 def await_full(nodes, topics, seconds=120):
-    """Waits until all replicas of these topics are in sync, and each partition has a leader."""
-    is_full = lambda part: part.leader >= 0 and set(part.isr) == set(part.replicas)
+    """Waits until all replicas of these topics are in sync, and each partition has a leader. All nodes must be there for that."""
+
+    def is_full(part):
+        for member in nodes.members.values():
+            member.check_alive()
+        return part.leader >= 0 and set(part.isr) == set(part.replicas)
+
     for topic in topics:
         await_partitions(nodes, topic, is_full, "all replicas are in sync", seconds)
 
@@ -131,16 +136,21 @@ def written(member, topic, index, offset):
 def check_sequences(member, topic, index):
     """How many batches of idempotent producers a log has, and where their sequences do not follow each other: a gap is lost, a
     repetition doubled."""
-    due, wrong, count = {}, [], 0
+    due, wrong, count, former = {}, [], 0, {}
     for base, (last, raw) in batches(member.data / f"{topic}-{index}").items():
         attributes, = struct.unpack_from(">h", raw, ATTRIBUTES)
         producer, epoch, sequence = struct.unpack_from(">qhi", raw, PRODUCER)
-        if producer < 0 or attributes & CONTROL:
+        if producer < 0:
+            continue
+        before = former.get(producer)
+        former[producer] = f"{'a marker' if attributes & CONTROL else 'records'} of epoch {epoch} at {base}"
+        if attributes & CONTROL:
             continue
         count += 1
         wanted = due.get((producer, epoch), 0)
         if sequence != wanted:
-            wrong.append(f"{topic}-{index}, offset {base}: producer {producer}, epoch {epoch}, sequence {sequence} where {wanted} was due")
+            wrong.append(f"{topic}-{index}, offset {base}: producer {producer}, epoch {epoch}, sequence {sequence} where {wanted} was due, "
+                         f"after {before}")
         due[producer, epoch] = sequence + last - base + 1
     return count, wrong
 
@@ -227,11 +237,17 @@ def jvm_with_input(name, text, *words):
         raise RuntimeError(f"{name} {' '.join(words)}: exit {done.returncode}: {(done.stdout + done.stderr).strip()[-500:]}")
 
 
-def jvm_for(name, seconds, *words):
-    """Runs for a while one of Apache's own tools that does not end by itself; what it printed."""
+def jvm_until(name, seconds, pattern, *words):
+    """Runs one of Apache's own tools that does not end by itself, until it has printed this; what it printed."""
     command = ["timeout", str(seconds), *servers.java("-Xmx128m"), name, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    return done.stdout + done.stderr
+    text = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        for line in running.stdout:
+            text += line
+            if pattern.search(line):
+                running.terminate()
+                break
+    return text
 
 
 def await_same_ends(nodes, topic, seconds=60):

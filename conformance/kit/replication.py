@@ -216,7 +216,7 @@ class Suite(quorum.Suite):
         """Apache's kafka-replica-verification finds no lag."""
         words = ["--broker-list", ",".join(member.bootstrap for member in nodes.brokers), "--topics-include", topic,
                  "--report-interval-ms", "1000"]
-        out = replica_logs.jvm_for("org.apache.kafka.tools.ReplicaVerificationTool", 8, *words)
+        out = replica_logs.jvm_until("org.apache.kafka.tools.ReplicaVerificationTool", 60, replica_logs.LAG, *words)
         lags = replica_logs.LAG.findall(out)
         self.row(where, bool(lags) and set(lags) == {"0"}, f"Apache's kafka-replica-verification finds a lag of 0 in {topic}", out[-800:])
 
@@ -283,13 +283,14 @@ class Suite(quorum.Suite):
             resent = self.take_resent(nodes, topic, found)
             acknowledged, transactions = clients.history.counts()
             more = (f" in {transactions} transactions" if transactions else "") + (f", {resent} sent twice by clients" if resent else "")
+            more += "".join(f", {count} of {name} read that it was not told of" for name, count in clients.history.unacknowledged(read))
             self.row(where, not found and acknowledged, f"{topic}: {acknowledged} acknowledged{more}, {len(read)} read: the history is clean",
-                     checker.told(found) or "nothing was acknowledged")
+                     f"{checker.told(found) or 'nothing was acknowledged'}; {clients.history.troubles.most_common(8)}")
         with self.rows(where, f"{topic}: the sequences of all producers"):
             rows = [replica_logs.check_sequences(replica_logs.leader(nodes, topic, index), topic, index) for index in range(PARTITIONS)]
             wrong = [note for _, notes in rows for note in notes]
             self.row(where, not wrong, f"{topic}: the sequences of all producers follow each other in {sum(count for count, _ in rows)} batches",
-                     wrong[:5])
+                     f"{wrong[:5]}; {clients.history.troubles.most_common(8)}")
 
     def take_resent(self, nodes, topic, found):
         """Takes out of the duplicates, and counts, what a client itself sent twice: KafkaJS, which is not idempotent, and librdkafka, under
@@ -307,10 +308,18 @@ class Suite(quorum.Suite):
             found["duplicate"] = left
         return count
 
+    def revive(self, where, nodes):
+        """A node that ended by itself is a failed row, and is started again for what comes after."""
+        for member in nodes.members.values():
+            if not member.alive():
+                self.row(where, False, f"{member.name} goes on", f"exit code {member.process.returncode}: {member.tail(3)}")
+                member.launch()
+
     def fault(self, where, nodes, clients, name, rounds, victim_of, inflict, mend):
         """Inflicts a fault on a broker again and again, mends it each time; how long its partitions took no record."""
         # Pauses where the broker led the quorum, and where it did not.
         pauses, back = {True: [], False: []}, []
+        self.revive(where, nodes)
         with self.rows(where, name):
             for turn in range(rounds):
                 replica_logs.await_full(nodes, [clients.topic])
@@ -405,6 +414,7 @@ class Suite(quorum.Suite):
     def coordinators(self, where, nodes, clients, group, consumers, rounds):
         """The broker that coordinates a group, then the one of a transactional id, is killed; offsets stay, consumers go on."""
         offsets = {0: 11, 1: 12, 2: 13}
+        self.revive(where, nodes)
         with self.rows(where, "committed offsets when the broker of the coordinator is killed"):
             for turn in range(rounds):
                 name = f"kept-{turn}"
@@ -431,18 +441,19 @@ class Suite(quorum.Suite):
 
     def transactions(self, where, nodes, clients, rounds):
         """The brokers that coordinate transactional ids are killed while transactions go on."""
+        self.revive(where, nodes)
         with self.rows(where, "the broker that coordinates a transactional id is killed"):
-            pauses = []
+            pauses, last = [], []
             for turn in range(rounds):
                 names = [client.process.removesuffix("-" + history_clients.TRANSACT) for client in clients.all
                          if history_clients.TRANSACT in client.process]
                 member, since = coordinator(nodes, f"{names[turn % len(names)]}-tx", wire.TRANSACTION), time.monotonic()
                 with self.killed(nodes, member):
-                    clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S)
+                    last.append(clients.history.await_committed([f"{name}-{history_clients.TRANSACT}" for name in names], since, GROUP_S))
                     pauses.append(time.monotonic() - since)
                     clients.check_alive()
             self.row(where, True, f"the broker that coordinates a transactional id is killed, {rounds} times: all producers commit again "
-                     f"within {history_clients.shown(pauses)}")
+                     f"within {history_clients.shown(pauses)} (last: {', '.join(last)})")
 
     @contextlib.contextmanager
     def killed(self, nodes, member):
@@ -494,6 +505,7 @@ class Suite(quorum.Suite):
                 self.judge_history(where, nodes, load, LOAD)
                 if money.all:
                     self.judge_history(where, nodes, money, MONEY)
+            self.revive(where, nodes)
             replica_logs.await_full(nodes, [LOAD, MONEY])
             self.check_replicas(where, nodes, [LOAD, MONEY])
             self.check_dumps(where, nodes, [LOAD])

@@ -104,6 +104,8 @@ NEUTRAL = [
     (r"^(LeaderId|LeaderEpoch|HighWatermark|MaxFollowerLag\w*): +[\d-]+", r"\1: <figure>"),
     (r'"directoryId": "[^"]+"', '"directoryId": <id>'),
     (r"^\d\s+[\w-]{22}\s+\d+\s+\d+\s+\S+\s+\S+", "<node and figures>"),
+    # Of a partition without records, a position is committed only if the consumer was told its end in time.
+    (r"^of-three  \S+  \d+  0  0  0  .*\n?", ""),
     # A group that Apache's kafka-e2e-latency leaves behind, ours does not.
     (r"^(\S+ 'test-group-|test-group-).*\n?", ""),
     (r"Epoch: \d+$", "Epoch: <number>"),
@@ -222,7 +224,7 @@ def play(pair, arguments, binary, models):
         nodes = cluster.Cluster(server_kind, folder, THREE, settings=SETTINGS)
         try:
             nodes.format()
-            nodes.start(240)
+            nodes.start()
             server = Nodes(nodes)
             tools.write_files(server, folder)
             for call in calls(arguments):

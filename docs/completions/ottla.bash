@@ -568,7 +568,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -s -I -N -f -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --as-kafka-storage --help"
+            opts="-g -t -s -I -N -f -r -S -h --env --override --ignore-formatted --declare-lost --cluster-id --standalone --initial-controllers --no-initial-controllers --feature --release-version --add-scram --as-kafka-storage --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -603,6 +603,22 @@ _ottla() {
                     return 0
                     ;;
                 -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release-version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --add-scram)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1022,13 +1038,21 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --env --override --format-if-empty --print-config --ready-file --log-format --help"
+            opts="-h --env --override --node --cluster --format-if-empty --print-config --ready-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,6 +45,8 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the 
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l node -d 'Which node of --cluster this one is: 1, 2, 3 by its place there, or its id if the list has ids. The same as the setting node.id' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l cluster -d 'The nodes of a new cluster, the same list on each: their addresses for clients, such as a:9092,b:9092,c:9092. They need no format step. The same as the setting ottla.cluster' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l ready-file -d 'A file that is there as long as the node serves: a line NAME://host:port for each listener' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"
@@ -303,6 +305,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d '
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id (default: a new one, for a node that begins a cluster)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s I -l initial-controllers -d 'Begin a quorum with these controllers; each of them must be formatted with the same list' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s f -l feature -d 'A feature with which the new cluster begins at another level than the highest; may be repeated' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s r -l release-version -d 'The release for which the new cluster writes its metadata, so that its controllers can run it: 4.0 to 4.3' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s S -l add-scram -d 'A SCRAM credential with which the new cluster begins, such as \'SCRAM-SHA-256=[name=alice,password=alice-secret]\'; may be repeated' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s s -l standalone -d 'Begin a quorum with this controller as its only voter; others join later'

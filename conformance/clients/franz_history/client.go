@@ -57,11 +57,15 @@ func open(options ...kgo.Opt) *kgo.Client {
 	return made
 }
 
+// Whether a record was refused since it was asked last.
+var refused atomic.Bool
+
 func send(client *kgo.Client, partition int, value, transaction string) {
 	tell("send", partition, value, transaction)
 	record := &kgo.Record{Topic: topic, Partition: int32(partition), Value: []byte(value)}
 	client.Produce(context.Background(), record, func(record *kgo.Record, err error) {
 		if err != nil {
+			refused.Store(true)
 			tell("error", partition, value, err)
 		} else {
 			tell("ack", partition, value, record.Offset)
@@ -97,7 +101,7 @@ func transact(partitions int, name string, rate float64) {
 			send(client, number%partitions, fmt.Sprintf("%s-%d", name, number), transaction)
 		}
 		how, word := kgo.TryCommit, "committed"
-		if err := client.Flush(context.Background()); err != nil || count%abortedEach == abortedEach-1 {
+		if err := client.Flush(context.Background()); err != nil || refused.Swap(false) || count%abortedEach == abortedEach-1 {
 			how, word = kgo.TryAbort, "aborted"
 		}
 		tell("ending", transaction)

@@ -136,6 +136,14 @@ pub struct ServerArgs {
     /// Where its settings are.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// Which node of --cluster this one is: 1, 2, 3 by its place there, or its id if the list has
+    /// ids. The same as the setting node.id.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub node: Option<i32>,
+    /// The nodes of a new cluster, the same list on each: their addresses for clients, such as
+    /// a:9092,b:9092,c:9092. They need no format step. The same as the setting ottla.cluster.
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub cluster: Option<String>,
     /// Format the data directories if all of them are empty; without it, only the built-in
     /// default directory is formatted by a start.
     #[arg(long)]
@@ -149,6 +157,20 @@ pub struct ServerArgs {
     /// How logs are written, to the standard error.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+impl ServerArgs {
+    /// Where its settings are, with those that have options of their own.
+    pub fn all_settings(&self) -> SettingsArgs {
+        let node = self.node.map(|id| format!("node.id={id}"));
+        let cluster = self.cluster.as_ref().map(|list| format!("ottla.cluster={list}"));
+        let own = node.into_iter().chain(cluster);
+        SettingsArgs {
+            file: self.settings.file.clone(),
+            env: self.settings.env,
+            overrides: own.chain(self.settings.overrides.iter().cloned()).collect(),
+        }
+    }
 }
 
 /// Settings in words.
@@ -193,6 +215,14 @@ pub struct FormatArgs {
     /// repeated.
     #[arg(long = "feature", short = 'f', value_name = "NAME=LEVEL", value_parser = parse_feature)]
     pub features: Vec<FeatureChoice>,
+    /// The release for which the new cluster writes its metadata, so that its controllers can run
+    /// it: 4.0 to 4.3.
+    #[arg(long, short = 'r', value_name = "RELEASE", default_value = "4.3-IV0")]
+    pub release_version: String,
+    /// A SCRAM credential with which the new cluster begins, such as
+    /// 'SCRAM-SHA-256=[name=alice,password=alice-secret]'; may be repeated.
+    #[arg(long, short = 'S', value_name = "CREDENTIAL")]
+    pub add_scram: Vec<String>,
     /// As kafka-storage: a controller must say who votes, and nothing else than its lines is
     /// printed.
     #[arg(long, hide = true)]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, ChosenVoters, FormatRequest, FormattedDirs, Formatting, LogLevels, NodeFailure,
-    StartError, StartOptions, is_local_host,
+    Broker, ChosenVoters, FeatureChoice, FormatRequest, FormattedDirs, Formatting, LogLevels,
+    NodeFailure, ReleaseChoice, StartError, StartOptions, is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
@@ -70,7 +70,7 @@ impl Error for ServerFailure {}
 /// It cannot start, or cannot stop cleanly.
 pub fn run_server(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
     if args.print_config {
-        let settings = read_settings(&args.settings)?;
+        let settings = read_settings(&args.all_settings())?;
         write!(std::io::stdout(), "{}", settings.print())?;
         for warning in &settings.warnings {
             eprintln!("ottla: {warning}");
@@ -101,7 +101,14 @@ fn serve_until_stopped(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<
     tracing::info!(version = VERSION, commit = COMMIT, kafka = KAFKA, "node starting");
     let ready = Readiness::new(Notify::of_environment(), args.ready_file.as_deref());
     let ready = ready.map_err(|error| failed(1)(&error))?;
-    let (broker, runtime, mut stop) = start_node(args, levels, &clock).map_err(not_started)?;
+    let started = start_node(args, levels, &clock).map_err(not_started)?;
+    let (broker, runtime, mut stop) = match started {
+        StartedNode::Serves(broker, runtime, stop) => (*broker, runtime, stop),
+        StartedNode::Stopped(signal) => {
+            tracing::info!(signal, "node stopped cleanly, before its cluster was formed");
+            return Ok(());
+        }
+    };
     log_started(&broker);
     if std::io::stdout().is_terminal() {
         // The node serves, whether or not its screen can be shown.
@@ -132,16 +139,25 @@ fn serve_until_stopped(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<
     Ok(())
 }
 
+/// What a start came to.
+enum StartedNode {
+    /// The node serves.
+    Serves(Box<Broker>, Runtime, Stop),
+    /// It was asked to stop while it waited for the other nodes of its cluster; by which signal.
+    Stopped(&'static str),
+}
+
 fn start_node(
     args: &ServerArgs,
     levels: Arc<dyn LogLevels>,
     clock: &Clock,
-) -> Result<(Broker, Runtime, Stop), Box<dyn Error>> {
+) -> Result<StartedNode, Box<dyn Error>> {
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     allow_files();
-    let settings = read_settings(&args.settings)?;
+    let given = args.all_settings();
+    let settings = read_settings(&given)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -151,13 +167,24 @@ fn start_node(
     warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
-    let stop = runtime.block_on(async { Stop::listen() })?;
+    let mut stop = runtime.block_on(async { Stop::listen() })?;
+    let formed = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            signal = stop.asked() => Err(signal.name()),
+            formed = Broker::form_cluster(settings.clone(), clock.clone()) => Ok(formed),
+        }
+    });
+    match formed {
+        Err(signal) => return Ok(StartedNode::Stopped(signal)),
+        Ok(formed) => formed.map_err(|error| with_advice(error, &given))?,
+    }
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
     let options = StartOptions { formatting, levels, authorizer: None };
     let broker = Broker::start(settings, options, clock.clone())
-        .map_err(|error| with_advice(error, &args.settings))?;
-    Ok((broker, runtime, stop))
+        .map_err(|error| with_advice(error, &given))?;
+    Ok(StartedNode::Serves(Box::new(broker), runtime, stop))
 }
 
 /// Writes down what has started, and how.
@@ -252,15 +279,23 @@ pub fn format_directories(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "{}", said.join("\n"))?;
         return Ok(());
     }
-    let formatted = match args.ignore_formatted {
-        true => FormattedDirs::Keep,
-        false => FormattedDirs::Refuse,
+    let formatted = match (args.ignore_formatted, args.as_kafka_storage) {
+        (true, true) => FormattedDirs::KeepAsKafka,
+        (true, false) => FormattedDirs::Keep,
+        (false, _) => FormattedDirs::Refuse,
     };
+    let release = ottla_tools::release_features(&args.release_version)?;
+    let features = release
+        .levels
+        .iter()
+        .map(|(name, level)| FeatureChoice { name: (*name).to_owned(), level: *level });
     let request = FormatRequest {
         cluster_id: args.cluster_id.clone(),
+        release: ReleaseChoice { name: release.name, features: features.collect() },
         formatted,
         voters: chosen_voters(args),
         features: args.features.clone(),
+        credentials: args.add_scram.clone(),
     };
     let report = Broker::format(&settings, request, &Clock::real());
     let report = report.map_err(|error| with_advice(error, &args.settings))?;

@@ -212,9 +212,10 @@ fn node_of(words: &[String]) -> Option<ServerArgs> {
 
 /// What the settings of a node say that was started in a folder.
 fn known_settings(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
-    let file = server.settings.file.as_ref().map(|it| folder.join(it));
+    let given = server.all_settings();
+    let file = given.file.as_ref().map(|it| folder.join(it));
     // What it took from its environment is not known here.
-    let given = SettingsArgs { file, env: false, overrides: server.settings.overrides.clone() };
+    let given = SettingsArgs { file, env: false, ..given };
     let settings = server::read_settings(&given).ok()?;
     Some(KnownNode {
         node_id: settings.node_id().ok()?,

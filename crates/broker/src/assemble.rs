@@ -40,7 +40,7 @@ use crate::register::{
     join_cluster, keep_session, leave_cluster, registration_request, send_reports,
 };
 use crate::register_controller::register_controller;
-use crate::rules::{controller_settings, keeper_settings, snapshot_rules};
+use crate::rules::{controller_settings, following_rules, keeper_settings, snapshot_rules};
 use crate::start_error::StartError;
 use crate::voter::{
     OpenedMember, bootstrap_addresses, open_quorum, quorum_timing, voter_listeners,
@@ -223,6 +223,7 @@ fn build_node(
         transport: transport.clone(),
         cluster_id: meta.cluster_id.clone(),
         timing: quorum_timing(started),
+        following: following_rules(started),
         bootstrap: bootstrap_addresses(started)?,
     });
     let peers = Arc::new(peers);
@@ -350,7 +351,11 @@ fn find_on_disk(
     let quorum = opened.quorum;
     let is_settled = quorum.leads().is_some();
     let image = match is_settled {
-        true => MetadataImage { cluster: cluster.clone(), next: quorum.committed() },
+        true => MetadataImage {
+            cluster: cluster.clone(),
+            next: quorum.committed(),
+            ..MetadataImage::default()
+        },
         false => MetadataImage::default(),
     };
     let member = Arc::new(QuorumMember::new(clock.clone(), own, quorum));
@@ -402,12 +407,12 @@ async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
 /// Starts what copies from leaders, and what looks after the in-sync sets.
 async fn start_replicas(node: &Arc<Node>, spawner: &Spawner) {
     let (following, tasks) = (Arc::clone(node), spawner.clone());
-    let follow = move || async move { following.replicas.run(&tasks).await };
+    let follow = move || async move { following.replicas.fetching.run(&tasks).await };
     spawner.spawn(0, follow).await;
     let leading = Arc::clone(node);
-    spawner.spawn(0, move || async move { leading.in_sync.run().await }).await;
+    spawner.spawn(0, move || async move { leading.replicas.in_sync.run().await }).await;
     let watching = Arc::clone(node);
-    spawner.spawn(0, move || async move { watching.peers.run().await }).await;
+    spawner.spawn(0, move || async move { watching.replicas.peers.run().await }).await;
 }
 
 /// Goes on with moves between directories that a stop has interrupted.
@@ -554,7 +559,10 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 }
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
-fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+///
+/// # Errors
+/// What it is, with what to do instead.
+pub(crate) fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
     settings.static_voters()?;
     let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }

@@ -9,9 +9,11 @@ use ottla_net::threads::Threads;
 use ottla_net::transport::Transport;
 use ottla_partitions::{DiskFiles, Files};
 use ottla_settings::Settings;
+use tokio::sync::oneshot;
 
 use crate::assemble::{Assembled, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 use crate::formatting::{FormatReport, FormatRequest, format_node};
+use crate::forming::{FormingSeams, form_cluster};
 use crate::lanes::NodeLanes;
 use crate::lost;
 #[cfg(test)]
@@ -56,6 +58,35 @@ impl Broker {
         };
         let assembled = current_thread_runtime()?.block_on(assemble(seams, settings, options))?;
         Ok(Self { assembled, threads })
+    }
+
+    /// Lets a node with `ottla.cluster` found a cluster with the others of the list, or join the
+    /// one that they have: its directories are formatted then. Waits for the others without end; a
+    /// caller that stops waiting leaves behind what was promised, and nothing else.
+    ///
+    /// # Errors
+    /// The settings or the nodes contradict each other, or the disk fails.
+    pub async fn form_cluster(settings: Settings, clock: Clock) -> Result<(), StartError> {
+        if settings.cluster_list()?.is_none() {
+            return Ok(());
+        }
+        let threads = Threads::start(1)?;
+        let seams = FormingSeams {
+            files: Arc::new(DiskFiles),
+            clock,
+            spawner: threads.spawner(),
+            transport: Transport::Tcp,
+        };
+        let (sender, formed) = oneshot::channel();
+        let form = move || async move {
+            // The receiver waits for it, unless the start was given up.
+            let _ = sender.send(form_cluster(seams, &settings).await);
+        };
+        threads.spawner().spawn(0, form).await;
+        let formed = formed.await;
+        // The controller's port is free when this returns.
+        threads.stop();
+        formed.unwrap_or_else(|_| Err(std::io::Error::other("it has ended").into()))
     }
 
     /// Formats the data directories of a node; says which, and for which cluster.
@@ -155,7 +186,7 @@ impl Broker {
     pub async fn answers(&self) {
         let spawner = self.threads.spawner();
         for index in 0..spawner.count() {
-            let (answer, answered) = tokio::sync::oneshot::channel();
+            let (answer, answered) = oneshot::channel();
             let start = move || async move {
                 // This side waits for it.
                 let _ = answer.send(());

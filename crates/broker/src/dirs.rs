@@ -8,6 +8,7 @@ use ottla_clock::Clock;
 use ottla_metadata::{Feature, METADATA_VERSION, bootstrap_records_at, with_versions};
 use ottla_net::names::is_local_host;
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
+use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{
     Endpoint, FormatOptions, InitialVoters, ReplicaKey, Voter, VoterSet, format_directory,
     write_bootstrap,
@@ -133,6 +134,8 @@ pub struct NewDirectories {
     pub voters: InitialVoters,
     /// The levels of features that are not to be the highest.
     pub features: Vec<FeatureChoice>,
+    /// The SCRAM credentials with which a cluster begins.
+    pub credentials: Vec<MetadataRecord>,
 }
 
 impl NewDirectories {
@@ -145,7 +148,7 @@ impl NewDirectories {
     ) -> Result<Self, StartError> {
         let key = ReplicaKey { id: settings.node_id()?, directory: clock.random_uuid() };
         let voters = voters_of_settings(settings, key, endpoints);
-        Ok(Self { cluster_id: None, voters, features: Vec::new() })
+        Ok(Self { cluster_id: None, voters, features: Vec::new(), credentials: Vec::new() })
     }
 }
 
@@ -221,7 +224,11 @@ pub fn own_directories(
                     directory_id: voter.unwrap_or_else(|| clock.random_uuid()),
                 };
                 let voters = Some(&new.voters).filter(|_| is_metadata);
-                let first = FirstMetadata { voters, features: &new.features };
+                let first = FirstMetadata {
+                    voters,
+                    features: &new.features,
+                    credentials: &new.credentials,
+                };
                 write_first_metadata(it.dir.files(), &path, clock, first)?;
                 it.dir.set_meta(&meta)?;
                 meta
@@ -304,6 +311,8 @@ pub struct FirstMetadata<'a> {
     pub voters: Option<&'a InitialVoters>,
     /// The levels of features that are not to be the highest.
     pub features: &'a [FeatureChoice],
+    /// The SCRAM credentials with which the cluster begins.
+    pub credentials: &'a [MetadataRecord],
 }
 
 /// Writes the first metadata of a cluster into a data directory.
@@ -320,7 +329,9 @@ pub fn write_first_metadata(
         let chosen = first.features.iter().rfind(|it| it.name == feature.name);
         chosen.map_or(feature.highest, |it| it.level)
     };
-    let records = &with_versions(bootstrap_records_at(level_of), METADATA_VERSION);
+    let mut records = bootstrap_records_at(level_of);
+    records.extend_from_slice(first.credentials);
+    let records = &with_versions(records, METADATA_VERSION);
     let now = &mut || clock.wall_ms();
     match first.voters {
         None => write_bootstrap(files, dir, records, now)?,

@@ -85,9 +85,9 @@ impl Node {
         answer.try_recv().ok().map(ottla_machine::expect_reply)
     }
 
-    /// Makes partitions of this broker part of a transaction, or asks whether they are, wherever its
-    /// coordinator is. A transaction that follows another one at once waits a little for that to
-    /// end, as the producer would have to send its records again.
+    /// Makes partitions of this broker part of a transaction, or asks whether they are, wherever
+    /// its coordinator is. A transaction that follows another one at once waits a little for that
+    /// to end, as the producer would have to send its records again.
     pub async fn add_own_partitions(&self, request: AddPartitions) -> NotAdded {
         let until = self.clock.monotonic() + ADD_RETRY_MAX;
         loop {

@@ -21,6 +21,7 @@ use crate::dirs::{
     NewDirectories, directory_states, open_dirs, own_directories, own_voter, voters_of_settings,
 };
 use crate::lost;
+use crate::scram::credential_record;
 use crate::start_error::StartError;
 use crate::voter::voter_listeners;
 
@@ -29,8 +30,12 @@ use crate::voter::voter_listeners;
 pub enum FormattedDirs {
     /// Refuses.
     Refuse,
-    /// Leaves them as they are.
+    /// Leaves them as they are. An empty metadata directory beside them is refused, as its volume
+    /// may not be mounted.
     Keep,
+    /// Leaves them as they are, and formats an empty metadata directory beside them: Apache Kafka's
+    /// tool.
+    KeepAsKafka,
 }
 
 /// Who votes first, as the operator says it.
@@ -49,6 +54,48 @@ pub enum ChosenVoters {
     NoneYet,
 }
 
+/// The release for which a new cluster writes its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseChoice {
+    /// Its name, such as `4.0-IV3`.
+    pub name: &'static str,
+    /// The levels at which it begins with each feature; what is not built stays off.
+    pub features: Vec<FeatureChoice>,
+}
+
+impl Default for ReleaseChoice {
+    /// The newest.
+    fn default() -> Self {
+        Self { name: METADATA_VERSION_NAME, features: Vec::new() }
+    }
+}
+
+impl ReleaseChoice {
+    /// The levels of the features that are built, before what the operator chooses.
+    ///
+    /// # Errors
+    /// The release is not one of those for which metadata is written.
+    fn built(&self) -> Result<Vec<FeatureChoice>, StartError> {
+        let metadata = self.features.iter().find(|it| it.name == METADATA_VERSION_FEATURE);
+        let level = metadata.map_or(METADATA_VERSION, |it| it.level);
+        if !(METADATA_VERSION_NEW_MIN..=METADATA_VERSION).contains(&level) {
+            return Err(StartError::Format(format!(
+                "a new cluster cannot begin with release {}: 4.0 to 4.3 are possible",
+                self.name
+            )));
+        }
+        let highest = |name: &str| FEATURES.iter().find(|it| it.name == name).map(|it| it.highest);
+        let built = self.features.iter().map(|choice| {
+            let level = choice.level.min(highest(&choice.name).unwrap_or(0));
+            FeatureChoice { name: choice.name.clone(), level }
+        });
+        Ok(built.collect())
+    }
+}
+
+/// The oldest metadata version with which a new cluster may begin: 4.0-IV3.
+const METADATA_VERSION_NEW_MIN: i16 = 25;
+
 /// What is to be formatted, and how.
 #[derive(Clone, Debug)]
 pub struct FormatRequest {
@@ -58,8 +105,14 @@ pub struct FormatRequest {
     pub formatted: FormattedDirs,
     /// The first voters.
     pub voters: ChosenVoters,
-    /// The levels of features that are not to be the highest; of several of one feature, the last.
+    /// The release for which metadata is written.
+    pub release: ReleaseChoice,
+    /// The levels of features that are not those of the release; of several of one feature, the
+    /// last.
     pub features: Vec<FeatureChoice>,
+    /// SCRAM credentials with which the cluster begins, as `kafka-storage format --add-scram` takes
+    /// them.
+    pub credentials: Vec<String>,
 }
 
 /// The level at which a new cluster begins with a feature (KIP-1022).
@@ -88,6 +141,7 @@ pub struct NewDirectory {
     /// Its directory id.
     pub id: Uuid,
     kind: DirectoryKind,
+    release: &'static str,
 }
 
 /// What a formatted directory is, by Apache Kafka's terms.
@@ -108,7 +162,7 @@ impl fmt::Display for NewDirectory {
             DirectoryKind::DynamicVoter => "dynamic metadata voter directory",
         };
         let path = self.path.display();
-        write!(f, "Formatting {kind} {path} with metadata.version {METADATA_VERSION_NAME}.")
+        write!(f, "Formatting {kind} {path} with metadata.version {}.", self.release)
     }
 }
 
@@ -123,10 +177,19 @@ pub fn format_node(
     request: FormatRequest,
     clock: &Clock,
 ) -> Result<FormatReport, StartError> {
-    let FormatRequest { cluster_id, formatted, voters, features } = request;
+    let FormatRequest { cluster_id, formatted, release, voters, mut features, credentials } =
+        request;
     let voters = initial_voters(settings, &voters, clock)?;
     features.iter().try_for_each(|feature| check_feature(feature, &voters))?;
-    lost::keep_metadata(&**files, settings)?;
+    features.splice(0..0, release.built()?);
+    let credentials = credentials
+        .iter()
+        .map(|text| credential_record(text, clock))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|why| StartError::Format(format!("--add-scram: {why}")))?;
+    if formatted != FormattedDirs::KeepAsKafka {
+        lost::keep_metadata(&**files, settings)?;
+    }
     // Before a directory is made: what is refused leaves nothing.
     let states = directory_states(&**files, settings)?;
     let has_cluster = states.iter().any(|(_, state)| *state == DirState::Formatted);
@@ -150,7 +213,7 @@ pub fn format_node(
             return Err(StartError::Foreign { path: path.to_owned(), why });
         }
     }
-    let new = NewDirectories { cluster_id, voters: voters.clone(), features };
+    let new = NewDirectories { cluster_id, voters: voters.clone(), features, credentials };
     let meta = own_directories(&mut dirs, settings, clock, new)?;
     let metadata_dir = settings.metadata_dir();
     let kind_of_metadata = match &voters {
@@ -165,7 +228,7 @@ pub fn format_node(
         let path = it.dir.path().to_owned();
         let id = it.meta.as_ref().map_or(Uuid::ZERO, |meta| meta.directory_id);
         let kind = if path == metadata_dir { kind_of_metadata } else { DirectoryKind::Data };
-        directories.push(NewDirectory { path, id, kind });
+        directories.push(NewDirectory { path, id, kind, release: release.name });
     }
     Ok(FormatReport { cluster_id: meta.cluster_id, directories })
 }

@@ -34,7 +34,14 @@ fn format(
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let cluster_id = cluster_id.map(str::to_owned);
     let formatted = FormattedDirs::Refuse;
-    let request = FormatRequest { cluster_id, formatted, voters, features: Vec::new() };
+    let request = FormatRequest {
+        cluster_id,
+        formatted,
+        release: ReleaseChoice::default(),
+        voters,
+        features: Vec::new(),
+        credentials: Vec::new(),
+    };
     format_node(&files, &settings, request, &Clock::real()).map_err(|why| why.to_string())
 }
 
@@ -213,7 +220,7 @@ fn the_chosen_levels_are_the_first_records_of_the_cluster() {
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let choice = |name: &str, level| FeatureChoice { name: name.to_owned(), level };
     let features = [choice("group.version", 0), choice("transaction.version", 1)];
-    let first = crate::dirs::FirstMetadata { voters: None, features: &features };
+    let first = crate::dirs::FirstMetadata { voters: None, features: &features, credentials: &[] };
     crate::dirs::write_first_metadata(&files, dir.path(), &Clock::real(), first).expect("written");
     let records = ottla_quorum::read_bootstrap(&files, dir.path()).expect("read");
     let level = |record: &MetadataRecord| match record {

@@ -25,6 +25,7 @@ mod dispatch;
 mod enlist;
 mod envelope;
 mod formatting;
+pub mod forming;
 mod forwarding;
 mod guard;
 mod handlers;
@@ -51,6 +52,7 @@ mod replica_fetch;
 mod reply;
 mod request;
 mod rules;
+mod scram;
 mod seldom;
 #[cfg(test)]
 mod several_brokers_tests;
@@ -66,7 +68,7 @@ pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartO
 pub use broker::Broker;
 pub use formatting::{
     ChosenVoters, FeatureChoice, FormatReport, FormatRequest, FormattedDirs, NewDirectory,
-    format_node,
+    ReleaseChoice, format_node,
 };
 pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use hosts::quorum_member::QuorumView;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_net::connection::{Closed, Limits, serve_requests};
-use ottla_net::listener::{Accepted, Admission, Arrival};
+use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::threads::Spawner;
 use ottla_net::transport::{Bound, Stream, Transport};
 use ottla_settings::{ListenerSetting, SettingError, Settings};
@@ -42,6 +42,14 @@ impl BoundListener {
     #[must_use]
     pub const fn is_controllers(&self) -> bool {
         self.is_controllers
+    }
+
+    /// Begins to take connections, inside a runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot register the socket.
+    pub fn listen(self) -> io::Result<Listener> {
+        self.bound.listen()
     }
 }
 
@@ -187,7 +195,7 @@ where
     };
     node.clients.telemetry.disconnected(&peer);
     if let (Some(broker), Some(_)) = (broker_of.broker(), &closed) {
-        node.peers.suspect(broker);
+        node.replicas.peers.suspect(broker);
     }
     match closed {
         None => {}

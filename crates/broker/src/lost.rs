@@ -290,7 +290,7 @@ fn begin_metadata_log(
 ) -> Result<(), StartError> {
     let own = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voters = voters_of_settings(settings, own, &voter_listeners(settings, None)?);
-    let first = FirstMetadata { voters: Some(&voters), features: &[] };
+    let first = FirstMetadata { voters: Some(&voters), features: &[], credentials: &[] };
     write_first_metadata(files, &settings.metadata_dir(), clock, first)
 }
 

@@ -19,16 +19,12 @@ use tokio::sync::Notify;
 
 use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
-use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::controller_channel::{BrokerIdentity, ControllerChannel};
 use crate::hosts::directory_reports::DirectoryReports;
-use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
 use crate::hosts::mover::{Mover, Moves};
-use crate::hosts::peer_watch::{PeerWatch, PeerWatchParts};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::quorum_serving::QuorumServing;
-use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
@@ -37,16 +33,18 @@ use crate::levels::LogLevels;
 use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
-    InForce, NodeSettings, connection_bounds, fetching_rules, group_settings, node_settings,
-    replica_lag_max, settings_in_force, transaction_settings,
+    InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
+    transaction_settings,
 };
 use crate::seldom::SeldomWarning;
 
 mod coordinators;
 mod internal_topics;
 mod reconcile;
+mod replicas;
 
 use coordinators::{CoordinatorParts, Coordinators};
+use replicas::{ReplicaParts, Replicas};
 
 /// How long what a node needs by itself may wait for an active controller.
 const CONTROLLER_LIMIT: Duration = Duration::from_secs(5);
@@ -68,14 +66,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// The way to the active controller.
     pub channel: ControllerChannel,
-    /// The way to the other brokers.
-    pub brokers: Arc<BrokerLinks>,
-    /// What it copies from the leaders of the partitions that it follows.
-    pub replicas: Arc<ReplicaFetching>,
-    /// Which other brokers are gone.
-    pub peers: Arc<PeerWatch>,
-    /// The in-sync sets of the partitions that it leads.
-    pub in_sync: InSyncKeeper,
+    /// What it has for the replicas of partitions.
+    pub replicas: Replicas,
     /// What it answers to other members of the metadata quorum.
     pub quorum: QuorumServing,
     /// What is kept of clients from request to request.
@@ -171,40 +163,18 @@ impl Node {
             None => RequestTiming::Untimed,
         };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
-        let peers = Arc::new(PeerWatch::new(PeerWatchParts {
+        let (replicas, brokers) = Replicas::new(ReplicaParts {
             id,
-            clock: clock.clone(),
-            transport: transport.clone(),
-            listener: started.inter_broker_listener(),
-            cluster: Arc::clone(&current),
-        }));
-        let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
-            id,
-            clock: clock.clone(),
+            clock: &clock,
             transport,
-            listener: started.inter_broker_listener(),
-            cluster: Arc::clone(&current),
-        }));
-        let replicas = Arc::new(ReplicaFetching::new(FetchingParts {
-            id,
-            clock: clock.clone(),
-            partitions: Arc::clone(&partitions),
-            brokers: Arc::clone(&brokers),
-            peers: Arc::clone(&peers),
-            cluster: Arc::clone(&current),
-            rules: fetching_rules(&started),
-        }));
-        let in_sync = InSyncKeeper::new(InSyncParts {
-            id,
-            clock: clock.clone(),
-            partitions: Arc::clone(&partitions),
-            cluster: Arc::clone(&current),
-            channel: channel.clone(),
-            lag_max: replica_lag_max(&started),
+            started: &started,
+            partitions: &partitions,
+            channel: &channel,
+            cluster: &current,
         });
         let coordinators = Coordinators::new(CoordinatorParts {
             id,
-            brokers: Arc::clone(&brokers),
+            brokers,
             clock: clock.clone(),
             loading: lanes.hosts.loading,
             partitions: Arc::clone(&partitions),
@@ -228,10 +198,7 @@ impl Node {
             facts,
             partitions,
             coordinators,
-            brokers,
             replicas,
-            peers,
-            in_sync,
             quorum,
             controller,
             channel,

@@ -14,9 +14,9 @@ use ottla_settings::{
 };
 
 use super::{
-    connection_bounds, controller_settings, fetching_rules, group_settings, keeper_settings,
-    node_settings, replica_lag_max, settings_in_force, snapshot_rules, socket_options, topic_rules,
-    transaction_settings,
+    connection_bounds, controller_settings, fetching_rules, following_rules, group_settings,
+    keeper_settings, node_settings, replica_lag_max, settings_in_force, snapshot_rules,
+    socket_options, topic_rules, transaction_settings,
 };
 
 /// Everything that the rest of the node gets from its settings.
@@ -34,6 +34,7 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", (settings.static_voters(), settings.bootstrap_servers())),
         format!("{:?}", (settings.joins_voters(), settings.may_open_inter_node())),
         format!("{:?}", (socket_options(settings), snapshot_rules(settings))),
+        format!("{:?}", following_rules(settings)),
         format!("{:?}", (fetching_rules(settings), replica_lag_max(settings))),
         settings.inter_broker_listener(),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),

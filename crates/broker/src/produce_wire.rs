@@ -44,8 +44,8 @@ struct WaitingProduce {
     enlisting: Enlisting,
 }
 
-/// One whose batches must be read through first, or whose transaction's coordinator has to be waited
-/// for, comes back undone.
+/// One whose batches must be read through first, or whose transaction's coordinator has to be
+/// waited for, comes back undone.
 fn at_once(
     node: &Node,
     call: &Call,

@@ -150,7 +150,12 @@ async fn ask_registration(
         ControllerPlace::There(link) => {
             // A controller that is gone since it was asked answers nothing: another is asked then.
             let limit = limit.min(ATTEMPT_LIMIT);
-            let response = node.channel.send(&link, request, limit).await?;
+            let sent = node.channel.send(&link, request, limit).await;
+            let response = sent.map_err(|code| match code {
+                // It takes no registrations at all: a node that led once, was wiped, and forms.
+                ErrorCode::UNSUPPORTED_VERSION => ErrorCode::NOT_CONTROLLER,
+                code => code,
+            })?;
             match ErrorCode(response.error_code) {
                 ErrorCode::NONE => Ok(response.broker_epoch),
                 ErrorCode::NOT_CONTROLLER => Err(ErrorCode::NOT_CONTROLLER),
@@ -188,7 +193,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
                 }
             }
             () = node.heartbeat_due.notified() => {}
-            () = node.peers.found() => {}
+            () = node.replicas.peers.found() => {}
             () = sleep_until(node, again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
@@ -283,8 +288,7 @@ pub async fn leave_cluster(node: &Node, epoch: i64) {
     if epoch >= 0 {
         stop_serving(node, epoch).await;
     }
-    // What it says to the others it says while they are asked; they notice the rest by themselves.
-    let _ = node.controller.member().step(ottla_quorum::Quorum::resign);
+    node.channel.resign().await;
 }
 
 /// A node that is alone may stop with the second answer.
@@ -343,7 +347,7 @@ async fn send_heartbeat(
         broker_epoch,
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
-        unreachable_brokers: node.peers.unreachable(),
+        unreachable_brokers: node.replicas.peers.unreachable(),
         ..Default::default()
     };
     let (command, code) =

@@ -71,7 +71,7 @@ impl FetchingReplica {
         };
         let noted = partition.fetched_by(fetch).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
         if noted.may_join {
-            node.in_sync.ask_for(partition);
+            node.replicas.in_sync.ask_for(partition);
         }
         Ok(None)
     }

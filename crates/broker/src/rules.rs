@@ -12,6 +12,7 @@ use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
 };
 use ottla_quorum::LogRetention;
+use ottla_quorum::wire::FetchLimits;
 use ottla_records::Compression;
 use ottla_settings::{
     Scope, Settings, connections_of_addresses, describe_setting, find_setting, in_force,
@@ -19,6 +20,7 @@ use ottla_settings::{
 use ottla_types::NodeId;
 
 use crate::hosts::controller::SnapshotRules;
+use crate::hosts::quorum_peers::FollowingRules;
 use crate::hosts::replica_fetching::FetchingRules;
 
 /// How many connections may wait to be accepted, unless the settings say.
@@ -109,12 +111,32 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
 /// When snapshots of the metadata are written, and what is kept.
 #[must_use]
 pub fn snapshot_rules(settings: &Settings) -> SnapshotRules {
-    let bytes = |name: &str| u64::try_from(settings.number(name)).ok();
-    let between = bytes("metadata.log.max.record.bytes.between.snapshots");
+    // A negative number is no limit.
+    let limit = |name: &str| u64::try_from(settings.number(name)).ok();
+    let between = limit("metadata.log.max.record.bytes.between.snapshots");
+    let interval_ms = limit("metadata.log.max.snapshot.interval.ms").filter(|ms| *ms > 0);
     SnapshotRules {
         between_bytes: between.unwrap_or(u64::MAX),
-        // A negative number is no limit.
-        retention: LogRetention { bytes_max: bytes("metadata.max.retention.bytes"), ms_max: None },
+        interval: interval_ms.map(Duration::from_millis),
+        retention: LogRetention {
+            bytes_max: limit("metadata.max.retention.bytes"),
+            ms_max: limit("metadata.max.retention.ms"),
+        },
+    }
+}
+
+/// How a member of the metadata quorum follows the leader's log.
+#[must_use]
+pub fn following_rules(settings: &Settings) -> FollowingRules {
+    let bytes = |name: &str| i32::try_from(settings.number(name)).unwrap_or(i32::MAX);
+    let retry_ms = u64::try_from(settings.number("controller.quorum.retry.backoff.ms"));
+    FollowingRules {
+        fetch: FetchLimits {
+            records_bytes: bytes("controller.quorum.fetch.max.bytes"),
+            snapshot_bytes: bytes("controller.quorum.fetch.snapshot.max.bytes"),
+        },
+        // Without any wait a node that finds no other would do nothing else.
+        retry_after: Duration::from_millis(retry_ms.unwrap_or(0).max(1)),
     }
 }
 
@@ -370,22 +392,22 @@ fn migration_policy(cluster: &Cluster, settings: &Settings, node: NodeId) -> Mig
 pub fn fetching_rules(settings: &Settings) -> FetchingRules {
     let number = |name| i32::try_from(settings.number(name)).unwrap_or(i32::MAX);
     FetchingRules {
-        wait_max: millis(settings, "replica.fetch.wait.max.ms"),
+        wait_max: duration_of(settings, "replica.fetch.wait.max.ms"),
         bytes_min: number("replica.fetch.min.bytes"),
         partition_bytes_max: number("replica.fetch.max.bytes"),
         bytes_max: number("replica.fetch.response.max.bytes"),
-        backoff: millis(settings, "replica.fetch.backoff.ms"),
-        answer_limit: millis(settings, "replica.socket.timeout.ms"),
+        backoff: duration_of(settings, "replica.fetch.backoff.ms"),
+        answer_limit: duration_of(settings, "replica.socket.timeout.ms"),
     }
 }
 
 /// After how long without having had everything a follower is not in sync any more.
 #[must_use]
 pub fn replica_lag_max(settings: &Settings) -> Duration {
-    millis(settings, "replica.lag.time.max.ms")
+    duration_of(settings, "replica.lag.time.max.ms")
 }
 
-fn millis(settings: &Settings, name: &str) -> Duration {
+fn duration_of(settings: &Settings, name: &str) -> Duration {
     Duration::from_millis(u64::try_from(settings.number(name)).unwrap_or(0))
 }
 

@@ -28,7 +28,7 @@ use ottla_types::{CONSUMER_OFFSETS, ErrorCode, TRANSACTION_STATE, coordinator_pa
 
 use crate::assemble::{Formatting, StartOptions};
 use crate::broker::Broker;
-use crate::formatting::{ChosenVoters, FormatRequest, FormattedDirs, format_node};
+use crate::formatting::{ChosenVoters, FormatRequest, FormattedDirs, ReleaseChoice, format_node};
 use crate::harness::ask_node;
 use crate::harness::asks::{batch_of, produce_request};
 use crate::harness::transacting::{TestEnd, TestProducer};
@@ -107,8 +107,10 @@ impl Trio {
             let request = FormatRequest {
                 cluster_id: Some(CLUSTER.to_owned()),
                 formatted: FormattedDirs::Refuse,
+                release: ReleaseChoice::default(),
                 voters: ChosenVoters::Unsaid,
                 features: Vec::new(),
+                credentials: Vec::new(),
             };
             format_node(&files, &settings, request, &Clock::real()).expect("is formatted");
             settings

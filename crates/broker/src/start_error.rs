@@ -10,6 +10,7 @@ use ottla_settings::{SettingError, Settings};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::assemble::NodeFailure;
+use crate::forming::FormingRefusal;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,17 @@ pub enum StartError {
     /// The directories cannot be formatted as was asked.
     #[error("{0}")]
     Format(String),
+    /// The nodes of `ottla.cluster` cannot form a cluster.
+    #[error(transparent)]
+    Forming(#[from] FormingRefusal),
+    /// What a node that forms has stored cannot be read.
+    #[error("{}: {why}", path.display())]
+    FormingFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The metadata quorum cannot be recovered from this node, or its metadata not backed up.
     #[error("{0}")]
     Recovery(String),
@@ -109,7 +121,9 @@ impl OtherNodes {
     pub fn of_settings(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Option<Self> {
         let says = settings.other_nodes(is_local)?;
         let has_static_voters = !settings.items("controller.quorum.voters").is_empty();
-        let advice = if !settings.is_controller() || has_static_voters {
+        let advice = if settings.given("ottla.cluster").is_some() {
+            "ottla.cluster forms a cluster of nodes whose directories are empty: empty all of them, or format them as docs/quorums.md says."
+        } else if !settings.is_controller() || has_static_voters {
             "format its directories with the id of the cluster, the same on every node (`ottla kafka-storage random-uuid` makes one for a new cluster):\n    ottla format SETTINGS --cluster-id ID"
         } else {
             "format its directories. The first controller of a new cluster, which prints the cluster's id:\n    ottla format SETTINGS --standalone\n  Every other node:\n    ottla format SETTINGS --cluster-id ID --no-initial-controllers\n  docs/quorums.md has the other ways."
@@ -213,6 +227,9 @@ impl StartError {
             }
             Self::NotFormatted(it) => return Some(it.advice()),
             Self::DirectoriesLost(lost) => return Some(lost_advice(lost)),
+            Self::FormingFile { .. } => {
+                "The file says what this node has promised while its cluster forms. Restore it; or, if no node of the cluster is formatted, remove it on each of them."
+            }
             Self::NoVoters(_) => {
                 "Name the controllers of its quorum in controller.quorum.bootstrap.servers; or, if it is to be a cluster of its own, remove the directory and format it again:\n    ottla format SETTINGS --standalone"
             }

@@ -168,7 +168,8 @@ impl Partitions {
         self.repacks.load(Ordering::Relaxed)
     }
 
-    /// Is [`Partitions::reconcile`] to be called again soon, because some logs were being truncated?
+    /// Is [`Partitions::reconcile`] to be called again soon, because some logs were being
+    /// truncated?
     #[must_use]
     pub fn has_deferred(&self) -> bool {
         self.are_deferred.load(Ordering::Acquire)

@@ -101,10 +101,10 @@ impl Interest {
     /// Is this move of the ends one of those that are waited for? A change of the leader always is.
     fn is_met(self, before: &Ends, now: &Ends) -> bool {
         let of_leader = |it: &Ends| (it.leading, it.leader_epoch);
-        let of_interest = |it: &Ends| match self {
-            Self::Committed => (it.high_watermark, it.last_stable, it.log_start),
-            Self::LogEnd => (it.log_end, 0, 0),
-            Self::Durable => (it.durable, 0, 0),
+        let of_interest = |ends: &Ends| match self {
+            Self::Committed => (ends.high_watermark, ends.last_stable, ends.log_start),
+            Self::LogEnd => (ends.log_end, 0, 0),
+            Self::Durable => (ends.durable, 0, 0),
         };
         of_leader(before) != of_leader(now) || of_interest(before) != of_interest(now)
     }
@@ -354,8 +354,8 @@ mod tests {
         let [early, late] = [5, 9].map(|end| progress.wait_for_commit(end));
         let mut cx = Context::from_waker(Waker::noop());
         let is_woken = |wait: &CommitWait, cx: &mut Context<'_>| {
-            let is_ready = pin!(wait.moved()).poll(cx).is_ready();
-            is_ready
+            let mut moved = pin!(wait.moved());
+            moved.as_mut().poll(cx).is_ready()
         };
         progress.publish(Ends { high_watermark: 4, log_end: 20, ..Ends::default() });
         assert!(!is_woken(&early, &mut cx));

@@ -3,7 +3,7 @@
 use ottla_raft::{Input, LogRetention, StoredSnapshot, next_log_start};
 
 use crate::driver::{Quorum, QuorumError};
-use crate::snapshot::{remove_snapshot, snapshot_path, snapshot_size};
+use crate::snapshot::{remove_snapshot, snapshot_path, snapshot_size, snapshot_time};
 
 impl Quorum {
     /// Deletes the oldest snapshots, and the segments of the log that a later one stands in for, as
@@ -12,11 +12,19 @@ impl Quorum {
     /// # Errors
     /// The disk fails.
     pub fn clean(&mut self, retention: LogRetention) -> Result<(), QuorumError> {
+        let now_ms = self.clock.wall_ms();
         loop {
+            // The newest one stays.
+            if self.raft().log().snapshots().len() < 2 {
+                return Ok(());
+            }
             let mut stored = Vec::new();
             for id in self.raft().log().snapshots() {
-                let size = snapshot_size(&*self.files, &snapshot_path(*id, &self.folder))?;
-                stored.push(StoredSnapshot { id: *id, size_bytes: size.unwrap_or(0), age_ms: 0 });
+                let path = snapshot_path(*id, &self.folder);
+                let size_bytes = snapshot_size(&*self.files, &path)?.unwrap_or(0);
+                let of_ms = snapshot_time(&*self.files, &path)?.unwrap_or(now_ms);
+                let age_ms = u64::try_from(now_ms.saturating_sub(of_ms)).unwrap_or(0);
+                stored.push(StoredSnapshot { id: *id, size_bytes, age_ms });
             }
             let next = next_log_start(self.log_start(), self.size_bytes(), &stored, retention);
             let Some(start) = next else { return Ok(()) };

@@ -30,8 +30,13 @@ pub struct CommittedLog {
 /// What lies between two offsets of the log.
 #[derive(Debug)]
 pub enum CommittedRecords {
-    /// The records, in order; those that begin and end metadata transactions among them.
-    Next(Vec<MetadataRecord>),
+    /// The next part of the log.
+    Next {
+        /// The records, in order; those that begin and end metadata transactions among them.
+        records: Vec<MetadataRecord>,
+        /// How many bytes of the log it has.
+        bytes: u64,
+    },
     /// The log does not reach back to there any more. These records are all there is, and take the
     /// place of what was known before.
     Snapshot(Vec<MetadataRecord>),
@@ -62,7 +67,8 @@ impl CommittedLog {
         })?;
         replay.take_log(&found.records)?;
         *next = found.next;
-        Ok(CommittedRecords::Next(replay.records))
+        let bytes = found.records.len() as u64;
+        Ok(CommittedRecords::Next { records: replay.records, bytes })
     }
 }
 

@@ -12,6 +12,7 @@ mod committed;
 mod driver;
 mod following;
 mod format;
+mod forming_file;
 mod opening;
 mod outgoing;
 mod recovery;
@@ -26,6 +27,7 @@ pub use backup::{BackupOf, back_up_metadata, default_backup_path};
 pub use committed::{CommittedLog, CommittedRecords};
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, InitialVoters, format_directory, read_bootstrap, write_bootstrap};
+pub use forming_file::{FORMING, read_forming, remove_forming, write_forming};
 pub use ottla_raft::{
     Candidacy, ChangeAnswered, ChangeAsked, Endpoint, FetchAsked, FetchVerdict, FollowerRequest,
     KraftVersions, LogEnd, LogRetention, MembershipChange, ReplicaKey, RequestId, SnapshotAsked,

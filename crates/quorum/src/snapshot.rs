@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::shared::snapshot_header_record::SnapshotHeaderRecord;
+use ottla_protocol::{Decoder, Message};
 use ottla_raft::SnapshotId;
+use ottla_records::batches_in;
+use ottla_records::control::ControlKind;
 use ottla_storage::{FileRef, Files, StorageError};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
 
@@ -14,6 +18,8 @@ use crate::driver::QuorumError;
 
 /// How many records a snapshot's batch has at most.
 const BATCH_RECORDS: usize = 1000;
+/// More bytes than a snapshot's first batch has, in which its header and the voters are.
+const HEADER_BATCH_BYTES: usize = 64 << 10;
 
 /// Where a snapshot lies.
 pub(crate) fn snapshot_path(id: SnapshotId, folder: &Path) -> PathBuf {
@@ -85,6 +91,26 @@ pub(crate) fn snapshot_size(files: &dyn Files, path: &Path) -> Result<Option<u64
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// The time of what a snapshot holds, as its header says it; `None` if it cannot be read.
+pub(crate) fn snapshot_time(
+    files: &dyn Files,
+    path: &Path,
+) -> Result<Option<TimestampMs>, StorageError> {
+    let bytes = read_part(files, path, 0, HEADER_BATCH_BYTES)?;
+    Ok(header_time(&bytes))
+}
+
+fn header_time(bytes: &[u8]) -> Option<TimestampMs> {
+    let batch = batches_in(bytes).next()?.ok()?;
+    let unpacked = batch.unpack(HEADER_BATCH_BYTES).ok()?;
+    let record = unpacked.records().next()?.ok()?;
+    if ControlKind::of(&record) != Some(ControlKind::SnapshotHeader) {
+        return None;
+    }
+    let mut d = Decoder::new(Bytes::copy_from_slice(record.value?));
+    Some(SnapshotHeaderRecord::decode(&mut d, 0).ok()?.last_contained_log_timestamp)
 }
 
 /// Removes a snapshot; there may be none.

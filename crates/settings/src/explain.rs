@@ -161,6 +161,7 @@ impl Settings {
 fn source_of(origin: &Origin) -> String {
     match origin {
         Origin::TriedOut => "built in, as no file was given".to_owned(),
+        Origin::Cluster => "from ottla.cluster".to_owned(),
         Origin::File { name, .. } => format!("from {name}"),
         Origin::Environment(_) => "from the environment".to_owned(),
         Origin::Override => "from --override".to_owned(),

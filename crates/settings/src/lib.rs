@@ -6,6 +6,7 @@
 
 mod allowed;
 mod checks;
+mod cluster;
 mod effective;
 mod environment;
 mod explain;
@@ -19,6 +20,7 @@ mod value;
 
 pub use allowed::Allowed;
 pub use checks::SettingRules;
+pub use cluster::{ClusterList, ClusterNode};
 pub use effective::{ConfigSource, Effective, Synonym, describe_setting, in_force};
 pub use explain::{explain_setting, settings_reference};
 pub use listeners::{ListenerSetting, Protocol, listener_protocols};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ottla_types::NodeId;
 
+use crate::cluster;
 use crate::environment::{Variable, read_variable};
 use crate::listeners::{self, ListenerSetting};
 use crate::pairs;
@@ -17,6 +18,8 @@ use crate::table::{Scope, Setting, find_setting, nearest_setting};
 pub enum Origin {
     /// Nothing was given: what a node has that is tried out.
     TriedOut,
+    /// It follows from `ottla.cluster`.
+    Cluster,
     /// A line of a properties file.
     File {
         /// The file.
@@ -34,6 +37,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TriedOut => out.write_str("built in"),
+            Self::Cluster => out.write_str(cluster::CLUSTER),
             Self::File { name, line } => write!(out, "{name}:{line}"),
             Self::Environment(name) => out.write_str(name),
             Self::Override => out.write_str("--override"),
@@ -138,11 +142,12 @@ impl Settings {
                 None => wrong.push(format!("--override needs name=value, not {one}")),
             }
         }
+        settings.fill_in_cluster();
         wrong.extend(settings.check());
         if wrong.is_empty() { Ok(settings) } else { Err(SettingError::Values(wrong)) }
     }
 
-    fn put(&mut self, name: &str, value: &str, origin: Origin) {
+    pub(crate) fn put(&mut self, name: &str, value: &str, origin: Origin) {
         self.values.insert(name.to_owned(), GivenValue { value: value.to_owned(), origin });
     }
 
@@ -232,6 +237,7 @@ impl Settings {
         wrong.extend(contradiction.map(|why| format!("{}: {why}", self.place_in(&why))));
         let listeners = listeners::check_listeners(self).into_iter();
         let combinations = listeners.chain(quorum::check_roles(self));
+        let combinations = combinations.chain(cluster::check_cluster(self));
         wrong.extend(combinations.map(|(name, why)| format!("{}: {why}", self.place(name))));
         self.warnings.extend(quorum::warn_of_roles(self));
         wrong
@@ -241,6 +247,11 @@ impl Settings {
     #[must_use]
     pub fn place(&self, name: &str) -> String {
         self.values.get(name).map_or_else(|| "the defaults".to_owned(), |it| it.origin.to_string())
+    }
+
+    /// Where a value comes from that was given.
+    pub(crate) fn origin(&self, name: &str) -> Option<&Origin> {
+        self.values.get(name).map(|it| &it.origin)
     }
 
     /// Where the first setting stands that a message names and that was given.

@@ -37,6 +37,10 @@ pub struct Coverage {
     pub snapshots: u64,
     /// Snapshots that were fetched and took the place of a log.
     pub fetched_snapshots: u64,
+    /// Clusters that formed without a format step.
+    pub founded: u64,
+    /// Nodes that joined such a cluster as observers.
+    pub joined: u64,
     /// Partition leaders that began.
     pub leaders: u64,
     /// Brokers that stopped when the controller let them.
@@ -96,6 +100,8 @@ impl Default for Coverage {
             wiped: 0,
             snapshots: 0,
             fetched_snapshots: 0,
+            founded: 0,
+            joined: 0,
             leaders: 0,
             orderly_stops: 0,
             failovers: 0,
@@ -129,6 +135,8 @@ impl AddAssign<&Self> for Coverage {
         self.wiped += other.wiped;
         self.snapshots += other.snapshots;
         self.fetched_snapshots += other.fetched_snapshots;
+        self.founded += other.founded;
+        self.joined += other.joined;
         self.leaders += other.leaders;
         self.orderly_stops += other.orderly_stops;
         self.failovers += other.failovers;

@@ -70,13 +70,17 @@ pub enum Invariant {
     NodesAgree,
     BrokersUnfenced,
     MetadataLogsAgree,
+    OneClusterForms,
+    PromisedByAll,
+    PromisesSurvive,
+    FormingEnds,
     NoPanic,
     SameTrace,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 67] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -138,6 +142,10 @@ impl Invariant {
         Self::NodesAgree,
         Self::BrokersUnfenced,
         Self::MetadataLogsAgree,
+        Self::OneClusterForms,
+        Self::PromisedByAll,
+        Self::PromisesSurvive,
+        Self::FormingEnds,
         Self::NoPanic,
         Self::SameTrace,
     ];
@@ -284,6 +292,12 @@ impl Invariant {
             Self::MetadataLogsAgree => {
                 "after the faults the committed metadata is the same in the log of every voter"
             }
+            Self::OneClusterForms => {
+                "no node is formatted, or decided to be, beside one that has another cluster"
+            }
+            Self::PromisedByAll => "a cluster is founded with the promise of every listed node",
+            Self::PromisesSurvive => "a node whose disk was not replaced goes on with its promise",
+            Self::FormingEnds => "after the faults all nodes of a list have one cluster",
             Self::NoPanic => "no task panics, and none runs without end",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }

@@ -6,10 +6,11 @@
 //! every machine. First it hurts: only safety counts. Then it heals, and the cluster must recover.
 //!
 //! `random`, `schedule`, `network`, `trace`, `invariant`, `coverage`, `ledger` and `runner` do not
-//! depend on what they simulate; `quorum` and `partition` are worlds that they run.
+//! depend on what they simulate; `quorum`, `partition` and `forming` are worlds that they run.
 #![forbid(unsafe_code)]
 
 pub mod coverage;
+mod forming;
 pub mod invariant;
 pub mod ledger;
 mod log;

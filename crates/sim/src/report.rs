@@ -79,6 +79,8 @@ pub fn coverage_table(coverage: &Coverage) -> String {
         ("disks of voters replaced", coverage.wiped),
         ("snapshots written", coverage.snapshots),
         ("snapshots fetched", coverage.fetched_snapshots),
+        ("clusters formed without a format step", coverage.founded),
+        ("nodes that joined one of them", coverage.joined),
         ("partition leaders", coverage.leaders),
         ("changes of in-sync sets", coverage.in_sync_changes),
         ("brokers that stopped in order", coverage.orderly_stops),

@@ -6,7 +6,7 @@ use crate::coverage::Coverage;
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::random::Dice;
 use crate::trace::Trace;
-use crate::{nodes, partition, quorum};
+use crate::{forming, nodes, partition, quorum};
 
 /// How much is kept of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,12 @@ fn run_cores(seed: u64, trace: Trace) -> SeedOutcome {
         checked = run_guarded(AssertUnwindSafe(|| partition.run()));
         coverage += &partition.coverage;
         trace = partition.trace;
+    }
+    if checked.is_ok() {
+        let mut forming = forming::FormingWorld::new(seed, trace);
+        checked = run_guarded(AssertUnwindSafe(|| forming.run()));
+        coverage += &forming.coverage;
+        trace = forming.trace;
     }
     coverage.seeds = 1;
     SeedOutcome::of(seed, coverage, &trace, checked)

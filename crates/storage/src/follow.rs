@@ -217,7 +217,7 @@ impl Log {
         if batches == 0 {
             return Ok(appended);
         }
-        self.begin_at(first)?;
+        self.begin_at(first.0, first.1)?;
         self.write_fetched(fetched.bytes, now_ms)?;
         // A batch that begins below the log's start must not bring its epoch there.
         let log_start = self.log_start();
@@ -232,7 +232,7 @@ impl Log {
     }
 
     /// Makes sure that a batch with these first and last offsets can come next.
-    fn begin_at(&mut self, (first, last): (Offset, Offset)) -> Result<(), AppendError> {
+    fn begin_at(&mut self, first: Offset, last: Offset) -> Result<(), AppendError> {
         let end = self.log_end();
         if first >= end {
             return Ok(());
@@ -272,8 +272,7 @@ impl Log {
     fn write_fetched(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<(), StorageError> {
         let interval = self.options.index_interval_bytes;
         let mut run = self.begin_run(0);
-        let mut all = batches_in(bytes);
-        while let Some(batch) = all.next() {
+        for batch in batches_in(bytes) {
             let batch = batch?;
             if self.is_full(&batch, run.pending, now_ms) {
                 self.write_run(&bytes[run.range.clone()], now_ms)?;

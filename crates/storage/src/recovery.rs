@@ -78,7 +78,10 @@ pub(crate) fn open_segments(
     for (at, &base) in bases.iter().enumerate() {
         let next = bases.get(at + 1).copied();
         let durable = *clean || next.is_some_and(|next| next <= recovery_point);
-        let is_stray = !durable && (base < end || !has_gaps && base > end);
+        // Where offsets may be missing, a snapshot of the producers shows that all before it was
+        // durable: it is written afterwards.
+        let may_be_missing = *has_gaps && listing.size_of(&snapshot_file(folder, base)).is_some();
+        let is_stray = !durable && (base < end || !may_be_missing && base > end);
         if cut || is_stray {
             // What lies behind a hole, or among offsets that are taken, is not reachable.
             (cut, removed) = (true, true);
@@ -261,13 +264,19 @@ impl SegmentRecovery<'_> {
         let good = 1 + offsets.windows(2).take_while(|it| it[0].position < it[1].position).count();
         offsets.truncate(good);
         offsets.retain(|it| durable(it.offset) && u64::from(it.position) < size);
-        let last = offsets.last().copied();
-        let (at, held) =
-            (last.map_or(0, |it| u64::from(it.position)), last.map_or(0, |it| it.offset));
+        let held = offsets.last().map_or(0, |it| it.offset);
         let known_end = recovery_point == Offset::MAX;
         let good = 1 + times.windows(2).take_while(|it| it[0].timestamp < it[1].timestamp).count();
         times.truncate(good);
         times.retain(|it| it.offset <= held || known_end);
+        if !known_end {
+            // A power cut may have taken the end of one index and left the other: which batches
+            // behind the last of the time index have a newer timestamp is read from them.
+            let timed = times.last().map(|it| it.offset);
+            offsets.retain(|it| Some(it.offset) <= timed);
+        }
+        let last = offsets.last().copied();
+        let at = last.map_or(0, |it| u64::from(it.position));
         let state = SegmentState::empty(folder, base);
         let segment = Segment::new(folder, base, file, size, state);
         if let Some(last) = last {

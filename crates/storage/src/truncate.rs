@@ -218,10 +218,10 @@ impl Log {
 impl Truncation {
     /// Everything below is there and as durable as before, wherever the run is ended by a crash.
     fn safe_point(&self) -> Offset {
-        let bases = self.segments.iter().map(|segment| segment.base);
+        let mut bases = self.segments.iter().map(|segment| segment.base);
         match self.goal {
-            TruncationGoal::EndAt(offset) => bases.filter(|base| *base < offset).last(),
-            TruncationGoal::StartAt(offset) => bases.min().map(|first| first.min(offset)),
+            TruncationGoal::EndAt(offset) => bases.rev().find(|base| *base < offset),
+            TruncationGoal::StartAt(offset) => bases.next().map(|first| first.min(offset)),
         }
         .unwrap_or(0)
     }

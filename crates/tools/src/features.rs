@@ -106,6 +106,28 @@ fn release_level(name: &str) -> Result<i16, ToolError> {
     })
 }
 
+/// What a cluster of a release begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseFeatures {
+    /// The release, such as `4.0-IV3`.
+    pub name: &'static str,
+    /// The level of `metadata.version`, and of each other feature; 0 is off.
+    pub levels: Vec<(&'static str, i16)>,
+}
+
+/// The features of a release by its name, such as `4.0` or `4.0-IV3`; without `kraft.version`,
+/// which the voters decide.
+///
+/// # Errors
+/// There is no release of that name.
+pub fn release_features(name: &str) -> Result<ReleaseFeatures, String> {
+    let metadata = release_level(name).map_err(|error| error.to_string())?;
+    let name = RELEASES.iter().find(|(level, _)| *level == metadata).map_or(LATEST, |it| it.1);
+    let others = FEATURES.iter().filter(|it| it.0 != "kraft.version");
+    let others = others.map(|it| (it.0, level_in(*it, metadata)));
+    Ok(ReleaseFeatures { name, levels: [(METADATA, metadata)].into_iter().chain(others).collect() })
+}
+
 fn level_in(feature: ToolFeature, metadata: i16) -> i16 {
     let ToolFeature(_, highest, since) = feature;
     if metadata >= since { highest } else { 0 }

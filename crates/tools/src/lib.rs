@@ -35,6 +35,7 @@ mod verifiable;
 
 use std::io::Write;
 
+pub use features::{ReleaseFeatures, release_features};
 pub use layout::{install_layout, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{ToolError, ToolSession};

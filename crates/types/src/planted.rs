@@ -97,6 +97,9 @@ bugs! {
     StaleInSyncTaken "stale-in-sync-taken" "an in-sync set that was made upon an older one is taken";
     IdsGivenTwice "ids-given-twice" "a block of producer ids is given away twice";
     SnapshotForgets "snapshot-forgets" "a snapshot forgets the eligible leaders";
+    FoundedWithoutAll "founded-without-all" "a cluster is founded while a listed node does not answer";
+    PromiseForgotten "promise-forgotten" "a node is blank after a crash although it has promised";
+    DecidedEarly "decided-early" "a cluster is decided before all have promised";
     CommitWaitSkipped "commit-wait-skipped" "a produce is answered before its records are durable";
     RecordsUnsynced "records-unsynced" "records are called durable without an fsync";
     FlushUnsynced "flush-unsynced" "the recovery point moves without an fsync";

@@ -131,3 +131,126 @@ fn kafka_storage_asks_for_the_voters_as_kafkas_tool_does() {
     assert!(meta.contains(&format!("directory.id={directory}\n")), "{meta}");
     assert!(meta.contains(&format!("cluster.id={id}\n")), "{meta}");
 }
+
+/// What a file of a metadata directory holds.
+fn dumped(home: &Home, file: &str) -> String {
+    let words = ["dump", "--cluster-metadata-decoder", "--files", file];
+    let (code, said) = ottla(home, &words);
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+#[test]
+fn a_cluster_begins_with_the_credentials_that_it_was_formatted_with() {
+    let home = Home::new();
+    let lines = "node.id=1\nlog.dirs=data\nlisteners=PLAINTEXT://127.0.0.1:0\n";
+    std::fs::write(home.path().join("a.properties"), lines).unwrap();
+    let format =
+        ["kafka-storage", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", "a.properties", "-s"];
+    let wrong = ["-S", "SCRAM-SHA-256=[name=alice,password=secret,iterations=1]"];
+    let (code, said) = ottla(&home, &[&format[..], &wrong].concat());
+    assert!(code == Some(1) && said.contains("takes 4096 to 16384"), "{said}");
+    assert!(!said.contains("secret") && !home.data().exists(), "{said}");
+    let two = [
+        "--add-scram",
+        "SCRAM-SHA-256=[name=alice,password=alice-secret]",
+        "-S",
+        "SCRAM-SHA-512=[name=bob,iterations=8192,salt=\"N3E=\",saltedpassword=\"YCE=\"]",
+    ];
+    let (code, said) = ottla(&home, &[&format[..], &two].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let first = dumped(&home, "data/bootstrap.checkpoint");
+    for part in ["USER_SCRAM_CREDENTIAL_RECORD", "\"alice\"", "\"bob\"", "\"iterations\":8192"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    // They are the cluster's from its first start on.
+    let mut start = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    start.args(["server", "a.properties"]).current_dir(home.path());
+    let node = Home::start_with(start);
+    let address = node.address.to_string();
+    let describe = ["kafka-configs", "--describe", "--entity-type", "users", "--bootstrap-server"];
+    let (code, said) = ottla(&home, &[&describe[..], &[&address]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["alice", "SCRAM-SHA-256=iterations=4096", "bob", "SCRAM-SHA-512=iterations=8192"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn kafka_storage_formats_an_empty_metadata_directory_beside_others_only_if_it_is_to() {
+    let home = Home::new();
+    let lines = "node.id=1\nlog.dirs=data\nmetadata.log.dir=meta\n\
+         listeners=PLAINTEXT://127.0.0.1:0\n";
+    std::fs::write(home.path().join("a.properties"), lines).unwrap();
+    let format =
+        ["kafka-storage", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", "a.properties", "-s"];
+    assert_eq!(ottla(&home, &format).0, Some(0));
+    let meta = home.path().join("meta");
+    std::fs::remove_dir_all(&meta).unwrap();
+    assert_eq!(ottla(&home, &format).0, Some(1));
+    // Our own command takes it for a volume that is not mounted.
+    let own = ["format", "a.properties", "--ignore-formatted"];
+    let (code, said) = ottla(&home, &own);
+    assert!(code == Some(1) && said.contains("Mount its volume"), "{said}");
+    assert!(!meta.join("meta.properties").exists());
+    let (code, said) = ottla(&home, &[&format[..], &["--ignore-formatted"]].concat());
+    assert!(
+        code == Some(0) && said.contains("Formatting dynamic metadata voter directory meta"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_cluster_begins_with_the_features_of_its_release() {
+    // What Apache Kafka 4.3.1 writes for each release, without share and streams groups.
+    let cases = [
+        ("4.0", "4.0-IV3", [25, 0, 1, 2]),
+        ("4.1-IV1", "4.1-IV1", [27, 1, 1, 2]),
+        ("4.2", "4.2-IV1", [29, 1, 1, 2]),
+        ("4.3", "4.3-IV0", [30, 1, 1, 2]),
+    ];
+    for (release, name, levels) in cases {
+        let home = Home::new();
+        let lines = "node.id=1\nlog.dirs=data\nlisteners=PLAINTEXT://127.0.0.1:0\n";
+        std::fs::write(home.path().join("a.properties"), lines).unwrap();
+        let format = ["format", "a.properties", "--release-version", release];
+        let (code, said) = ottla(&home, &format);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(&format!("data with metadata.version {name}.\n")), "{said}");
+        let first = dumped(&home, "data/bootstrap.checkpoint");
+        let features = [
+            "metadata.version",
+            "eligible.leader.replicas.version",
+            "group.version",
+            "transaction.version",
+        ];
+        for (feature, level) in features.into_iter().zip(levels) {
+            let record = format!("\"name\":\"{feature}\",\"featureLevel\":{level}}}");
+            assert_eq!(first.contains(&record), level > 0, "{release}: {record}\n{first}");
+        }
+        assert!(!first.contains("share.version") && !first.contains("streams.version"));
+        // It starts, and writes down topics at that level.
+        let mut start = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        start.args(["server", "a.properties"]).current_dir(home.path());
+        let node = Home::start_with(start);
+        let address = node.address.to_string();
+        let (code, said) = ottla(&home, &["topics", "create", "t", "-b", &address]);
+        assert_eq!(code, Some(0), "{said}");
+        node.stop();
+        let log = dumped(&home, "data/__cluster_metadata-0/00000000000000000000.log");
+        let version = if level_has_cordoned(levels[0]) { 4 } else { 3 };
+        let registered = format!("\"REGISTER_BROKER_RECORD\",\"version\":{version}");
+        assert!(log.contains(&registered), "{release}: {log}");
+    }
+    let home = Home::new();
+    for (release, why) in [("3.9", "4.0 to 4.3 are possible"), ("5.0", "Unknown metadata.version")]
+    {
+        let (code, said) = ottla(&home, &["format", "--release-version", release]);
+        assert!(code == Some(1) && said.contains(why), "{said}");
+    }
+}
+
+/// From 4.3-IV0 on a registration says which directories take no new partitions.
+const fn level_has_cordoned(metadata_version: i16) -> bool {
+    metadata_version >= 30
+}

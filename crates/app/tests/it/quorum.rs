@@ -1,7 +1,8 @@
 //! Three nodes, each broker and controller: they form a quorum, take requests through any of them,
 //! and lose nothing when the leader is killed.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 
 use crate::node::{Home, Node};
@@ -127,13 +128,6 @@ fn three_nodes_take_requests_through_any_and_survive_the_loss_of_the_leader() {
         let topic = format!("through-{number}");
         ask(&trio, node, &["topics", "create", &topic, "--partitions", "3"]);
     }
-    // A partition of several replicas would take no record for good.
-    let address = nodes[0].as_ref().unwrap().address.to_string();
-    let factor = ["--replication-factor", "2", "--bootstrap-server", &address];
-    let words = [&["kafka-topics", "--create", "--topic", "two"][..], &factor].concat();
-    let refused = ottla(&trio.homes[0], &words);
-    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
-    assert!(!refused.status.success() && said.contains("does not replicate"), "{said}");
     let killed = newest_leader(nodes[0].as_ref().unwrap());
     nodes[killed].take().unwrap().kill();
     // The other two elect one of them; the command waits for that.
@@ -171,4 +165,39 @@ fn one_of_three_alone_neither_elects_itself_nor_serves() {
     assert!(trio.voters.contains("1@"), "{}", trio.voters);
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("controller"), "{said}");
+}
+
+/// The page of metrics that is served there.
+fn metrics_page(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+#[test]
+fn a_leader_that_stops_says_so_to_the_other_voters() {
+    let trio = Trio::formatted();
+    let held: Vec<TcpListener> =
+        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
+    drop(held);
+    let start = &|at: usize| {
+        let mut command = trio.command(at);
+        command.args(["--override", &format!("ottla.metrics.listener=127.0.0.1:{}", ports[at])]);
+        Home::start_with(command)
+    };
+    let mut nodes = std::thread::scope(|scope| {
+        [0, 1, 2]
+            .map(|at| scope.spawn(move || start(at)))
+            .map(|started| Some(started.join().expect("the node starts")))
+    });
+    let stopped = newest_leader(nodes[0].as_ref().unwrap());
+    nodes[stopped].take().unwrap().stop();
+    for at in [0, 1, 2].into_iter().filter(|at| *at != stopped) {
+        let page = metrics_page(ports[at]);
+        let asked = page.lines().any(|line| line.contains("request=\"EndQuorumEpoch\""));
+        assert!(asked, "node {} was not told\n{page}", at + 1);
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! KIP-554. Gap: no listener asks for SCRAM yet.
 
-use hmac::{Hmac, KeyInit, Mac};
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_user_scram_credentials_request::{
@@ -12,12 +11,12 @@ use ottla_protocol::messages::alter_user_scram_credentials_response::{
     AlterUserScramCredentialsResponse, AlterUserScramCredentialsResult,
 };
 use ottla_types::ErrorCode;
-use sha2::{Digest, Sha256, Sha512};
 
-use crate::audit::{self, CredentialChange, SCRAM_SHA_512};
+use crate::audit::{self, CredentialChange};
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
+use crate::scram::ScramKeys;
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterUserScramCredentials, 0, 0);
@@ -54,23 +53,10 @@ fn changes(request: &AlterUserScramCredentialsRequest) -> Vec<(String, i8, Crede
     deleted.chain(stored).collect()
 }
 
-/// The stored key and the server key (RFC 5802, section 3) of a salted password.
+/// What is stored of an upsertion's password.
 fn keys(upsertion: &ScramCredentialUpsertion) -> (Vec<u8>, Vec<u8>) {
-    let salted = &upsertion.salted_password;
-    if upsertion.mechanism == SCRAM_SHA_512 {
-        keys_by::<Sha512, Hmac<Sha512>>(salted)
-    } else {
-        keys_by::<Sha256, Hmac<Sha256>>(salted)
-    }
-}
-
-fn keys_by<D: Digest, M: Mac + KeyInit>(salted: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mac = |text: &[u8]| {
-        // It takes keys of any length.
-        let mac = <M as KeyInit>::new_from_slice(salted).ok();
-        mac.map_or_else(Vec::new, |it| it.chain_update(text).finalize().into_bytes().to_vec())
-    };
-    (D::digest(mac(b"Client Key")).to_vec(), mac(b"Server Key"))
+    let keys = ScramKeys::of_salted(upsertion.mechanism, &upsertion.salted_password);
+    (keys.stored, keys.server)
 }
 
 /// The answer if nothing could be done at all.

@@ -7,8 +7,8 @@
 //! Of followers: 12: the epoch of the last record, by which diverging logs are found (KIP-595). 15:
 //! the follower's life (KIP-903).
 //!
-//! Gaps: directory ids (17, KIP-853) and the follower's high watermark (18, KIP-1166) are not looked
-//! at; no rack-aware reads (11, KIP-392); no tiered storage (14, KIP-405).
+//! Gaps: directory ids (17, KIP-853) and the follower's high watermark (18, KIP-1166) are not
+//! looked at; no rack-aware reads (11, KIP-392); no tiered storage (14, KIP-405).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,8 +1,8 @@
 //! ListOffsets: the first and last offset of a partition, or the offset at a time.
 //!
 //! Version 0 (several offsets a partition) was removed in Kafka 4.0 and is served here. 2:
-//! isolation level. 4: leader epochs fence (KIP-320). 5: OFFSET_NOT_AVAILABLE (KIP-207). 7: the largest timestamp (KIP-734). 8, 9,
-//! 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
+//! isolation level. 4: leader epochs fence (KIP-320). 5: OFFSET_NOT_AVAILABLE (KIP-207). 7: the
+//! largest timestamp (KIP-734). 8, 9, 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
 //!
 //! Gap: there is no tiered storage; local and earliest offsets are one, tiered ones do not exist.
 

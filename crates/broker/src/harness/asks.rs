@@ -1,6 +1,9 @@
 //! What the tests of handlers ask of a node again and again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use ottla_clock::Clock;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -27,10 +30,18 @@ pub fn node_with_topic(name: &str, partitions: i32) -> Harness {
     h
 }
 
-/// Asks until there is an answer: coordinators come up in their own time.
+/// Asks until there is an answer, for a minute at most: coordinators come up in their own time.
 pub fn ask_until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    const TRIES: usize = 100_000;
-    (0..TRIES).find_map(|_| ask()).expect("it comes up")
+    const LIMIT: Duration = Duration::from_secs(60);
+    let clock = Clock::real();
+    let until = clock.monotonic() + LIMIT;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(clock.monotonic() < until, "it does not come up");
+        std::thread::yield_now();
+    }
 }
 
 /// A batch of these values.

@@ -16,6 +16,8 @@ use ottla_types::NodeId;
 pub enum BrokerLinkUse {
     /// Fetches of the replicas that follow partitions there.
     Replicating,
+    /// Fetches of those that have begun to, while the usual fetch waits for records.
+    ReplicatingFirst,
     /// Requests of coordinators, or to them.
     Coordinating,
     /// Markers that end transactions: the answer waits until the replicas have them.

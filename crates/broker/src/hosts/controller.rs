@@ -31,6 +31,9 @@ const STORING: Share = Share(0);
 const PUBLISHING: Share = Share(1);
 const SNAPSHOTS: Share = Share(2);
 
+/// How often the metadata log is looked at for what is too old, as Apache Kafka does.
+const CLEANING_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Metadata that has committed.
 #[derive(Clone, Debug)]
 pub struct News {
@@ -47,6 +50,10 @@ pub struct MetadataImage {
     pub cluster: Cluster,
     /// The offset behind the last record in it.
     pub next: Offset,
+    /// How many bytes of the log were read for it.
+    pub read_bytes: u64,
+    /// How many snapshots were read for it.
+    pub read_snapshots: u64,
 }
 
 impl MetadataImage {
@@ -54,10 +61,12 @@ impl MetadataImage {
     fn advance(&mut self, log: &CommittedLog) -> Result<(), QuorumError> {
         while self.next < log.committed {
             match log.read(&mut self.next)? {
-                CommittedRecords::Next(records) => {
+                CommittedRecords::Next { records, bytes } => {
+                    self.read_bytes += bytes;
                     records.iter().for_each(|record| self.cluster.apply(record));
                 }
                 CommittedRecords::Snapshot(records) => {
+                    self.read_snapshots += 1;
                     self.cluster = Cluster::default();
                     records.iter().for_each(|record| self.cluster.apply(record));
                 }
@@ -73,6 +82,9 @@ pub struct SnapshotRules {
     /// How many bytes of records come between two snapshots
     /// (`metadata.log.max.record.bytes.between.snapshots`).
     pub between_bytes: u64,
+    /// After how long there is another snapshot, however few records there are
+    /// (`metadata.log.max.snapshot.interval.ms`); `None` is never.
+    pub interval: Option<Duration>,
     /// What of the log and of older snapshots is kept.
     pub retention: LogRetention,
 }
@@ -164,12 +176,12 @@ impl ControllerHandle {
         mut publish: impl FnMut(Option<News>) -> Duration + Send + 'static,
     ) {
         let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
-        let size = inner.member.look(Quorum::size_bytes).unwrap_or(0);
-        let mut due = SnapshotDue { rules, at_bytes: size.saturating_add(rules.between_bytes) };
+        let mut due = SnapshotDue::after(&image, rules, inner.clock.monotonic());
         let mut delivered = 0;
         let task = Task::new("metadata publishing", move || {
             let at_most = inner.publish_round(&mut image, &mut delivered, &mut publish);
             inner.begin_snapshot(&image, &mut due, &snapshots);
+            inner.begin_cleaning(&mut due, &snapshots);
             Next::WhenRung { at_most }
         });
         let publishing = lane.start_task(PUBLISHING, task);
@@ -258,11 +270,39 @@ impl ControllerHandle {
     }
 }
 
-/// When the next snapshot is due.
+/// When the next snapshot is due, and when old ones are looked at.
 struct SnapshotDue {
     rules: SnapshotRules,
-    /// How large the log is then.
-    at_bytes: u64,
+    /// How much of the log had been read when the last snapshot was begun or read.
+    from_bytes: u64,
+    /// When that was.
+    from: Duration,
+    /// How many snapshots had been read then.
+    read_snapshots: u64,
+    /// When old ones were last looked at.
+    cleaned: Duration,
+}
+
+impl SnapshotDue {
+    /// From now on, by the clock's monotonic time.
+    const fn after(image: &MetadataImage, rules: SnapshotRules, now: Duration) -> Self {
+        let (from_bytes, read_snapshots) = (image.read_bytes, image.read_snapshots);
+        Self { rules, from_bytes, from: now, read_snapshots, cleaned: now }
+    }
+
+    /// A snapshot was begun, or read in the place of the log.
+    const fn restart(&mut self, image: &MetadataImage, now: Duration) {
+        (self.from_bytes, self.from) = (image.read_bytes, now);
+        self.read_snapshots = image.read_snapshots;
+    }
+
+    /// Is there enough in the log, or is there anything and the last snapshot is old enough?
+    fn is_due(&self, image: &MetadataImage, now: Duration) -> bool {
+        let bytes = image.read_bytes.saturating_sub(self.from_bytes);
+        let age = now.saturating_sub(self.from);
+        let is_old = self.rules.interval.is_some_and(|interval| age >= interval);
+        bytes >= self.rules.between_bytes || bytes > 0 && is_old
+    }
 }
 
 impl ControllerInner {
@@ -372,12 +412,15 @@ impl ControllerInner {
 
     /// Writes a snapshot beside everything else, if one is due.
     fn begin_snapshot(self: &Arc<Self>, image: &MetadataImage, due: &mut SnapshotDue, lane: &Lane) {
-        let size = self.member.look(Quorum::size_bytes).unwrap_or(0);
+        let now = self.clock.monotonic();
+        if image.read_snapshots != due.read_snapshots {
+            due.restart(image, now);
+        }
         // None lies within a metadata transaction.
-        if size < due.at_bytes || image.cluster.has_open_transaction() {
+        if !due.is_due(image, now) || image.cluster.has_open_transaction() {
             return;
         }
-        due.at_bytes = size.saturating_add(due.rules.between_bytes);
+        due.restart(image, now);
         let offset = image.next;
         match self.member.look(|quorum| quorum.begin_snapshot(offset)) {
             None => {}
@@ -390,6 +433,18 @@ impl ControllerInner {
                 tracing::error!(%error, offset, "metadata snapshot cannot be begun; retrying later");
             }
         }
+    }
+
+    /// Gives up what is too old, beside everything else, once in a while.
+    fn begin_cleaning(self: &Arc<Self>, due: &mut SnapshotDue, lane: &Lane) {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(due.cleaned) < CLEANING_INTERVAL {
+            return;
+        }
+        due.cleaned = now;
+        let (this, retention) = (Arc::clone(self), due.rules.retention);
+        // A failure ends the member, which says so.
+        lane.start(SNAPSHOTS, move || drop(this.member.step(|quorum| quorum.clean(retention))));
     }
 
     /// Writes a snapshot. If that fails the log has everything still, and the next one is tried

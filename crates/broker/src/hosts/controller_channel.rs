@@ -62,6 +62,11 @@ impl ControllerChannel {
         LinkUse::Forwarding(next % FORWARDING_LINKS)
     }
 
+    /// See [`QuorumPeers::resign`].
+    pub async fn resign(&self) {
+        self.peers.resign().await;
+    }
+
     /// Where the active controller is, as far as this node knows.
     #[must_use]
     pub fn active(&self, used: LinkUse) -> Option<ControllerPlace> {

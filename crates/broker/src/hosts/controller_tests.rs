@@ -27,6 +27,7 @@ struct ControllerBench {
 
 const NO_SNAPSHOTS: SnapshotRules = SnapshotRules {
     between_bytes: u64::MAX,
+    interval: None,
     retention: LogRetention { bytes_max: None, ms_max: None },
 };
 
@@ -35,6 +36,10 @@ type TestAnswer = oneshot::Receiver<ControllerReply>;
 
 impl ControllerBench {
     fn new() -> Self {
+        Self::with_snapshots(NO_SNAPSHOTS)
+    }
+
+    fn with_snapshots(rules: SnapshotRules) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
         let time = SimulatedTime::new();
@@ -43,15 +48,10 @@ impl ControllerBench {
         let lane = Lane::simulated(&clock, Duration::from_millis(5));
         let published = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&published);
-        controller.serve(
-            &lane,
-            MetadataImage::default(),
-            NO_SNAPSHOTS,
-            move |news: Option<News>| {
-                told.lock().extend(news.map(|news| news.offset));
-                Duration::MAX
-            },
-        );
+        controller.serve(&lane, MetadataImage::default(), rules, move |news: Option<News>| {
+            told.lock().extend(news.map(|news| news.offset));
+            Duration::MAX
+        });
         let scene = Self { folder, disk, time, lane, controller, published };
         scene.run();
         scene.published.lock().clear();
@@ -71,6 +71,22 @@ impl ControllerBench {
     /// Asks for a block of producer ids, which is written down.
     fn allocate(&self) -> Result<TestAnswer, ErrorCode> {
         self.controller.start(NEXT_IDS)
+    }
+
+    /// Appends a record after this time, and lets what follows from it happen.
+    fn append_after(&self, time: Duration) {
+        let now = self.controller.0.clock.monotonic();
+        self.time.advance_to(now + time);
+        drop(self.allocate().expect("accepted"));
+        self.run();
+    }
+
+    /// The snapshots on the disk, the oldest first.
+    fn snapshots(&self) -> Vec<String> {
+        let folder = self.folder.path().join(ottla_quorum::FOLDER);
+        let listed = self.disk.list(&folder).expect("a folder");
+        let names = listed.into_iter().map(|it| it.name);
+        names.filter(|name| name.ends_with(".checkpoint")).collect()
     }
 
     fn published(&self) -> usize {
@@ -217,4 +233,51 @@ fn a_full_disk_refuses_a_command_and_the_controller_goes_on() {
     scene.run();
     assert_eq!(first_id(&mut answer), Ok(0), "no id is lost by a refusal");
     assert!(!scene.is_failed());
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn snapshots_are_written_by_size_and_by_age() {
+    let by_age = SnapshotRules { interval: Some(HOUR), ..NO_SNAPSHOTS };
+    let scene = ControllerBench::with_snapshots(by_age);
+    scene.append_after(HOUR / 2);
+    assert_eq!(scene.snapshots().len(), 0, "not yet");
+    scene.append_after(HOUR / 2);
+    assert_eq!(scene.snapshots().len(), 1, "an hour after the start");
+    scene.append_after(SECOND);
+    assert_eq!(scene.snapshots().len(), 1, "the next is due in an hour");
+    scene.append_after(HOUR);
+    assert_eq!(scene.snapshots().len(), 2);
+
+    let by_size = SnapshotRules { between_bytes: 400, ..NO_SNAPSHOTS };
+    let scene = ControllerBench::with_snapshots(by_size);
+    let counts = [1, 2, 3, 4, 5, 6, 7, 8].map(|_| {
+        scene.append_after(SECOND);
+        scene.snapshots().len()
+    });
+    // A batch with one record has some 100 bytes.
+    assert!((1..=2).contains(&(counts[7] - counts[0])), "{counts:?}");
+}
+
+#[test]
+fn old_snapshots_go_with_their_part_of_the_log() {
+    let often = SnapshotRules { between_bytes: 1, ..NO_SNAPSHOTS };
+    let kept = |retention: LogRetention, times: [Duration; 3]| {
+        let scene = ControllerBench::with_snapshots(SnapshotRules { retention, ..often });
+        times.into_iter().for_each(|time| scene.append_after(time));
+        let start = scene.controller.member().look(Quorum::log_start).expect("open");
+        (scene.snapshots().len(), start > 0)
+    };
+    let no_limit = LogRetention::default();
+    let (all, is_cut) = kept(no_limit, [SECOND; 3]);
+    assert!(all >= 3 && !is_cut, "{all}");
+    let by_age = LogRetention { ms_max: Some(60_000), ..no_limit };
+    assert_eq!(kept(by_age, [SECOND; 3]), (all, false), "none is a minute old");
+    // Those of 3 and of 2 hours ago are gone, that of an hour ago and the newest are not.
+    let by_age = LogRetention { ms_max: Some(90 * 60_000), ..no_limit };
+    assert_eq!(kept(by_age, [HOUR; 3]), (2, true));
+    let by_size = LogRetention { bytes_max: Some(1), ..no_limit };
+    assert_eq!(kept(by_size, [SECOND; 3]), (1, true));
 }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_locks::Mutex;
 use ottla_metadata::{BrokerRegistration, Cluster, ControllerCommand};
-use ottla_partitions::{InSyncProposal, InSyncTerms, Partition, Partitions};
+use ottla_partitions::{InSyncMember, InSyncProposal, InSyncTerms, Partition, Partitions};
 use ottla_protocol::messages::alter_partition_request::{
     AlterPartitionRequest, BrokerState, PartitionData, TopicData,
 };
@@ -155,13 +155,13 @@ impl InSyncKeeper {
 
     /// Takes in what the controller has answered; is all of it decided?
     fn answered(&self, proposed: Vec<Asked>, response: &AlterPartitionResponse) -> bool {
-        let topics = response.topics.iter();
-        let codes: BTreeMap<_, _> = topics
-            .flat_map(|topic| topic.partitions.iter().map(move |it| (topic.topic_id, it)))
-            .map(|(id, it)| {
-                ((id, it.partition_index), (ErrorCode(it.error_code), it.partition_epoch))
-            })
-            .collect();
+        let mut codes = BTreeMap::new();
+        for topic in &response.topics {
+            for one in &topic.partitions {
+                let answer = (ErrorCode(one.error_code), one.partition_epoch);
+                codes.insert((topic.topic_id, one.partition_index), answer);
+            }
+        }
         let mut undecided = Vec::new();
         for (partition, proposal) in proposed {
             let key = (partition.topic_id(), partition.index());
@@ -204,7 +204,9 @@ impl InSyncKeeper {
 fn log_answer(partition: &Partition, proposal: &InSyncProposal, code: ErrorCode) {
     let in_sync: Vec<NodeId> = proposal.in_sync.iter().map(|it| it.id).collect();
     let partition = partition.name();
-    if code == ErrorCode::NONE {
+    if code == ErrorCode::NEW_LEADER_ELECTED {
+        tracing::info!(%partition, "reassignment completed; another broker leads the partition");
+    } else if code == ErrorCode::NONE {
         tracing::info!(%partition, ?in_sync, "in-sync replicas changed");
     } else {
         let error = code.name();
@@ -219,9 +221,9 @@ fn alter_request(broker_id: NodeId, broker_epoch: i64, asked: &[Asked]) -> Alter
         if topics.last().is_none_or(|topic| topic.topic_id != topic_id) {
             topics.push(TopicData { topic_id, ..Default::default() });
         }
-        let member = |it: &ottla_partitions::InSyncMember| BrokerState {
-            broker_id: it.id,
-            broker_epoch: it.broker_epoch,
+        let member = |member: &InSyncMember| BrokerState {
+            broker_id: member.id,
+            broker_epoch: member.broker_epoch,
             ..Default::default()
         };
         let data = PartitionData {

@@ -1,10 +1,10 @@
 //! The markers of transactions that are to end, on their way to the leaders of their partitions.
 //!
-//! A decision that has committed becomes a job here. What this node leads is written at once, on the
-//! thread of the request that has decided; all else is sent by one task: to each broker one request
-//! at a time, with everything that waits for that broker. When the last marker of a job is written,
-//! the coordinator completes the transaction. What cannot be written is tried again until the
-//! coordinator is unloaded; the next one hands the job out again.
+//! A decision that has committed becomes a job here. What this node leads is written at once, on
+//! the thread of the request that has decided; all else is sent by one task: to each broker one
+//! request at a time, with everything that waits for that broker. When the last marker of a job is
+//! written, the coordinator completes the transaction. What cannot be written is tried again until
+//! the coordinator is unloaded; the next one hands the job out again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -130,15 +130,16 @@ impl MarkerQueue {
     /// Takes what this coordinator has decided: at once, if that has committed. Then what this node
     /// leads is written before this returns, as far as it need not wait.
     pub fn take_from(&self, host: &Arc<TransactionHost>) {
-        let started = host.start(TransactionCommand::TakeWork);
-        match started.map(|mut answer| (answer.try_recv(), answer)) {
-            Ok((Ok(reply), _)) => self.add(host, expect_reply(reply)),
-            Ok((Err(TryRecvError::Empty), answer)) => {
-                self.jobs.lock().taking.push((Arc::clone(host), answer));
-                self.bell.notify_one();
+        // A coordinator that was unloaded hands out nothing; the next one does it again.
+        if let Ok(mut answer) = host.start(TransactionCommand::TakeWork) {
+            match answer.try_recv() {
+                Ok(reply) => self.add(host, expect_reply(reply)),
+                Err(TryRecvError::Empty) => {
+                    self.jobs.lock().taking.push((Arc::clone(host), answer));
+                    self.bell.notify_one();
+                }
+                Err(TryRecvError::Closed) => {}
             }
-            // The coordinator was unloaded; the next one hands it out again.
-            Ok((Err(TryRecvError::Closed), _)) | Err(_) => {}
         }
     }
 
@@ -336,7 +337,10 @@ impl MarkerQueue {
                 .map_err(|error| unreachable_code(&error))
         };
         let moved = async {
-            let is_there = |(place, _): &(MarkerPlace, TransactionEnd)| matches!(self.target(&place.partition), MarkerTarget::Broker(at) if at == broker);
+            let is_there = |(place, _): &(MarkerPlace, TransactionEnd)| {
+                let target = self.target(&place.partition);
+                matches!(target, MarkerTarget::Broker(at) if at == broker)
+            };
             while batch.iter().all(is_there) {
                 self.local.clock.sleep(RETRY).await;
             }

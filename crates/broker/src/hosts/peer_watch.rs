@@ -126,16 +126,21 @@ impl PeerWatch {
             None => false,
         };
         let now = self.parts.clock.monotonic();
-        let mut suspects = self.suspects.lock();
-        let Some(known) = suspects.get_mut(&broker) else { return };
-        if !refused {
-            suspects.remove(&broker);
-            return;
-        }
-        known.refusals += 1;
-        known.next = now + if known.refusals < REFUSALS { SECOND_ATTEMPT } else { BACK_AGAIN };
-        let is_found = known.refusals == REFUSALS;
-        drop(suspects);
+        let is_found = {
+            let mut suspects = self.suspects.lock();
+            match suspects.get_mut(&broker) {
+                Some(known) if refused => {
+                    known.refusals += 1;
+                    let pause = if known.refusals < REFUSALS { SECOND_ATTEMPT } else { BACK_AGAIN };
+                    known.next = now + pause;
+                    known.refusals == REFUSALS
+                }
+                _ => {
+                    suspects.remove(&broker);
+                    false
+                }
+            }
+        };
         if is_found {
             let address = address.unwrap_or_default();
             tracing::warn!(broker, address, "broker is gone: its address refuses connections");

@@ -15,18 +15,19 @@ use ottla_locks::Mutex;
 use ottla_net::threads::Spawner;
 use ottla_protocol::Request;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
-use ottla_quorum::wire::{self, LeaderAddress};
+use ottla_quorum::wire::{self, FetchLimits, LeaderAddress};
 use ottla_quorum::{
     FetchAsked, FollowerRequest, KraftVersions, MembershipChange, PeerMessage, PeerRequest, Quorum,
     QuorumError, ReplicaKey, SnapshotAsked, Standing, Timing, VoteAsked, Voter,
 };
 use ottla_types::{ErrorCode, NodeId};
+use tokio::sync::oneshot;
 
 use super::quorum_member::{SharedMember, address_of};
 use crate::seldom::SeldomWarning;
 
-/// How long a node that has failed to reach another waits before it tries again.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How long a leader that stops waits for the voters that it tells so.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
 /// How long the first failure keeps another connection back: the leader's host that refuses one
 /// says that its process is gone.
 const RECONNECT_AFTER: Duration = Duration::from_millis(10);
@@ -48,8 +49,20 @@ pub struct PeerParts {
     pub cluster_id: String,
     /// How long it waits for what.
     pub timing: Timing,
+    /// How it follows the leader's log.
+    pub following: FollowingRules,
     /// Where to ask for the leader as long as none is known: host:port.
     pub bootstrap: Vec<String>,
+}
+
+/// How a member of the metadata quorum follows the leader's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowingRules {
+    /// How much one fetch asks for.
+    pub fetch: FetchLimits,
+    /// `controller.quorum.retry.backoff.ms`: how long it waits before it tries again after a
+    /// failure.
+    pub retry_after: Duration,
 }
 
 /// What a connection to another node is used for. A node answers the requests of a connection in
@@ -178,6 +191,38 @@ impl QuorumPeers {
                 let versions = self.ask_versions(&voter).await;
                 self.step(move |quorum| quorum.versions_answered(to, versions)).await;
             }
+        }
+    }
+
+    /// Hands the lead to another voter, if this node leads: it resigns, tells the others, and
+    /// returns when each has answered or [`FAREWELL_LIMIT`] is over. One that has not heard it
+    /// finds out when its fetches fail.
+    pub async fn resign(self: &Arc<Self>) {
+        let resign = |quorum: &mut Quorum| {
+            quorum.resign()?;
+            Ok(quorum.take_outgoing())
+        };
+        // A step that fails ends the member, which says so.
+        let messages = self.parts.member.step(resign).unwrap_or_default();
+        let mut all = Vec::new();
+        for PeerMessage { to, request } in messages {
+            let (sender, done) = oneshot::channel();
+            let this = Arc::clone(self);
+            let send = move || async move {
+                tokio::select! {
+                    biased;
+                    () = this.send(to, request) => {}
+                    () = this.parts.clock.sleep(FAREWELL_LIMIT) => {}
+                }
+                // The receiver waits for it.
+                let _ = sender.send(());
+            };
+            self.parts.spawner.spawn(0, send).await;
+            all.push(done);
+        }
+        for done in all {
+            // A thread that has ended sends nothing more.
+            let _ = done.await;
         }
     }
 
@@ -313,7 +358,7 @@ impl QuorumPeers {
                 () = moved => true,
             };
             if !has_answer {
-                self.parts.clock.sleep(RETRY_AFTER).await;
+                self.parts.clock.sleep(self.parts.following.retry_after).await;
             }
         }
     }
@@ -367,7 +412,8 @@ impl QuorumPeers {
         address: &str,
         fetch: FetchAsked,
     ) -> Result<(), ClientError> {
-        let request = wire::fetch_request(&self.parts.cluster_id, &fetch);
+        let request =
+            wire::fetch_request(&self.parts.cluster_id, &fetch, self.parts.following.fetch);
         let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_fetch_response(response) {
             Ok(mut fetched) => {
@@ -389,7 +435,8 @@ impl QuorumPeers {
         address: &str,
         fetch: SnapshotAsked,
     ) -> Result<(), ClientError> {
-        let request = wire::snapshot_request(&self.parts.cluster_id, &fetch);
+        let request =
+            wire::snapshot_request(&self.parts.cluster_id, &fetch, self.parts.following.fetch);
         let response = self.ask_on(LinkUse::Following, address, &request).await?;
         match wire::read_snapshot_response(response) {
             Ok(fetched) => {

@@ -1,8 +1,8 @@
 //! Followers: what this broker copies from the leaders of the partitions that it has a replica of.
 //!
 //! One task for each broker that leads some of them. It has one fetch in flight, in a fetch session
-//! (KIP-227): only what has changed is named again. An answer is taken in on the task's thread; what
-//! waits for a disk, to cut off what the leader does not have, is done on a lane.
+//! (KIP-227): only what has changed is named again. An answer is taken in on the task's thread;
+//! what waits for a disk, to cut off what the leader does not have, is done on a lane.
 
 mod leader;
 mod session;

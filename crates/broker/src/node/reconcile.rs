@@ -46,7 +46,7 @@ impl Node {
         self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
-        self.replicas.reconcile();
+        self.replicas.fetching.reconcile();
         if cluster.brokers().any(|broker| broker.stopping && !broker.fenced && broker.id != self.id)
         {
             self.heartbeat_due.notify_one();
@@ -61,7 +61,7 @@ impl Node {
     pub fn open_offline_partitions(&self) -> Duration {
         if self.partitions.has_retriable() || self.partitions.has_deferred() {
             self.open_partitions(&self.cluster.load());
-            self.replicas.reconcile();
+            self.replicas.fetching.reconcile();
             self.coordinators.reconcile(&self.partitions, &[]);
         }
         self.open_again_after()

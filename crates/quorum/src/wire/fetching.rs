@@ -18,19 +18,28 @@ use super::{
 const TOPIC_ID: Uuid = Uuid::ONE;
 /// How long a leader keeps a fetch that it has nothing new for, in milliseconds.
 const FETCH_WAIT_MS: i32 = 500;
-/// How many bytes one fetch asks for.
-const FETCH_BYTES_MAX: i32 = 8 << 20;
-/// How many bytes of a snapshot one fetch asks for.
-const SNAPSHOT_BYTES_MAX: i32 = 1 << 20;
+
+/// How many bytes one fetch asks for; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// `controller.quorum.fetch.max.bytes`: of the log. One batch comes whole, however large.
+    pub records_bytes: i32,
+    /// `controller.quorum.fetch.snapshot.max.bytes`: of a snapshot.
+    pub snapshot_bytes: i32,
+}
 
 /// Fetch of the metadata log.
 #[must_use]
-pub fn fetch_request(cluster_id: &str, asked: &FetchAsked) -> fetch::FetchRequest {
+pub fn fetch_request(
+    cluster_id: &str,
+    asked: &FetchAsked,
+    limits: FetchLimits,
+) -> fetch::FetchRequest {
     let partition = fetch::FetchPartition {
         current_leader_epoch: asked.epoch,
         fetch_offset: asked.end.offset,
         last_fetched_epoch: asked.end.epoch,
-        partition_max_bytes: FETCH_BYTES_MAX,
+        partition_max_bytes: limits.records_bytes,
         replica_directory_id: asked.follower.directory,
         high_watermark: asked.high_watermark.unwrap_or(-1),
         ..Default::default()
@@ -39,7 +48,7 @@ pub fn fetch_request(cluster_id: &str, asked: &FetchAsked) -> fetch::FetchReques
         cluster_id: Some(cluster_id.to_owned()),
         replica_state: fetch::ReplicaState { replica_id: asked.follower.id, ..Default::default() },
         max_wait_ms: FETCH_WAIT_MS,
-        max_bytes: FETCH_BYTES_MAX,
+        max_bytes: limits.records_bytes,
         topics: vec![fetch::FetchTopic {
             topic_id: TOPIC_ID,
             partitions: vec![partition],
@@ -189,7 +198,11 @@ pub fn read_fetch_response(response: FetchResponse) -> Result<FetchedPart, Error
 
 /// FetchSnapshot.
 #[must_use]
-pub fn snapshot_request(cluster_id: &str, asked: &SnapshotAsked) -> snapshot::FetchSnapshotRequest {
+pub fn snapshot_request(
+    cluster_id: &str,
+    asked: &SnapshotAsked,
+    limits: FetchLimits,
+) -> snapshot::FetchSnapshotRequest {
     let partition = snapshot::PartitionSnapshot {
         current_leader_epoch: asked.epoch,
         snapshot_id: snapshot::SnapshotId {
@@ -204,7 +217,7 @@ pub fn snapshot_request(cluster_id: &str, asked: &SnapshotAsked) -> snapshot::Fe
     snapshot::FetchSnapshotRequest {
         cluster_id: Some(cluster_id.to_owned()),
         replica_id: asked.follower.id,
-        max_bytes: SNAPSHOT_BYTES_MAX,
+        max_bytes: limits.snapshot_bytes,
         topics: vec![snapshot::TopicSnapshot {
             name: CLUSTER_METADATA.to_owned(),
             partitions: vec![partition],

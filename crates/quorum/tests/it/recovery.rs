@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use ottla_clock::Clock;
 use ottla_protocol::metadata::MetadataRecord;
@@ -10,9 +11,9 @@ use ottla_quorum::{
     BackupOf, BreakKind, Candidacy, FOLDER, LogEnd, LogSurvey, Quorum, ReplicaKey, Setup,
     SoleVoter, Timing, Voter, VoterSet, back_up_metadata,
 };
-use ottla_storage::DiskFiles;
+use ottla_storage::{DiskFiles, Fate, Files, SimDisk};
 
-use crate::{files, formatted, versioned, voter};
+use crate::{files, format_first, formatted, versioned, voter};
 
 const LOG: &str = "00000000000000000000.log";
 
@@ -25,8 +26,12 @@ fn other_voter() -> Voter {
 }
 
 fn open(dir: &Path, own: Voter) -> Quorum {
+    open_on(files(), dir, own)
+}
+
+fn open_on(files: Arc<dyn Files>, dir: &Path, own: Voter) -> Quorum {
     let setup = Setup {
-        files: files(),
+        files,
         dir: dir.to_owned(),
         own,
         candidacy: Candidacy::ByOperator,
@@ -193,4 +198,50 @@ fn a_backup_of_a_log_that_is_written_ends_at_a_whole_batch() {
     let refused = back_up(&work.path().join("no"), BackupOf::Records).unwrap_err();
     assert!(refused.to_string().contains("checksum"), "{refused}");
     assert!(!work.path().join("no").exists());
+}
+
+/// As [`written`], on a disk whose power can be cut.
+fn written_on(disk: &SimDisk, dir: &Path) {
+    format_first(disk, dir).unwrap();
+    let mut quorum = open_on(disk.files(), dir, voter());
+    append_topic(&mut quorum, "one");
+    append_topic(&mut quorum, "two");
+    quorum.close().unwrap();
+}
+
+fn sole_voter_on(disk: &SimDisk, dir: &Path) -> SoleVoter {
+    SoleVoter { files: disk.files(), ..sole_voter(dir, other_voter()) }
+}
+
+#[test]
+fn a_recovery_that_a_power_cut_ends_is_carried_out_again() {
+    let dir = Path::new("/data");
+    let read = |disk: &SimDisk| LogSurvey::read(&*disk.files(), dir, VoterSet::default()).unwrap();
+    let whole = SimDisk::new(1);
+    written_on(&whole, dir);
+    let (before, records) = (whole.changes(), read(&whole).records);
+    sole_voter_on(&whole, dir).make(&read(&whole)).unwrap();
+    let changes = whole.changes() - before;
+    let mut again = 0;
+    for (cut, seed) in (0..=changes).flat_map(|cut| (0..10).map(move |seed| (cut, seed))) {
+        let disk = SimDisk::new(seed);
+        written_on(&disk, dir);
+        let found = read(&disk);
+        disk.cut_power_after(cut);
+        let done = sole_voter_on(&disk, dir).make(&found).is_ok();
+        disk.power_cut_as(Fate::Torn(seed));
+        let left = read(&disk);
+        assert_eq!(left.records, records, "cut after {cut}, seed {seed}");
+        let is_only = left.voters.is_only(other_voter().key);
+        assert!(is_only || !done, "cut after {cut}, seed {seed}: it was on the disk");
+        if !is_only {
+            assert_eq!(left.voters.len(), 1, "cut after {cut}, seed {seed}: {:?}", left.voters);
+            sole_voter_on(&disk, dir).make(&left).unwrap();
+            again += 1;
+        }
+        let quorum = open_on(disk.files(), dir, other_voter());
+        assert!(quorum.leads() > Some(1001), "cut after {cut}, seed {seed}");
+        assert_eq!(quorum.committed(), quorum.log_end(), "cut after {cut}, seed {seed}");
+    }
+    assert!(again > 0, "every cut came too late");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla_broker::{
     Assembled, ChosenVoters, FormatRequest, FormattedDirs, Formatting, NoLevels, NodeFailure,
-    NodeLanes, QuorumView, Seams, StartError, StartOptions, assemble, format_node,
+    NodeLanes, QuorumView, ReleaseChoice, Seams, StartError, StartOptions, assemble, format_node,
 };
 use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
@@ -108,6 +108,8 @@ impl SimMachine {
             cluster_id: Some(cluster_id.to_owned()),
             formatted: FormattedDirs::Refuse,
             features: Vec::new(),
+            release: ReleaseChoice::default(),
+            credentials: Vec::new(),
             voters: ChosenVoters::Unsaid,
         };
         format_node(&self.disk.files(), &settings, request, &clock).expect("an empty disk");

@@ -4,7 +4,7 @@ use ottla_metadata::BrokerRegistration;
 use ottla_replication::InSyncTerms;
 use ottla_types::NodeId;
 
-use super::message::{InSyncProposal, IncarnatedMember, PartitionMessage};
+use super::message::{IncarnatedMember, PartitionMessage, ProposedInSync};
 use super::world::PartitionWorld;
 use crate::invariant::InvariantCheck;
 
@@ -27,7 +27,7 @@ impl PartitionWorld {
         let terms = InSyncTerms { now_ms, lag_max_ms: LAG_MS, own_epoch, may_join: &may_join };
         let Some(proposal) = leading.leader.propose(&terms) else { return Ok(()) };
         let members = proposal.in_sync.into_iter();
-        let alter = InSyncProposal {
+        let alter = ProposedInSync {
             leader: id,
             broker_epoch: own_epoch,
             term: self.journal.term,

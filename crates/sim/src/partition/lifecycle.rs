@@ -16,7 +16,7 @@ use ottla_types::{NodeId, Uuid};
 
 use super::broker::SimBroker;
 use super::message::{
-    InSyncProposal, IncarnatedMember, PartitionEvent, PartitionMessage, SimHeartbeat,
+    IncarnatedMember, PartitionEvent, PartitionMessage, ProposedInSync, SimHeartbeat,
     SimRegistration,
 };
 use super::metadata::{HeardOf, SESSION_MS, TOPIC, new_controller, partition_state};
@@ -301,7 +301,7 @@ impl PartitionWorld {
     }
 
     /// A leader wants another in-sync set.
-    pub(super) fn alter(&mut self, alter: &InSyncProposal) -> InvariantCheck {
+    pub(super) fn alter(&mut self, alter: &ProposedInSync) -> InvariantCheck {
         if alter.term != self.journal.term {
             return Ok(());
         }

@@ -32,7 +32,7 @@ pub(crate) enum PartitionMessage {
         upto: usize,
     },
     /// To the controller: a leader wants another in-sync set.
-    AlterPartition(InSyncProposal),
+    AlterPartition(ProposedInSync),
     Fetch {
         fetch: ReplicaFetch,
         life: u32,
@@ -92,7 +92,7 @@ pub(crate) struct SimHeartbeat {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct InSyncProposal {
+pub(crate) struct ProposedInSync {
     pub leader: NodeId,
     pub broker_epoch: i64,
     /// See [`SimRegistration::term`].

@@ -20,13 +20,13 @@ const RULES: Compaction = Compaction {
     delete_retention_ms: 1000,
 };
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
-const PLENTY: usize = 1 << 20;
+pub const PLENTY: usize = 1 << 20;
 
 /// Numbers that are the same in every run of a seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
@@ -35,7 +35,7 @@ impl Dice {
 
 /// A record as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+pub struct Seen {
     offset: i64,
     key: String,
     value: Option<String>,
@@ -51,7 +51,7 @@ fn open(files: &Arc<dyn Files>, clean: bool, recovery_point: i64) -> Log {
     Log::open(opening).unwrap()
 }
 
-fn keyed(records: &[(String, Option<String>)], options: BatchOptions) -> Vec<u8> {
+pub fn keyed(records: &[(String, Option<String>)], options: BatchOptions) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
     for (at, (key, value)) in records.iter().enumerate() {
         let timestamp = i64::try_from(at).unwrap();
@@ -77,7 +77,7 @@ pub fn marker(producer_id: i64, producer_epoch: i16, kind: ControlKind) -> Vec<u
 }
 
 /// What a reader of committed records sees of the whole log.
-fn committed(log: &Log) -> Vec<Seen> {
+pub fn committed(log: &Log) -> Vec<Seen> {
     let bytes = read_all(log);
     let aborted = log.view().aborted(0, i64::MAX);
     let mut seen = Vec::new();
@@ -102,7 +102,7 @@ fn committed(log: &Log) -> Vec<Seen> {
     seen
 }
 
-fn flush(log: &mut Log) -> Result<(), StorageError> {
+pub fn flush(log: &mut Log) -> Result<(), StorageError> {
     if let Some(flush) = log.begin_flush()? {
         let done = flush.run();
         log.end_flush(flush, done)?;
@@ -111,7 +111,7 @@ fn flush(log: &mut Log) -> Result<(), StorageError> {
 }
 
 /// Cleans what can be cleaned; says up to where the log is clean then.
-fn clean(log: &mut Log, from: i64, now_ms: i64, memory: usize) -> Result<i64, StorageError> {
+pub fn clean(log: &mut Log, from: i64, now_ms: i64, memory: usize) -> Result<i64, StorageError> {
     let limit = log.first_unstable(log.log_end()).unwrap_or_else(|| log.log_end());
     let dirt = log.view().dirt(from, limit, &RULES, now_ms)?;
     let terms = CleaningTerms { rules: RULES, dirt, now_ms, memory_bytes: memory, seed: [7; 16] };

@@ -6,6 +6,7 @@ mod compact;
 mod faults;
 mod files;
 mod follow;
+mod follow_model;
 mod genuine;
 mod model;
 mod power;

@@ -12,7 +12,7 @@ use ottla_storage::{
 };
 use proptest::prelude::*;
 
-use crate::compact::marker;
+use crate::compact::{flush, marker};
 use crate::{batch, opening, read_all};
 
 const FOLDER: &str = "/data/t-0";
@@ -37,6 +37,8 @@ enum Event {
     Sync,
     /// So many records from the end.
     Cut(i64),
+    /// Everything: the log starts so many records behind its end, or before it.
+    Reset(i64),
     /// So many records from the start.
     Retire(i64),
     Roll,
@@ -123,6 +125,7 @@ impl World {
                 self.all_durable(log);
             }
             Event::Cut(count) => self.cut(log, (log.log_end() - count).max(log.log_start()))?,
+            Event::Reset(count) => self.reset(log, (log.log_end() + count).max(0))?,
             Event::Retire(count) => {
                 let offset = (log.log_start() + count).min(log.log_end());
                 self.retire(log, offset)?;
@@ -189,7 +192,8 @@ impl World {
     }
 
     fn flush(&mut self, log: &mut Log) -> Result<(), StorageError> {
-        self.point = flush_all(log)?;
+        flush(log)?;
+        self.point = log.recovery_point();
         self.all_durable(log);
         Ok(())
     }
@@ -214,6 +218,17 @@ impl World {
         assert!(cut.is_err() || !is_ahead, "what is gone is called durable");
         self.forget_sequences();
         cut
+    }
+
+    fn reset(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
+        self.durable.clear();
+        let reset = log.begin_reset(offset)?;
+        self.point = self.point.min(log.recovery_point());
+        let done = reset.run();
+        log.end_truncation(reset, done)?;
+        self.start = log.log_start();
+        self.forget_sequences();
+        Ok(())
     }
 
     fn retire(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
@@ -320,15 +335,6 @@ fn from_batches(files: &dyn Files) -> Log {
     Log::open(Opening { options: options(), ..opening(&copy, Path::new(FOLDER), false) }).unwrap()
 }
 
-/// Makes everything durable, records, indexes and producers.
-fn flush_all(log: &mut Log) -> Result<i64, StorageError> {
-    if let Some(flush) = log.begin_flush()? {
-        let done = flush.run();
-        log.end_flush(flush, done)?;
-    }
-    Ok(log.recovery_point())
-}
-
 /// Lives all lives, and starts twice more: both starts must find the same.
 fn live_and_start_again(seed: u64, lives: &[Life]) {
     let mut world = World::new(seed);
@@ -393,6 +399,17 @@ fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
     }
     assert!(changes_of(&events) > 80);
     sweep(&events);
+}
+
+#[test]
+fn no_power_cut_while_a_log_starts_over_makes_up_records() {
+    use Event::{Append, Cut, Flush, Produce, Reset, Roll, Sync, Transact};
+    for offset in [-12, 0, 7] {
+        let mut events = vec![Append(8), Produce(3), Append(7), Flush, Transact(4), Append(9)];
+        events.extend([Roll, Append(4), Reset(offset), Append(3), Produce(2), Sync, Append(9)]);
+        events.extend([Flush, Append(5), Reset(offset), Cut(3), Append(1), Flush]);
+        sweep(&events);
+    }
 }
 
 #[test]
@@ -552,6 +569,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Flush),
         2 => Just(Event::Sync),
         1 => (1_i64..20).prop_map(Event::Cut),
+        1 => (-30_i64..20).prop_map(Event::Reset),
         1 => (1_i64..20).prop_map(Event::Retire),
         1 => Just(Event::Roll),
         1 => Just(Event::WriteBack),

@@ -1,6 +1,7 @@
 //! Following one leader: fetch, take in, fetch again.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use ottla_protocol::messages::list_offsets_request::{
 use ottla_types::{ErrorCode, NodeId, Offset};
 use tokio::sync::watch;
 
-use super::session::{FetchedKey, LeaderSession};
+use super::session::{FetchedKey, LeaderSession, fetch_topics};
 use super::{ByLeader, ReplicaFetching};
 use crate::hosts::broker_links::BrokerLinkUse;
 use crate::seldom::SeldomWarning;
@@ -27,6 +28,11 @@ const FETCH_VERSION: i16 = 17;
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 /// After how long a partition is asked for again whose disk refuses records.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long the first fetches of a partition wait for records, while the usual fetch is under way.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The epoch of a fetch that belongs to no session.
+const SESSIONLESS: i32 = -1;
 
 /// In ListOffsets: the end of the log, and its start.
 const LATEST: i64 = -1;
@@ -53,8 +59,26 @@ struct FollowedPartition {
     refusals: u32,
 }
 
+impl FollowedPartition {
+    /// How long it is left alone after this.
+    fn pause(&mut self, next: AfterAnswer, longest: Duration) -> Option<Duration> {
+        match next {
+            AfterAnswer::GoOn => {
+                self.refusals = 0;
+                None
+            }
+            AfterAnswer::Wait(pause) => Some(pause),
+            AfterAnswer::Refused => {
+                let pause = RETRY_AFTER.saturating_mul(1 << self.refusals.min(16));
+                self.refusals += 1;
+                Some(pause.min(longest))
+            }
+        }
+    }
+}
+
 /// What is to be done with a partition after an answer.
-enum Next {
+enum AfterAnswer {
     /// It goes on from where it is.
     GoOn,
     /// It is left alone for that long.
@@ -175,27 +199,92 @@ impl LeaderFetcher {
         self.partitions.values().filter_map(|it| it.until).min()
     }
 
+    /// One fetch of all that is followed. While it waits for records, partitions that have begun to
+    /// be followed since are fetched beside it: or the first records of a topic, and those after
+    /// the loss of a leader, would wait for as long.
     async fn fetch(&mut self, link: &BrokerLink) -> Result<FetchResponse, ClientError> {
-        let parts = &self.fetching.parts;
-        let rules = parts.rules;
+        let rules = self.fetching.parts.rules;
         let session = self.session.next(&self.wanted, rules.partition_bytes_max);
-        let broker_epoch = parts.cluster.load().broker(parts.id).map_or(-1, |it| it.epoch);
         let request = FetchRequest {
-            replica_state: ReplicaState {
-                replica_id: parts.id,
-                replica_epoch: broker_epoch,
-                ..Default::default()
-            },
-            max_wait_ms: i32::try_from(rules.wait_max.as_millis()).unwrap_or(i32::MAX),
-            min_bytes: rules.bytes_min,
-            max_bytes: rules.bytes_max,
             session_id: session.id,
             session_epoch: session.epoch,
             topics: session.topics,
             forgotten_topics_data: session.forgotten,
-            ..Default::default()
+            ..self.request(rules.wait_max)
         };
-        link.send(&request, Some(FETCH_VERSION), rules.answer_limit).await?.wait().await
+        let sent = link.send(&request, Some(FETCH_VERSION), rules.answer_limit).await?;
+        let mut answered = pin!(sent.wait());
+        let mut changed = self.changed.clone();
+        loop {
+            let due = self.wake_due(self.fetching.parts.clock.monotonic());
+            let fresh = self.fresh();
+            let clock = self.fetching.parts.clock.clone();
+            let again = async {
+                match due {
+                    Some(due) => clock.sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = &mut answered => return answer,
+                news = changed.changed() => {
+                    if news.is_err() {
+                        return answered.await;
+                    }
+                    self.changed.mark_changed();
+                    self.take_list();
+                }
+                () = again => {}
+                first = self.fetch_first(&fresh), if !fresh.is_empty() => {
+                    let Some((link, response)) = first else {
+                        // The usual fetch finds out what is wrong.
+                        clock.sleep(RETRY_AFTER).await;
+                        continue;
+                    };
+                    self.take_partitions(&link, response, |key| fresh.get(key).copied()).await;
+                }
+            }
+        }
+    }
+
+    /// A request without partitions.
+    fn request(&self, wait_max: Duration) -> FetchRequest {
+        let parts = &self.fetching.parts;
+        let replica_epoch = parts.cluster.load().broker(parts.id).map_or(-1, |it| it.epoch);
+        let replica_state =
+            ReplicaState { replica_id: parts.id, replica_epoch, ..Default::default() };
+        FetchRequest {
+            replica_state,
+            max_wait_ms: i32::try_from(wait_max.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: parts.rules.bytes_min,
+            max_bytes: parts.rules.bytes_max,
+            ..Default::default()
+        }
+    }
+
+    /// What the fetch that is under way does not ask for, or not as it is now.
+    fn fresh(&self) -> BTreeMap<FetchedKey, FollowerPosition> {
+        let is_fresh = |(key, position): &(&FetchedKey, &FollowerPosition)| {
+            self.session.told(key) != Some(**position)
+        };
+        self.wanted.iter().filter(is_fresh).map(|(key, position)| (*key, *position)).collect()
+    }
+
+    /// Fetches some partitions, outside of the session; `None` if the leader does not answer.
+    async fn fetch_first(
+        &self,
+        fresh: &BTreeMap<FetchedKey, FollowerPosition>,
+    ) -> Option<(BrokerLink, FetchResponse)> {
+        let parts = &self.fetching.parts;
+        let link = parts.brokers.link(BrokerLinkUse::ReplicatingFirst, self.leader)?;
+        let topics = fetch_topics(fresh, parts.rules.partition_bytes_max);
+        let wait_max = FIRST_WAIT.min(parts.rules.wait_max);
+        let request = FetchRequest { session_epoch: SESSIONLESS, topics, ..self.request(wait_max) };
+        let limit = parts.rules.answer_limit;
+        let sent = link.send(&request, Some(FETCH_VERSION), limit).await.ok()?;
+        let response = sent.wait().await.ok()?;
+        (response.error_code == 0).then_some((link, response))
     }
 
     async fn fetch_failed(&mut self, error: &ClientError) {
@@ -235,10 +324,22 @@ impl LeaderFetcher {
                 return;
             }
         }
+        let session = std::mem::take(&mut self.session);
+        self.take_partitions(link, response, |key| session.told(key)).await;
+        self.session = session;
+    }
+
+    /// Takes in an answer to what was `asked` of each partition.
+    async fn take_partitions(
+        &mut self,
+        link: &BrokerLink,
+        response: FetchResponse,
+        asked: impl Fn(&FetchedKey) -> Option<FollowerPosition>,
+    ) {
         for topic in response.responses {
             for data in topic.partitions {
                 let key = (topic.topic_id, data.partition_index);
-                let Some(asked) = self.wanted.get(&key).copied() else { continue };
+                let Some(asked) = asked(&key) else { continue };
                 let Some(followed) = self.partitions.get(&key) else { continue };
                 let partition = followed.partition.clone();
                 let next = self.take_partition(link, &partition, asked, &data).await;
@@ -247,23 +348,13 @@ impl LeaderFetcher {
         }
     }
 
-    fn go_on(&mut self, key: FetchedKey, next: Next) {
+    fn go_on(&mut self, key: FetchedKey, next: AfterAnswer) {
         let now = self.fetching.parts.clock.monotonic();
-        let Some(followed) = self.partitions.get_mut(&key) else { return };
-        let pause = match next {
-            Next::GoOn => {
-                followed.refusals = 0;
-                None
-            }
-            Next::Wait(pause) => Some(pause),
-            Next::Refused => {
-                let longest = self.fetching.parts.rules.backoff;
-                let pause = RETRY_AFTER.saturating_mul(1 << followed.refusals.min(16));
-                followed.refusals += 1;
-                Some(pause.min(longest))
-            }
-        };
-        followed.until = pause.map(|pause| now + pause);
+        let longest = self.fetching.parts.rules.backoff;
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            let pause = followed.pause(next, longest);
+            followed.until = pause.map(|pause| now + pause);
+        }
         self.look_again(key);
     }
 
@@ -273,7 +364,7 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         data: &PartitionData,
-    ) -> Next {
+    ) -> AfterAnswer {
         match ErrorCode(data.error_code) {
             ErrorCode::NONE => {}
             ErrorCode::OFFSET_OUT_OF_RANGE => return self.find_place(link, partition, asked).await,
@@ -285,7 +376,7 @@ impl LeaderFetcher {
                     error = code.name(),
                     "replica fetch refused; retrying"
                 );
-                return Next::Refused;
+                return AfterAnswer::Refused;
             }
         }
         if data.diverging_epoch.epoch >= 0 {
@@ -306,7 +397,7 @@ impl LeaderFetcher {
         match taken {
             Ok(()) => {
                 wait_for_disk(partition).await;
-                Next::GoOn
+                AfterAnswer::GoOn
             }
             Err(refused) => self.refused(partition, asked, &refused),
         }
@@ -317,7 +408,7 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         cut: Result<Offset, FollowRefused>,
-    ) -> Next {
+    ) -> AfterAnswer {
         match cut {
             Ok(end) => {
                 let (name, leader, leader_epoch) =
@@ -330,7 +421,7 @@ impl LeaderFetcher {
                     end,
                     "replica truncated to the leader's log"
                 );
-                Next::GoOn
+                AfterAnswer::GoOn
             }
             Err(refused) => self.refused(partition, asked, &refused),
         }
@@ -341,11 +432,11 @@ impl LeaderFetcher {
         partition: &Partition,
         asked: FollowerPosition,
         refused: &FollowRefused,
-    ) -> Next {
+    ) -> AfterAnswer {
         match refused {
-            FollowRefused::Outdated => Next::GoOn,
-            FollowRefused::Moving => Next::Refused,
-            FollowRefused::Storage(_) => Next::Wait(DISK_AGAIN),
+            FollowRefused::Outdated => AfterAnswer::GoOn,
+            FollowRefused::Moving => AfterAnswer::Refused,
+            FollowRefused::Storage(_) => AfterAnswer::Wait(DISK_AGAIN),
             FollowRefused::Broken(_) | FollowRefused::Discontinuous(_) => {
                 let (name, leader, offset) = (partition.name(), self.leader, asked.end);
                 tracing::error!(
@@ -355,7 +446,7 @@ impl LeaderFetcher {
                     error = %refused,
                     "replica fetch brought records that do not continue this log; retrying"
                 );
-                Next::Refused
+                AfterAnswer::Refused
             }
         }
     }
@@ -366,9 +457,9 @@ impl LeaderFetcher {
         link: &BrokerLink,
         partition: &Partition,
         asked: FollowerPosition,
-    ) -> Next {
+    ) -> AfterAnswer {
         let Ok(end) = self.leader_offset(link, partition, asked, LATEST).await else {
-            return Next::Refused;
+            return AfterAnswer::Refused;
         };
         if end < asked.end {
             let name = partition.name();
@@ -395,13 +486,13 @@ impl LeaderFetcher {
                 let started =
                     self.fetching.parts.partitions.start_over(partition, asked, start).await;
                 match started {
-                    Ok(()) => Next::GoOn,
+                    Ok(()) => AfterAnswer::GoOn,
                     Err(refused) => self.refused(partition, asked, &refused),
                 }
             }
             // It has the offset by now.
-            Ok(_) => Next::GoOn,
-            Err(_) => Next::Refused,
+            Ok(_) => AfterAnswer::GoOn,
+            Err(_) => AfterAnswer::Refused,
         }
     }
 

@@ -53,27 +53,20 @@ impl LeaderSession {
             }
             forgotten.last_mut().expect("one was put there").partitions.push(index);
         }
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        for (key, position) in wanted {
-            if self.told.get(key) == Some(position) {
-                continue;
-            }
-            self.told.insert(*key, *position);
-            let (topic_id, partition) = *key;
-            if topics.last().is_none_or(|last| last.topic_id != topic_id) {
-                topics.push(FetchTopic { topic_id, ..Default::default() });
-            }
-            topics.last_mut().expect("one was put there").partitions.push(FetchPartition {
-                partition,
-                current_leader_epoch: position.leader_epoch,
-                fetch_offset: position.end,
-                last_fetched_epoch: position.last_epoch,
-                log_start_offset: position.log_start,
-                partition_max_bytes: bytes_max,
-                ..Default::default()
-            });
-        }
+        let news = |(key, position): &(&FetchedKey, &FollowerPosition)| {
+            self.told.get(*key) != Some(*position)
+        };
+        let news: BTreeMap<FetchedKey, FollowerPosition> =
+            wanted.iter().filter(news).map(|(key, position)| (*key, *position)).collect();
+        let topics = fetch_topics(&news, bytes_max);
+        self.told.extend(news);
         SessionPart { id: self.id, epoch: self.epoch, topics, forgotten }
+    }
+
+    /// What the leader was told last of a partition: what its answer is about.
+    #[must_use]
+    pub fn told(&self, key: &FetchedKey) -> Option<FollowerPosition> {
+        self.told.get(key).copied()
     }
 
     /// The leader has answered, in the session with this id (0: it keeps none).
@@ -97,6 +90,29 @@ impl LeaderSession {
     pub fn lost(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Partitions as a fetch names them.
+pub fn fetch_topics(
+    wanted: &BTreeMap<FetchedKey, FollowerPosition>,
+    bytes_max: i32,
+) -> Vec<FetchTopic> {
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for ((topic_id, partition), position) in wanted {
+        if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
+            topics.push(FetchTopic { topic_id: *topic_id, ..Default::default() });
+        }
+        topics.last_mut().expect("one was put there").partitions.push(FetchPartition {
+            partition: *partition,
+            current_leader_epoch: position.leader_epoch,
+            fetch_offset: position.end,
+            last_fetched_epoch: position.last_epoch,
+            log_start_offset: position.log_start,
+            partition_max_bytes: bytes_max,
+            ..Default::default()
+        });
+    }
+    topics
 }
 
 #[cfg(test)]

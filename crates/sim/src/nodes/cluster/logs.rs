@@ -1,7 +1,7 @@
 //! The metadata logs of all nodes, as they lie on their disks, held against each other.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use ottla_protocol::shared::leader_change_message::LeaderChangeMessage;
 use ottla_protocol::{Decoder, Message};
@@ -12,8 +12,11 @@ use ottla_types::{LeaderEpoch, NodeId, Offset};
 
 use crate::invariant::Invariant;
 
-/// Where a node has its metadata log.
-const LOG: &str = "/data/__cluster_metadata-0/00000000000000000000.log";
+/// Where a node has the segment of its metadata log that begins at this offset: a log that was cut
+/// goes on in a new one.
+fn segment_path(base: Offset) -> PathBuf {
+    PathBuf::from(format!("/data/__cluster_metadata-0/{base:020}.log"))
+}
 
 /// How large a batch of control records may be when it is unpacked.
 const CONTROL_BYTES_MAX: usize = 1 << 20;
@@ -42,7 +45,9 @@ impl ScannedBatch {
 #[derive(Debug, Default)]
 struct ScannedLog {
     batches: Vec<ScannedBatch>,
-    /// Where the last of them begins and ends in the file.
+    /// The segment that the last of them is in.
+    segment: Offset,
+    /// Where the last of them begins and ends in its file.
     last: usize,
     end: usize,
     /// How many of them were held against what has committed.
@@ -130,23 +135,30 @@ impl LogJudge {
     fn scan(&mut self, node: usize, disk: &SimDisk) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let log = &mut self.logs[node];
-        let mut bytes = disk.peek(Path::new(LOG), log.last).unwrap_or_default();
+        let bytes = disk.peek(&segment_path(log.segment), log.last).unwrap_or_default();
         let first = Batch::first(&bytes).ok().map(|batch| ScannedBatch::of(&batch));
         if first.as_ref() != log.batches.last() {
             // It was cut off, and what was there is another now.
             let (committed, led) = (log.committed, log.led);
             *log = ScannedLog { committed, led, ..ScannedLog::default() };
-            bytes = disk.peek(Path::new(LOG), 0).unwrap_or_default();
         }
-        let fresh = bytes.get(log.end - log.last..).unwrap_or_default();
         let mut leaders = Vec::new();
-        for batch in batches_in(fresh).map_while(Result::ok) {
-            if batch.bytes().iter().take(61).all(|byte| *byte == 0) {
+        loop {
+            let bytes = disk.peek(&segment_path(log.segment), log.end).unwrap_or_default();
+            for batch in batches_in(&bytes).map_while(Result::ok) {
+                if batch.bytes().iter().take(61).all(|byte| *byte == 0) {
+                    break;
+                }
+                leaders.extend(leader_in(&batch));
+                log.batches.push(ScannedBatch::of(&batch));
+                (log.last, log.end) = (log.end, log.end + batch.bytes().len());
+            }
+            let next = log.batches.last().map_or(0, |batch| batch.next);
+            let behind = disk.peek(&segment_path(next), 0).unwrap_or_default();
+            if next <= log.segment || Batch::first(&behind).is_err() {
                 break;
             }
-            leaders.extend(leader_in(&batch));
-            log.batches.push(ScannedBatch::of(&batch));
-            (log.last, log.end) = (log.end, log.end + batch.bytes().len());
+            (log.segment, log.last, log.end) = (next, 0, 0);
         }
         for (epoch, leader) in leaders {
             verdicts.push((Invariant::ElectionSafety, self.leads(epoch, leader)));
