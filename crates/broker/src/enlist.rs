@@ -52,7 +52,12 @@ impl Node {
     /// The error code for the client.
     pub async fn fresh_producer(&self) -> Result<ProducerId, ErrorCode> {
         self.producer_id().await.map_err(|code| match code {
-            ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            // Clients ask again then; an idempotent producer has no coordinator to look for.
+            ErrorCode::NOT_CONTROLLER
+            | ErrorCode::NETWORK_EXCEPTION
+            | ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::STALE_BROKER_EPOCH => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
             code => code,
         })
     }

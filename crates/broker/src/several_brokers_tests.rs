@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_partitions::{DiskFiles, Ends, Files};
@@ -12,6 +13,7 @@ use ottla_protocol::messages::add_partitions_to_txn_request::{
 };
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
+use ottla_protocol::messages::describe_transactions_response::DescribeTransactionsResponse;
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -28,8 +30,8 @@ use crate::assemble::{Formatting, StartOptions};
 use crate::broker::Broker;
 use crate::formatting::{ChosenVoters, FormatRequest, FormattedDirs, ReleaseChoice, format_node};
 use crate::harness::ask_node;
-use crate::harness::asks::{ask_until, batch_of, produce_request};
-use crate::harness::transacting::TestProducer;
+use crate::harness::asks::{batch_of, produce_request};
+use crate::harness::transacting::{TestEnd, TestProducer};
 use crate::levels::NoLevels;
 use crate::node::Node;
 use crate::request::{ListenerScope, Session};
@@ -40,9 +42,27 @@ const SHARDS: i32 = 3;
 const PRODUCE: i16 = 12;
 const END: i16 = 5;
 
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer.
+fn wait_until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let clock = Clock::real();
+    let until = clock.monotonic() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(clock.monotonic() < until, "it has not come");
+        std::thread::yield_now();
+    }
+}
+
 /// Three nodes, each broker and controller.
 struct Trio {
     brokers: [Option<Broker>; 3],
+    /// How many replicas each partition has.
+    factor: i16,
     settings: [Settings; 3],
     session: Arc<Session>,
     runtime: tokio::runtime::Runtime,
@@ -60,7 +80,7 @@ fn start_broker(settings: &Settings) -> Broker {
 }
 
 impl Trio {
-    fn start() -> Self {
+    fn start(factor: i16) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         // Held together until all are known, so that no two are the same.
         let held = [0; 3].map(|_: i32| TcpListener::bind("127.0.0.1:0").expect("a port"));
@@ -78,9 +98,9 @@ impl Trio {
                 format!("controller.quorum.voters={voters}"),
                 format!("offsets.topic.num.partitions={SHARDS}"),
                 format!("transaction.state.log.num.partitions={SHARDS}"),
-                "offsets.topic.replication.factor=1".to_owned(),
-                "transaction.state.log.replication.factor=1".to_owned(),
-                "transaction.state.log.min.isr=1".to_owned(),
+                format!("offsets.topic.replication.factor={factor}"),
+                format!("transaction.state.log.replication.factor={factor}"),
+                format!("transaction.state.log.min.isr={}", if factor == 1 { 1 } else { 2 }),
             ];
             let settings = Settings::read(None, &lines).expect("settings");
             let files: Arc<dyn Files> = Arc::new(DiskFiles);
@@ -103,7 +123,7 @@ impl Trio {
         let session = Arc::new(Session::new(peer, "PLAINTEXT".into(), ListenerScope::Broker));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        Self { brokers, settings, session, runtime, _home: home }
+        Self { brokers, factor, settings, session, runtime, _home: home }
     }
 
     fn node(&self, at: usize) -> &Node {
@@ -131,7 +151,7 @@ impl Trio {
             ErrorCode::NOT_LEADER_OR_FOLLOWER.0,
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
         ];
-        ask_until(|| {
+        wait_until(|| {
             let response = self.ask(at, request, version);
             (!busy.contains(&code(&response))).then_some(response)
         })
@@ -149,7 +169,7 @@ impl Trio {
         let topic = CreatableTopic {
             name: "orders".to_owned(),
             num_partitions: 3,
-            replication_factor: 1,
+            replication_factor: self.factor,
             ..Default::default()
         };
         let request =
@@ -160,21 +180,18 @@ impl Trio {
 
     fn known_everywhere(&self, topic: &str) {
         for at in 0..3 {
-            ask_until(|| {
-                let known = self.node(at).topic_id(topic);
-                if known.is_none() {
-                    std::thread::yield_now();
-                }
-                known
-            });
+            wait_until(|| self.node(at).topic_id(topic));
         }
     }
 
     /// Which node leads a partition.
     fn leader(&self, topic: &str, index: i32) -> usize {
-        let cluster = self.brokers.iter().flatten().next().expect("one runs").node().cluster();
-        let leader = cluster.topic(topic).expect("is known").partitions[&index].leader;
-        usize::try_from(leader - 1).expect("it has a leader")
+        let node = self.brokers.iter().flatten().next().expect("one runs").node();
+        wait_until(|| {
+            let cluster = node.cluster();
+            let leader = cluster.topic(topic).expect("is known").partitions[&index].leader;
+            usize::try_from(leader - 1).ok().filter(|leader| self.brokers[*leader].is_some())
+        })
     }
 
     /// The partition of `orders` that this node leads.
@@ -191,13 +208,12 @@ impl Trio {
 
     fn ends(&self, index: i32) -> Ends {
         let at = self.leader("orders", index);
-        ask_until(|| self.node(at).partitions.find("orders", index)).ends()
+        wait_until(|| self.node(at).partitions.find("orders", index)).ends()
     }
 
     /// Waits until all of a partition can be read by those who read what is committed.
     fn until_stable(&self, index: i32) -> Ends {
-        ask_until(|| {
-            std::thread::yield_now();
+        wait_until(|| {
             let ends = self.ends(index);
             (ends.last_stable == ends.log_end).then_some(ends)
         })
@@ -208,14 +224,16 @@ impl Trio {
 /// coordinator on node 0, the group's on node 1.
 struct Spread {
     trio: Trio,
+    /// Where the transaction's coordinator is.
+    coordinator: usize,
     id: String,
     group: String,
     producer: TestProducer,
 }
 
 impl Spread {
-    fn new() -> Self {
-        let trio = Trio::start();
+    fn new(factor: i16) -> Self {
+        let trio = Trio::start(factor);
         trio.create_topics();
         let id = trio.key_at(TRANSACTION_STATE, 0);
         let group = trio.key_at(CONSUMER_OFFSETS, 1);
@@ -227,7 +245,7 @@ impl Spread {
         let response = trio.ask_ready(0, &request, 4, |it| it.error_code);
         assert_eq!(response.error_code, 0);
         let producer = (response.producer_id, response.producer_epoch);
-        Self { trio, id, group, producer }
+        Self { trio, coordinator: 0, id, group, producer }
     }
 
     /// Produces a record to the partition of `orders` that this node leads: the error code.
@@ -272,21 +290,21 @@ impl Spread {
         ErrorCode(code(&self.trio.ask_ready(1, &request, 5, code)))
     }
 
-    fn end_once(&self, producer: TestProducer, committed: bool, version: i16) -> EndTxnResponse {
+    fn end_once(&self, producer: TestProducer, end: TestEnd, version: i16) -> EndTxnResponse {
         let request = EndTxnRequest {
             transactional_id: self.id.clone(),
             producer_id: producer.0,
             producer_epoch: producer.1,
-            committed,
+            committed: end == TestEnd::Commit,
             ..Default::default()
         };
-        self.trio.ask(0, &request, version)
+        self.trio.ask_ready(self.coordinator, &request, version, |it| it.error_code)
     }
 
     /// Ends the transaction, and goes on with the producer's next epoch.
-    fn end(&mut self, committed: bool) -> TestProducer {
+    fn end(&mut self, end: TestEnd) -> TestProducer {
         let before = self.producer;
-        let response = self.end_once(before, committed, END);
+        let response = self.end_once(before, end, END);
         assert_eq!(response.error_code, 0);
         self.producer = (response.producer_id, response.producer_epoch);
         before
@@ -306,18 +324,28 @@ impl Spread {
     fn state(&self) -> String {
         let transactional_ids = vec![self.id.clone()];
         let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
-        let mut response = self.trio.ask(0, &request, 0);
+        let code = |it: &DescribeTransactionsResponse| it.transaction_states[0].error_code;
+        let mut response = self.trio.ask_ready(self.coordinator, &request, 0, code);
         response.transaction_states.remove(0).transaction_state
     }
 
     fn until_state(&self, state: &str) {
-        ask_until(|| (self.state() == state).then_some(()));
+        wait_until(|| (self.state() == state).then_some(()));
     }
 }
 
 #[test]
 fn a_transaction_ends_on_every_broker() {
-    let mut it = Spread::new();
+    end_on_every_broker(1);
+}
+
+#[test]
+fn a_transaction_ends_on_every_broker_when_all_of_it_is_replicated() {
+    end_on_every_broker(3);
+}
+
+fn end_on_every_broker(factor: i16) {
+    let mut it = Spread::new(factor);
     let here = [0, 1, 2].map(|at| it.trio.partition_at(at));
     for at in 0..3 {
         assert_eq!(it.produce(at, PRODUCE, 0), ErrorCode::NONE, "node {at}");
@@ -328,7 +356,7 @@ fn a_transaction_ends_on_every_broker() {
         let ends = it.trio.ends(index);
         assert_eq!((ends.last_stable, ends.log_end), (0, 1), "orders-{index}");
     }
-    let first = it.end(true);
+    let first = it.end(TestEnd::Commit);
     it.until_state("CompleteCommit");
     // By then every marker is there, and the group's offset in force.
     for index in here {
@@ -337,15 +365,15 @@ fn a_transaction_ends_on_every_broker() {
     }
     assert_eq!(it.committed_offset(), 7);
     // A doubled EndTxn is answered as the first.
-    let again = it.end_once(first, true, END);
+    let again = it.end_once(first, TestEnd::Commit, END);
     assert_eq!((again.error_code, (again.producer_id, again.producer_epoch)), (0, it.producer));
     // The next transaction goes on at once, and one of the first that comes late does not touch it.
     assert_eq!(it.produce(1, PRODUCE, 0), ErrorCode::NONE);
-    let late = it.end_once(first, true, END);
+    let late = it.end_once(first, TestEnd::Commit, END);
     assert_eq!(ErrorCode(late.error_code), ErrorCode::PRODUCER_FENCED);
     assert_eq!(it.state(), "Ongoing");
     assert_eq!(it.trio.ends(here[1]).last_stable, 2);
-    it.end(false);
+    it.end(TestEnd::Abort);
     it.until_state("CompleteAbort");
     assert_eq!(it.trio.until_stable(here[1]).log_end, 4);
     assert_eq!(it.trio.ends(here[2]).log_end, 2, "it was not in the second transaction");
@@ -353,7 +381,7 @@ fn a_transaction_ends_on_every_broker() {
 
 #[test]
 fn a_coordinator_elsewhere_verifies_for_older_clients() {
-    let it = Spread::new();
+    let it = Spread::new(1);
     // It has not been added to the transaction.
     assert_eq!(it.produce(2, 9, 0), ErrorCode::INVALID_TXN_STATE);
     let topic = AddPartitionsToTxnTopic {
@@ -372,26 +400,49 @@ fn a_coordinator_elsewhere_verifies_for_older_clients() {
     let added = &added.results_by_topic_v3_and_below[0].results_by_partition[0];
     assert_eq!(added.partition_error_code, 0);
     assert_eq!(it.produce(2, 9, 0), ErrorCode::NONE);
-    assert_eq!(it.end_once(it.producer, true, 3).error_code, 0);
+    assert_eq!(it.end_once(it.producer, TestEnd::Commit, 3).error_code, 0);
     it.until_state("CompleteCommit");
     let ends = it.trio.ends(it.trio.partition_at(2));
     assert_eq!((ends.last_stable, ends.log_end), (2, 2));
     // A zombie of an earlier epoch is refused by its coordinator.
-    let zombie = TestProducer::from((it.producer.0, it.producer.1 - 1));
+    let zombie: TestProducer = (it.producer.0, it.producer.1 - 1);
     let it = Spread { producer: zombie, ..it };
     assert_eq!(it.produce(1, PRODUCE, 0), ErrorCode::INVALID_PRODUCER_EPOCH);
 }
 
 #[test]
 fn a_marker_waits_for_a_broker_that_is_down_and_the_answer_does_not() {
-    let mut it = Spread::new();
+    let mut it = Spread::new(1);
     assert_eq!(it.produce(2, PRODUCE, 0), ErrorCode::NONE);
     let index = it.trio.partition_at(2);
     it.trio.brokers[2].take().expect("it runs").stop().expect("stops");
-    it.end(true);
+    it.end(TestEnd::Commit);
     assert_eq!(it.state(), "PrepareCommit");
     it.trio.brokers[2] = Some(start_broker(&it.trio.settings[2]));
     it.until_state("CompleteCommit");
     let ends = it.trio.until_stable(index);
     assert_eq!((ends.last_stable, ends.log_end), (2, 2));
+}
+
+#[test]
+fn a_transaction_outlives_its_coordinator() {
+    let mut it = Spread::new(3);
+    let index = it.trio.partition_at(2);
+    assert_eq!(it.produce(2, PRODUCE, 0), ErrorCode::NONE);
+    assert_eq!(it.commit_offset(), ErrorCode::NONE);
+    it.trio.brokers[0].take().expect("it runs").stop().expect("stops");
+    it.coordinator = it.trio.leader(TRANSACTION_STATE, coordinator_partition(&it.id, SHARDS));
+    assert_eq!(it.state(), "Ongoing");
+    let first = it.end(TestEnd::Commit);
+    it.until_state("CompleteCommit");
+    let ends = it.trio.until_stable(index);
+    assert_eq!((ends.last_stable, ends.log_end), (2, 2));
+    assert_eq!(it.committed_offset(), 7);
+    // The producer goes on, and what came before is fenced by the new coordinator, too.
+    assert_eq!(it.produce(2, PRODUCE, 0), ErrorCode::NONE);
+    let late = it.end_once(first, TestEnd::Abort, END);
+    assert_eq!(ErrorCode(late.error_code), ErrorCode::PRODUCER_FENCED);
+    it.end(TestEnd::Commit);
+    it.until_state("CompleteCommit");
+    assert_eq!(it.trio.until_stable(index).log_end, 4);
 }

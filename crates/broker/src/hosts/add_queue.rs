@@ -92,7 +92,9 @@ impl AddQueue {
             }
             tokio::select! {
                 biased;
-                broker = waits.next() => drop(asked.remove(&broker)),
+                broker = waits.next() => {
+                    asked.remove(&broker);
+                }
                 () = self.bell.notified() => {}
             }
         }

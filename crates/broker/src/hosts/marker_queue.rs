@@ -472,7 +472,7 @@ impl MarkerJob {
 }
 
 /// The request that writes these markers; those of one job stand together.
-fn markers_request(batch: &MarkerBatch) -> WriteTxnMarkersRequest {
+fn markers_request(batch: &[(MarkerPlace, TransactionEnd)]) -> WriteTxnMarkersRequest {
     let mut markers: Vec<WritableTxnMarker> = Vec::new();
     let mut last = None;
     for (place, end) in batch {
