@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, NO_EPOCH, Offset};
 
 use crate::checkpoint::{read_lines, write_lines};
 use crate::error::StorageError;
@@ -67,11 +67,11 @@ impl Epochs {
     }
 
     /// The largest epoch up to `epoch`, and the offset where it ends: where the next one starts, or
-    /// the log's end. `None` if `epoch` is negative, or larger than all that are known; of an
-    /// epoch before the first that is known, the start of that one.
+    /// the log's end. `None` of no epoch (-1) and of one larger than all that are known; of an epoch
+    /// before the first that is known, the start of that one, as in Kafka also of those below -1.
     #[must_use]
     pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
-        if epoch < 0 {
+        if epoch == NO_EPOCH {
             return None;
         }
         if self.latest() == Some(epoch) {

@@ -241,8 +241,9 @@ fn the_end_of_an_epoch_is_where_the_next_one_starts() {
     }
     let view = log.view();
     let ends = |from: i32, upto: i32| (from..=upto).map(|epoch| view.end_of_epoch(epoch));
-    let due = [None, Some((0, 10)), Some((1, 11)), Some((2, 13)), Some((3, 14)), None];
-    assert_eq!(ends(-1, 4).collect::<Vec<_>>(), due);
+    let due =
+        [Some((-2, 10)), None, Some((0, 10)), Some((1, 11)), Some((2, 13)), Some((3, 14)), None];
+    assert_eq!(ends(-2, 4).collect::<Vec<_>>(), due);
     log.truncate_to(12).unwrap();
     let due = [None, Some((0, 10)), Some((1, 11)), Some((2, 12)), None];
     assert_eq!(ends(-1, 3).collect::<Vec<_>>(), due);
