@@ -69,20 +69,33 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
+    let bytes_max = usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes));
+    let bytes_max = bytes_max.unwrap_or(0);
     // More than may be sent cannot be waited for.
-    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
-    let noted = note_replica(node, call, &request, &plan);
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max);
+    let replica = FetchingReplica::of(&request);
+    let noted = replica.map(|replica| note_replica(node, call, replica, &plan));
+    let terms = RequestTerms {
+        replica,
+        isolation: match request.isolation_level {
+            _ if replica.is_some() => Isolation::LogEnd,
+            1 => Isolation::Committed,
+            _ => Isolation::Uncommitted,
+        },
+        bytes_max,
+        noted: noted.unwrap_or_default(),
+    };
     let mut wait: Option<Wait> = None;
     let found = loop {
-        warm_cache(node, &request, &plan).await;
-        let found = read_all(node, call, &request, &plan, &noted);
+        warm_cache(node, terms.bytes_max, &plan).await;
+        let found = read_all(node, call, &terms, &plan);
         let enough = found.there >= bytes_min;
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
             break found;
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            let interest = match FetchingReplica::of(&request) {
+            let interest = match replica {
                 Some(_) => Interest::LogEnd,
                 None => Interest::Committed,
             };
@@ -95,21 +108,30 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    if FetchingReplica::of(&request).is_none() {
+    if replica.is_none() {
         count_fetched(&found);
     }
     build_response(&plan, found)
 }
 
-/// What a follower's fetch says of each of its partitions, before any of them is read; nothing of a
-/// consumer's.
+/// What is true of a request as a whole.
+struct RequestTerms {
+    /// The broker that fetches, if it is one.
+    replica: Option<FetchingReplica>,
+    isolation: Isolation,
+    /// How much the answer may hold, in bytes.
+    bytes_max: usize,
+    /// What was found of a follower's logs, in the order of the plan.
+    noted: Vec<Result<Option<LeaderEpochEnd>, ErrorCode>>,
+}
+
+/// What a follower's fetch says of each of its partitions, before any of them is read.
 fn note_replica(
     node: &Node,
     call: &Call,
-    request: &FetchRequest,
+    replica: FetchingReplica,
     plan: &FetchPlan,
 ) -> Vec<Result<Option<LeaderEpochEnd>, ErrorCode>> {
-    let Some(replica) = FetchingReplica::of(request) else { return Vec::new() };
     if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
         // What is read says so.
         return Vec::new();
@@ -226,28 +248,12 @@ struct LookedAt {
     leader: LeaderIdAndEpoch,
 }
 
-/// How much one answer may hold, in bytes.
-fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
-    usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes)).unwrap_or(0)
-}
-
-fn read_all(
-    node: &Node,
-    call: &Call,
-    request: &FetchRequest,
-    plan: &FetchPlan,
-    noted: &[Result<Option<LeaderEpochEnd>, ErrorCode>],
-) -> FetchLook {
-    let mut left = bytes_max(node, request);
+fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) -> FetchLook {
+    let mut left = terms.bytes_max;
     let mut found = FetchLook::default();
-    let replica = FetchingReplica::of(request);
-    let isolation = match request.isolation_level {
-        _ if replica.is_some() => Isolation::LogEnd,
-        1 => Isolation::Committed,
-        _ => Isolation::Uncommitted,
-    };
+    let RequestTerms { replica, isolation, .. } = *terms;
     for (at, (place, position)) in plan.wanted.iter().enumerate() {
-        let noted = noted.get(at).copied().unwrap_or(Ok(None));
+        let noted = terms.noted.get(at).copied().unwrap_or(Ok(None));
         let parting = noted.unwrap_or(None);
         // The first batch of the first partition with data goes out even if it is too large.
         let at_least_one = found.bytes == 0;
@@ -279,8 +285,8 @@ fn read_all(
 
 /// What is wanted and has left the cache is brought back by a thread of its directory, so that this
 /// one goes on serving others.
-async fn warm_cache(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
-    let mut left = bytes_max(node, request);
+async fn warm_cache(node: &Node, bytes_max: usize, plan: &FetchPlan) {
+    let mut left = bytes_max;
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let Some(partition) = place_here(node, place) else { continue };
