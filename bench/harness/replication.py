@@ -1,6 +1,7 @@
-"""Three nodes of Ottla beside three of Apache Kafka 4.3.1, on this machine and in one run: three replicas, acks=all.
+"""Three nodes of Ottla beside three of Apache Kafka 4.3.1, on this machine and in one run: three replicas,
+acks=all; and beside the least that three writers must do, which relay the same bytes over sockets (relay.c).
 
-    bench/run replication                     all rows but the long ones: about 15 minutes
+    bench/run replication                     two rounds of all rows but the long ones: about 12 minutes
     bench/run replication --rows ack,kill     only the rows whose names begin so
     bench/run replication --rounds 5          more rounds; each starts its clusters anew
     bench/run replication --full              5,000 partitions with three replicas, too: half an hour more
@@ -17,23 +18,24 @@ import json
 import os
 import pathlib
 import platform
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-from harness import peers, show, trios
+from harness import coordinators, crowded_trios, peers, show, trios
 from harness.drive import MB
 from harness.memory import touch_memory
 from harness.rows import Row, latency
 from harness.steady import SteadyProducer
 
-from kit import cluster, quorum_load, replica_logs  # conformance's kit, found by trios
+from kit import cluster, quorum_load, replica_logs, wire  # conformance's kit, found by trios
 
-KINDS = ["kafka", "ottla"]
-# Longer than a broker's session (9 s).
-STOPPED_S = 14
+KINDS = ["kafka", "roofline", "ottla"]
+# How often in each round.
 KILLS, STOPS, CONTROLLER_KILLS = 3, 1, 2
+MANY = {"long": True, "alone": True, "once": True}
 
 
 def produce(records, record_bytes, seconds=3.0, depth=5):
@@ -110,13 +112,8 @@ def kills(where_quorum_leads, count):
 
 def stops(trio, name, _scale):
     """SIGSTOP of a partition's leader that does not lead the quorum."""
-
-    def mend(member):
-        time.sleep(STOPPED_S - 9)
-        member.resume()
-
     fits = lambda member: trio.nodes.leader()[0] is not member
-    return {"value": gaps(trio, name, [fits] * STOPS, lambda it: it.pause(), mend)}
+    return {"value": gaps(trio, name, [fits] * STOPS, lambda it: it.pause(), lambda it: it.resume())}
 
 
 def controller_kills(trio, name, _scale):
@@ -135,39 +132,46 @@ def controller_kills(trio, name, _scale):
     return {"value": found}
 
 
-def commits(trio, name, scale):
-    """An offset commit after the other, to one coordinator: microseconds, p50."""
-    trio.topic(name, [1])
-    member = trio.coordinator("group-0")
-    options = {"groups": int(1500 * scale), "partitions": 1}
-    trios.report(trios.start(member, "commit", name, **options))
-    return latency(trios.report(trios.start(member, "commit", name, **options)), 1)
-
-
 def started(trio, name, scale):
     """Filled by the run itself: the seconds of the start, and memory."""
     raise NotImplementedError
 
 
+def row(name, title, unit, load, **options):
+    return Row(name, title, unit, load, **{"roof": False, **options})
+
+
 ROWS = [
-    Row("start", "start of three formatted nodes until all know each other", "s", started, key="start", most=1, lower=True),
-    Row("idle", "memory of the three, idle", "MB", started, key="idle", most=45, lower=True),
-    Row("16k", "16 KB batches of 100 B, 3 connections, depth 5", "MB/s", produce(160, 100), over_kafka=15, cpu=0.03),
-    Row("64k", "64 KB batches of 100 B", "MB/s", produce(640, 100), over_kafka=10, cpu=0.05),
-    Row("1m", "1 MB batches of 1 KB", "MB/s", produce(1000, 1000), over_kafka=4, cpu=0.15),
-    Row("ack-p50", "one after the other, acknowledgement, p50", "us", acknowledgement, key="p50", over_kafka=0.4, lower=True),
-    Row("ack-p99", "the same, p99", "us", acknowledgement, key="p99", over_kafka=0.2, lower=True),
-    Row("ack-p999", "the same, p99.9", "us", acknowledgement, key="p999", over_kafka=0.15, lower=True),
-    Row("tail-p50", "end to end, p50", "us", end_to_end, key="p50", over_kafka=0.4, lower=True),
-    Row("tail-p99", "the same, p99", "us", end_to_end, key="p99", over_kafka=0.2, lower=True),
-    Row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", over_kafka=0.15, lower=True),
-    Row("commit", "offset commit, p50", "us", commits, key="p50", over_kafka=0.5, lower=True),
-    Row("loaded", "memory of the three, after the loads", "MB", started, key="loaded", most=120, lower=True),
-    Row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kills(False, KILLS), most=0.5, lower=True),
-    Row("kill-controller", "the same, where it led the quorum", "s", kills(True, KILLS), most=1.5, lower=True),
-    Row("stop", "SIGSTOP of a leader: longest gap", "s", stops, over_kafka=1, lower=True),
-    Row("controller", "kill -9 of the quorum's leader until the next one has made a topic", "s", controller_kills, most=1, lower=True),
+    row("start", "start of three formatted nodes until all know each other", "s", started, key="start", most=1, lower=True),
+    row("memory-idle", "memory of the three, idle", "MB", started, key="idle", most=45, lower=True),
+    row("16k", "16 KB batches of 100 B, 3 connections, depth 5", "MB/s", produce(160, 100), over_kafka=15, over_roofline=0.7, cpu=0.03,
+        roof=True),
+    row("64k", "64 KB batches of 100 B", "MB/s", produce(640, 100), over_kafka=10, over_roofline=0.7, cpu=0.05, roof=True),
+    row("1m", "1 MB batches of 1 KB", "MB/s", produce(1000, 1000), over_kafka=4, over_roofline=0.8, cpu=0.15, roof=True),
+    row("ack-p50", "one after the other, acknowledgement, p50", "us", acknowledgement, key="p50", over_kafka=0.4, lower=True, roof=True),
+    row("ack-p99", "the same, p99", "us", acknowledgement, key="p99", over_kafka=0.2, lower=True, roof=True),
+    row("ack-p999", "the same, p99.9", "us", acknowledgement, key="p999", over_kafka=0.15, lower=True, roof=True),
+    row("tail-p50", "end to end, p50", "us", end_to_end, key="p50", over_kafka=0.4, lower=True),
+    row("tail-p99", "the same, p99", "us", end_to_end, key="p99", over_kafka=0.2, lower=True),
+    row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", over_kafka=0.15, lower=True),
+    row("commit", "offset commit, p50", "us", coordinators.commits, over_kafka=0.5, lower=True),
+    row("endtxn", "EndTxn, p50", "us", coordinators.transactions, key="end", over_kafka=0.5, lower=True),
+    row("transaction", "a transaction of one record, p50", "us", coordinators.transactions, key="whole", lower=True),
+    row("memory-loaded", "memory of the three, after the loads", "MB", started, key="loaded", most=120, lower=True),
+    row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kills(False, KILLS), most=0.5, lower=True),
+    row("kill-controller", "the same, where it led the quorum", "s", kills(True, KILLS), most=1.5, lower=True),
+    row("stop", "SIGSTOP of a leader: longest gap", "s", stops, over_kafka=1, lower=True),
+    row("controller", "kill -9 of the quorum's leader until the next one has made a topic", "s", controller_kills, most=1, lower=True),
+    row("many-create", "5,000 partitions, 3 replicas: created and in sync", "s", crowded_trios.many, key="create", lower=True, **MANY),
+    row("many-idle", "idle CPU of the three with them", "% of a core", crowded_trios.many, key="idle", most=1.5, lower=True, **MANY),
+    row("many-memory", "memory of the three with them", "MB", crowded_trios.many, key="memory", lower=True, **MANY),
+    row("many-moves", "kill -9: until all partitions of the broker have other leaders", "s", crowded_trios.many, key="moves",
+        over_kafka=0.1, lower=True, **MANY),
+    row("many-back", "its start after that until all are in sync", "s", crowded_trios.many, key="back", over_kafka=0.1, lower=True, **MANY),
+    row("many-restart", "its start after a clean end until all are in sync", "s", crowded_trios.many, key="restart", over_kafka=0.1,
+        lower=True, **MANY),
 ]
+FAULTS = {row.load for row in ROWS if row.name.startswith(("kill", "stop", "controller"))}
 
 
 class Table(show.Table):
@@ -183,61 +187,75 @@ class Table(show.Table):
         return [value for figure in found for value in (figure if isinstance(figure, list) else [figure])]
 
 
+FAILURES = (AssertionError, OSError, RuntimeError, ValueError, struct.error, wire.Closed, subprocess.SubprocessError)
+
+
 class Run:
     """All rounds of all clusters, what they showed and what went wrong."""
 
-    def __init__(self, chosen, scale, binary, work):
-        self.chosen, self.scale, self.binary, self.work = chosen, scale, binary, work
+    def __init__(self, kinds, chosen, binary, work, scale=1.0):
+        self.kinds, self.chosen, self.binary, self.work, self.scale = kinds, chosen, binary, work, scale
         self.found, self.failed = {kind: [] for kind in KINDS}, []
 
     def trio(self, kind, folder):
+        if kind == "roofline":
+            return trios.Relays(folder)
         made = trios.MeasuredApache() if kind == "kafka" else cluster.OttlaKind(self.binary)
         return trios.Trio(show.NAMES[kind], made, folder)
 
     def round(self, number):
-        for kind in KINDS if number % 2 == 0 else reversed(KINDS):
-            self.found[kind].append(self.one(kind, number))
+        """Goes through the clusters, back in each second round; rows that want one alone get it after the others."""
+        for kind in self.kinds if number % 2 == 0 else reversed(self.kinds):
+            due = [row for row in self.chosen if kind in row.peers and not (row.once and number)]
+            found = self.one(kind, number, [row for row in due if not row.alone])
+            for load in dict.fromkeys(row.load for row in due if row.alone):
+                found.update({load: figures for which, figures in self.one(kind, number, [row for row in due if row.load is load]).items()
+                              if which is load})
+            self.found[kind].append(found)
             yield show.NAMES[kind]
 
-    def one(self, kind, number):
-        """What one cluster shows in one round: figures by load."""
+    def one(self, kind, number, due):
+        """What one cluster shows of these rows: figures by load."""
+        if not due:
+            return {}
         os.sync()
         trio = self.trio(kind, pathlib.Path(tempfile.mkdtemp(dir=self.work)))
         found = {started: {}}
         try:
             found[started]["start"] = trio.start()
-            time.sleep(3)
-            found[started]["idle"] = trio.resident() / MB
-            faults = False
-            for load in dict.fromkeys(row.load for row in self.chosen if row.load is not started):
-                if getattr(load, "writes", False):
-                    touch_memory(self.scale)
-                begun = time.monotonic()
-                if load in FAULTS and not faults:
-                    faults, found[started]["loaded"] = True, trio.resident() / MB
-                try:
-                    figures = load(trio, f"load-{number}-{len(found)}", self.scale)
-                except (AssertionError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
-                    # The other figures must not be lost for it.
-                    self.fail(trio, load, error)
-                    if not all(member.alive() for member in trio.members):
-                        break
-                    continue
-                found[load] = {**figures, "took": time.monotonic() - begun}
-            if not faults:
+            if kind == "roofline":
+                del found[started]
+            else:
+                time.sleep(3)
+                found[started]["idle"] = trio.resident() / MB
+            loads = list(dict.fromkeys(row.load for row in due if row.load is not started))
+            for load in [it for it in loads if it not in FAULTS]:
+                self.measure(trio, load, f"load-{number}-{len(found)}", found)
+            if started in found:
                 found[started]["loaded"] = trio.resident() / MB
-        except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            for load in [it for it in loads if it in FAULTS]:
+                self.measure(trio, load, f"fault-{number}-{len(found)}", found)
+        except FAILURES as error:
             self.fail(trio, started, error)
         finally:
             trio.end()
         return found
 
+    def measure(self, trio, load, name, found):
+        """Adds the figures of one load to `found`; the others must not be lost if it fails."""
+        if getattr(load, "writes", False):
+            touch_memory(self.scale)
+        begun = time.monotonic()
+        try:
+            figures = load(trio, name, self.scale)
+        except FAILURES as error:
+            self.fail(trio, load, error)
+        else:
+            found[load] = {**figures, "took": time.monotonic() - begun}
+
     def fail(self, trio, load, error):
         self.failed.append(f"{trio.label}, {load.__qualname__}: {str(error)[:1500]!r}")
         print(self.failed[-1], file=sys.stderr, flush=True)
-
-
-FAULTS = {row.load for row in ROWS if row.name.startswith(("kill", "stop", "controller"))}
 
 
 def main(words):
@@ -247,6 +265,7 @@ def main(words):
     parser.add_argument("--rounds", type=int, default=2, help="how many rounds (2)")
     parser.add_argument("--full", action="store_true", help="the long rows, too")
     parser.add_argument("--list", action="store_true", help="print the rows and end")
+    parser.add_argument("--clusters", default=",".join(KINDS), help="only these, with commas between")
     parser.add_argument("--binary", help="the ottla binary to run, else target/release/ottla")
     parser.add_argument("--driver", type=pathlib.Path, help="the ottla-load binary to load with, else target/release/ottla-load")
     arguments = parser.parse_args(words)
@@ -258,11 +277,12 @@ def main(words):
     chosen = [row for row in ROWS if row.name.startswith(tuple(wanted)) and (arguments.full or not row.long)]
     if not chosen:
         sys.exit("no row is called so; bench/run replication --list names them")
+    kinds = [kind for kind in KINDS if kind in arguments.clusters.split(",")]
     peers.driver_path = arguments.driver or peers.driver()
     (peers.ROOT / "target").mkdir(exist_ok=True)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=peers.ROOT / "target", ignore_cleanup_errors=True) as work:
-        run = Run(chosen, 1.0, arguments.binary or peers.Ottla.build(), work)
+        run = Run(kinds, chosen, arguments.binary or peers.Ottla.build(), work)
         for number in range(arguments.rounds):
             for label in run.round(number):
                 print(f"round {number + 1} of {arguments.rounds}, {label}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)

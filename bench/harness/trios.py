@@ -1,7 +1,9 @@
-"""Three nodes with both roles, of Ottla or of Apache Kafka 4.3.1, one cluster at a time: their start, topics with three
-replicas, and what the three processes use together."""
+"""Three nodes with both roles, of Ottla or of Apache Kafka 4.3.1, or the three processes of a roofline, one cluster at a time:
+their start, topics with three replicas, and what the three processes use together."""
 
 import pathlib
+import re
+import subprocess
 import sys
 import time
 
@@ -34,7 +36,75 @@ class MeasuredApache(cluster.ApacheKind):
         return ["java", *peers.JVM, f"-Dlog4j2.configurationFile={log}", "-cp", f"{install.apache()}/*", "kafka.Kafka", str(config)]
 
 
-class Trio:
+class Three:
+    """Three processes that are measured: `members` have a number, a port and a process."""
+
+    def cpu(self):
+        """Seconds of a core that the three processes have used."""
+        return sum(time.clock_gettime(~member.process.pid << 3 | 2) for member in self.members)
+
+    def drive(self, mode, name, **options):
+        """What the driver reports of one connection to the first node, which leads partition 0."""
+        return report(start(self.members[0], mode, name, **options))
+
+    def drive_three(self, name, **options):
+        """One connection to each node, all at once: what each reports. Topic `name-N` is led by node N."""
+        running = [start(member, "produce", f"{name}-{member.number}", **options) for member in self.members]
+        return [report(process) for process in running]
+
+
+class Relay(servers.Server):
+    """One process of the roofline: it writes what its own clients send, and what the other two relay to it."""
+
+    name = "relay"
+
+    def __init__(self, number, folder):
+        super().__init__(folder)
+        self.number, self.replica_port = number, servers.free_port()
+
+    def launch(self, program, peer_ports):
+        self.data.mkdir(parents=True)
+        command = [program, self.data, self.port, self.replica_port, *peer_ports]
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        assert self.process.stdout.readline() == "ready\n", "the roofline did not start"
+
+    def resident_mb(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+
+
+class Relays(Three):
+    """Three writers that relay the same bytes over sockets: no brokers, but the limit."""
+
+    label = "roofline"
+
+    def __init__(self, folder):
+        self.members = [Relay(number, folder / f"relay-{number}") for number in NUMBERS]
+
+    def start(self):
+        source = pathlib.Path(__file__).with_name("relay.c")
+
+        def make(folder):
+            install.program("cc", "gcc")
+            install.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", folder / "relay", source], folder)
+
+        program = install.once("relay", source.read_text(), make) / "relay"
+        for member in self.members:
+            member.launch(program, [other.replica_port for other in self.members if other is not member])
+        return 0.0
+
+    def end(self):
+        for member in self.members:
+            member.kill()
+
+    def topic(self, name, leaders=NUMBERS):
+        pass
+
+    def check(self, name, wanted):
+        assert all(member.alive() for member in self.members), "a process of the roofline ended"
+
+
+class Trio(Three):
     """A cluster of three nodes that is measured; `folder` is where the nodes' folders go."""
 
     def __init__(self, label, kind, folder):
@@ -52,10 +122,6 @@ class Trio:
     @property
     def members(self):
         return list(self.nodes.members.values())
-
-    def cpu(self):
-        """Seconds of a core that the three processes have used."""
-        return sum(time.clock_gettime(~member.process.pid << 3 | 2) for member in self.members)
 
     def resident(self):
         """Bytes of resident memory of the three."""
@@ -86,15 +152,6 @@ class Trio:
         assert all(error == NONE for error, _ in ends), f"{self.label}: {name}: {ends}"
         found = sum(end for _, end in ends)
         assert found == wanted, f"{self.label}: {found} records in {name}, {wanted} were acknowledged"
-
-    def drive(self, mode, name, **options):
-        """What the driver reports of one connection to the first node, which leads partition 0."""
-        return report(start(self.members[0], mode, name, **options))
-
-    def drive_three(self, name, **options):
-        """One connection to each node, all at once: what each reports. Topic `name-N` is led by node N."""
-        running = [start(member, "produce", f"{name}-{member.number}", **options) for member in self.members]
-        return [report(process) for process in running]
 
     def elect_preferred(self, name):
         """Makes the first replica of each partition its leader again."""
