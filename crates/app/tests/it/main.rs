@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod balancing;
 mod batches;
 mod by_name;
 mod calls;
