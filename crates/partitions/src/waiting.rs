@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ottla_clock::Clock;
+use ottla_types::Offset;
 
 use crate::owner::AppendedBatch;
 use crate::partition::Partition;
@@ -47,6 +48,35 @@ impl Partition {
                 biased;
                 () = wait.moved() => {}
                 () = clock.sleep_until(deadline) => return Waited::TimedOut,
+            }
+        }
+    }
+
+    /// Waits until no live replica has records below `before` any more, at most until `deadline`;
+    /// returns the low watermark then.
+    ///
+    /// # Errors
+    /// Another node leads now, or it took too long.
+    pub async fn deleted_everywhere(
+        &self,
+        before: Offset,
+        clock: &Clock,
+        deadline: Duration,
+    ) -> Result<Offset, Waited> {
+        let mut wait = Wait::new();
+        wait.add(self.progress(), Interest::LowWatermark);
+        loop {
+            let ends = self.ends();
+            if !ends.leading {
+                return Err(Waited::LeaderMoved);
+            }
+            if ends.low_watermark >= before {
+                return Ok(ends.low_watermark);
+            }
+            tokio::select! {
+                biased;
+                () = wait.moved() => {}
+                () = clock.sleep_until(deadline) => return Err(Waited::TimedOut),
             }
         }
     }
