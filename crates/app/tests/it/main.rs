@@ -19,6 +19,7 @@ mod idle;
 mod node;
 mod quorum;
 mod quorum_tools;
+mod racks;
 mod raw;
 mod readiness;
 mod reading;
