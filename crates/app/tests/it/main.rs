@@ -30,6 +30,7 @@ mod schemas;
 mod settings;
 mod signals;
 mod talk;
+mod throttles;
 mod together;
 mod tools;
 mod transactions;
