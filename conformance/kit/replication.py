@@ -9,9 +9,7 @@ import contextlib
 import os
 import pathlib
 import re
-import signal
 import subprocess
-import sys
 import time
 import unittest
 
@@ -674,15 +672,6 @@ def check_checker(table):
 
 
 def run(arguments):
-    # Ended from outside, it still takes its nodes, namespaces and mounts away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     table = report.Report()
     check_checker(table)
-    kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
-    if arguments.against == "both":
-        beside = Suite(table, cluster.ApacheKind(), arguments)
-        beside.all(is_short=True)
-        Suite(table, kinds["ottla"](), arguments, beside).all(is_short=False)
-    else:
-        Suite(table, kinds[arguments.against](), arguments).all(is_short=False)
-    return table.end()
+    return quorum.run_suite(Suite, table, arguments)
