@@ -110,10 +110,14 @@ def kills(where_quorum_leads, count):
     return load
 
 
-def stops(trio, name, _scale):
-    """SIGSTOP of a partition's leader that does not lead the quorum."""
-    fits = lambda member: trio.nodes.leader()[0] is not member
-    return {"value": gaps(trio, name, [fits] * STOPS, lambda it: it.pause(), lambda it: it.resume())}
+def stops(where_quorum_leads, count):
+    """SIGSTOP of a partition's leader that leads the quorum, too, or does not."""
+
+    def load(trio, name, _scale):
+        fits = lambda member: (trio.nodes.leader()[0] is member) == where_quorum_leads
+        return {"value": gaps(trio, name, [fits] * count, lambda it: it.pause(), lambda it: it.resume())}
+
+    return load
 
 
 def controller_kills(trio, name, _scale):
@@ -160,7 +164,8 @@ ROWS = [
     row("memory-loaded", "memory of the three, after the loads", "MB", started, key="loaded", most=120, lower=True),
     row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kills(False, KILLS), most=0.5, lower=True),
     row("kill-controller", "the same, where it led the quorum", "s", kills(True, KILLS), most=1.5, lower=True),
-    row("stop", "SIGSTOP of a leader: longest gap", "s", stops, over_kafka=1, lower=True),
+    row("stop", "SIGSTOP of a leader: longest gap of a steady producer", "s", stops(False, STOPS), over_kafka=1, lower=True),
+    row("stop-controller", "the same, where it led the quorum", "s", stops(True, STOPS), over_kafka=1, lower=True),
     row("controller", "kill -9 of the quorum's leader until the next one has made a topic", "s", controller_kills, most=1, lower=True),
     row("many-create", "5,000 partitions, 3 replicas: created and in sync", "s", crowded_trios.many, key="create", lower=True, **MANY),
     row("many-idle", "idle CPU of the three with them", "% of a core", crowded_trios.many, key="idle", most=1.5, lower=True, **MANY),
