@@ -26,7 +26,7 @@ REPLICATED = {
     # A follower that makes no progress leaves the in-sync set soon enough for a test.
     "replica.lag.time.max.ms": "10000",
 }
-# A version that replicates nothing has internal topics of one replica.
+# Without replicas, internal topics have one, too.
 FORMER = {"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
 FIVE = dict.fromkeys(range(1, 6), cluster.COMBINED)
 PARTITIONS = 3
@@ -626,22 +626,37 @@ class Suite(quorum.Suite):
                 self.check_replicas(where, nodes, [LOAD])
 
     def upgrade(self):
-        """Three nodes of a former version, which replicates nothing, are restarted one after the other as nodes of this one."""
-        where = "3 upgraded"
+        """Three nodes of a former version are restarted one after the other as nodes of this one."""
+        where, replicas = "3 upgraded", self.arguments.former_replicas
         if not self.is_ottla or not self.arguments.former or not self.wants("upgrade"):
             return
+        settings = REPLICATED if replicas > 1 else REPLICATED | FORMER
         binary, self.kind.binary = self.kind.binary, self.arguments.former
         try:
-            with self.rows(where, "a rolling upgrade"), self.cluster(where, quorum.THREE, settings=REPLICATED | FORMER) as nodes:
-                self.topic(nodes, LOAD, PARTITIONS, 1)
+            with self.rows(where, "a rolling upgrade"), self.cluster(where, quorum.THREE, settings=settings) as nodes:
+                self.topic(nodes, LOAD, PARTITIONS, replicas)
                 with self.producers(where, nodes, has_group=True) as load:
                     self.kind.binary = binary
-                    self.rolling(where, nodes, load)
+                    if replicas > 1:
+                        self.rolling(where, nodes, load)
+                    else:
+                        self.restarts(where, nodes, load)
                 self.topic(nodes, MONEY, PARTITIONS, 3)
                 produce_until(nodes, MONEY, 0, b"after the upgrade")
                 self.row(where, True, "a topic with three replicas is made after the upgrade")
+                self.check_replicas(where, nodes, [LOAD, MONEY])
         finally:
             self.kind.binary = binary
+
+    def restarts(self, where, nodes, clients):
+        """Each broker is stopped by SIGTERM and started at once: its partitions have no other replica."""
+        order = list(nodes.members.values())
+
+        def inflict(member):
+            member.stop()
+            member.launch()
+
+        self.fault(where, nodes, clients, "restart of a broker", len(order), lambda turn: order[turn], inflict, lambda it: None)
 
     def all(self, is_short):
         self.described()
