@@ -27,6 +27,7 @@ use crate::request::{ListenerScope, Session};
 pub mod asks;
 pub mod brokers;
 pub mod members;
+pub mod replicas;
 pub mod transacting;
 
 /// An operation, and what it is done to.

@@ -42,6 +42,7 @@ mod lost;
 mod metrics_page;
 mod node;
 mod numbers;
+mod preferred_replica;
 mod produce_enlist;
 mod produce_wire;
 mod quorum_upgrade;

@@ -61,6 +61,9 @@ fn other_value(setting: &Setting) -> String {
         "group.coordinator.rebalance.protocols" => Some("classic"),
         "controller.quorum.voters" => Some("1@a:9093"),
         "controller.quorum.bootstrap.servers" => Some("a:9093"),
+        "replica.selector.class" => {
+            Some("org.apache.kafka.common.replica.RackAwareReplicaSelector")
+        }
         "ottla.metrics.listener" => Some("127.0.0.1:9404"),
         "replica.alter.log.dirs.io.max.bytes.per.second" => Some("1000"),
         _ => None,

@@ -67,6 +67,7 @@ impl FetchingReplica {
             follower: self.id,
             broker_epoch: self.broker_epoch,
             offset: position.offset,
+            log_start: position.log_start,
             now_ms: node.clock.monotonic_ms(),
         };
         let noted = partition.fetched_by(fetch).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)?;

@@ -41,11 +41,33 @@ pub struct InternalTopic {
     pub in_sync_min: i64,
 }
 
+/// How the replica that a consumer reads from is chosen (`replica.selector.class`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaSelector {
+    /// It is always the leader.
+    Leader,
+    /// One in the consumer's rack, if there is one in sync that has the offset.
+    SameRack,
+}
+
+impl ReplicaSelector {
+    /// The selector that Apache Kafka has under this class name.
+    #[must_use]
+    pub fn named(class: &str) -> Self {
+        match class {
+            "org.apache.kafka.common.replica.RackAwareReplicaSelector" => Self::SameRack,
+            _ => Self::Leader,
+        }
+    }
+}
+
 /// What a node keeps from its start on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSettings {
     /// `broker.rack`.
     pub rack: Option<String>,
+    /// `replica.selector.class`.
+    pub replica_selector: ReplicaSelector,
     /// `num.partitions`.
     pub partitions: i32,
     /// `default.replication.factor`.
@@ -91,6 +113,9 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
     let protocols = settings.items("group.coordinator.rebalance.protocols");
     NodeSettings {
         rack: settings.given("broker.rack").map(str::to_owned),
+        replica_selector: ReplicaSelector::named(
+            settings.given("replica.selector.class").unwrap_or_default(),
+        ),
         partitions: i32::try_from(number("num.partitions")).unwrap_or(1),
         replication_factor: i16::try_from(number("default.replication.factor")).unwrap_or(1),
         deletes_topics: settings.is_on("delete.topic.enable"),

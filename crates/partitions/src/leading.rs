@@ -1,10 +1,11 @@
 //! A partition as its leader's: how far its followers are, and who is in sync.
 
 use bytes::Bytes;
-use ottla_replication::{FollowerFetch, InSyncProposal, InSyncTerms, StaleFetch};
+use ottla_replication::{FollowerFetch, InSyncProposal, InSyncTerms, ReadableReplica, StaleFetch};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
 use crate::following::LeaderEpochEnd;
+use crate::owner::Owner;
 use crate::partition::Partition;
 use crate::reading::PartitionRead;
 
@@ -33,6 +34,15 @@ impl Partition {
             leader.fetched(fetch)?;
             Ok(FetchNoted { may_join: leader.may_ask_for(fetch.follower) })
         })
+    }
+
+    /// The followers that a consumer could read `offset` from (KIP-392); none if this node does not
+    /// lead.
+    #[must_use]
+    pub fn readable_from(&self, offset: Offset) -> Vec<ReadableReplica> {
+        let readable =
+            |owner: &Owner| Some(owner.leader()?.readable_from(offset).collect::<Vec<_>>());
+        self.peek(readable).flatten().unwrap_or_default()
     }
 
     /// Where the log of a follower that ends at `offset`, behind a record of `last_epoch`, parts

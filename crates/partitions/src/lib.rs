@@ -47,12 +47,13 @@ pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
 pub use partition::Partition;
 pub use partitions::{Assigned, Partitions};
 pub use progress::{Ends, EpochRefused, Interest, Progress, Wait};
-pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
+pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused, ServedFrom};
 pub use rules::{PartitionRules, TimestampKind};
 pub use waiting::Waited;
 
 pub use ottla_replication::{
-    Assignment, FollowerFetch, InSyncMember, InSyncProposal, InSyncTerms, StaleFetch,
+    Assignment, FollowerFetch, InSyncMember, InSyncProposal, InSyncTerms, ReadableReplica,
+    StaleFetch,
 };
 pub use ottla_storage::{
     AbortedTransaction, CleanShutdown, Compaction, DataDir, DirState, DiskFiles, Fault,

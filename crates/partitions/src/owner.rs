@@ -239,6 +239,7 @@ impl Owner {
             durable: if self.rules.is_durable() { self.log.durable() } else { log_end },
             epoch_start: leader.map_or(NO_OFFSET, Leader::epoch_start),
             enough_in_sync: leader.is_some_and(|it| it.may_append_for_all().is_ok()),
+            low_watermark: leader.map_or(NO_OFFSET, |it| it.low_watermark(log_start)),
         }
     }
 
@@ -281,6 +282,10 @@ impl Owner {
         self.assignment = assignment;
         self.rules = rules;
         AssignedWhen::Now
+    }
+
+    pub(crate) const fn leader(&self) -> Option<&Leader> {
+        self.leader.as_ref()
     }
 
     pub(crate) const fn leader_mut(&mut self) -> Option<&mut Leader> {

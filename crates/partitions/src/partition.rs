@@ -22,7 +22,7 @@ use crate::marker::{Guard, Marker};
 use crate::numbers::{DiskTimes, TopicFlow};
 use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, AssignedWhen, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress};
-use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
+use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused, ServedFrom};
 use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
 
@@ -286,7 +286,15 @@ impl Partition {
     /// # Errors
     /// It means another.
     pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
-        self.ends().fence(epoch)
+        self.ends().fence(epoch, ServedFrom::Leader)
+    }
+
+    /// As [`Partition::fence`], of a reader that these replicas may answer.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn fence_reader(&self, epoch: LeaderEpoch, served: ServedFrom) -> Result<(), EpochRefused> {
+        self.ends().fence(epoch, served)
     }
 
     /// Whole batches from the one that holds the slice's offset on.
@@ -294,9 +302,9 @@ impl Partition {
     /// # Errors
     /// There is no such offset, the partition is led elsewhere, or the disk fails.
     pub fn read(&self, slice: PartitionSlice) -> Result<PartitionRead, ReadRefused> {
-        let PartitionSlice { offset, bytes_max, at_least_one, isolation } = slice;
+        let PartitionSlice { offset, bytes_max, at_least_one, isolation, served } = slice;
         let ends = self.ends();
-        if !ends.leading {
+        if !ends.leading && served == ServedFrom::Leader {
             return Err(ReadRefused::NotLeader);
         }
         if self.0.home.load().trouble.has_failed() {

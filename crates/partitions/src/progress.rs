@@ -14,6 +14,8 @@ use std::task::{Poll, Waker};
 
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, Offset};
 
+use crate::reading::ServedFrom;
+
 /// The ends of a partition, as of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
@@ -37,6 +39,9 @@ pub struct Ends {
     pub epoch_start: Offset,
     /// Are as many replicas in sync as `min.insync.replicas` asks for, while this node leads?
     pub enough_in_sync: bool,
+    /// The lowest log start of all live replicas, while this node leads; -1 if one of them has not
+    /// said where its log starts, and while this node follows.
+    pub low_watermark: Offset,
 }
 
 impl Ends {
@@ -48,18 +53,23 @@ impl Ends {
             && self.high_watermark <= self.log_end
     }
 
-    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
+    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader, or a
+    /// follower of it?
     ///
     /// # Errors
-    /// The client's leader epoch is older or newer.
-    pub(crate) fn fence(self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
+    /// The client's leader epoch is older or newer, or the node that it asks does not lead.
+    pub(crate) fn fence(self, epoch: LeaderEpoch, served: ServedFrom) -> Result<(), EpochRefused> {
         if epoch != NO_EPOCH && epoch < self.leader_epoch {
             return Err(EpochRefused::Older);
         }
         if epoch > self.leader_epoch {
             return Err(EpochRefused::Newer);
         }
-        if self.leading { Ok(()) } else { Err(EpochRefused::NotLeader) }
+        if self.leading || served == ServedFrom::AnyReplica {
+            Ok(())
+        } else {
+            Err(EpochRefused::NotLeader)
+        }
     }
 }
 
@@ -91,10 +101,14 @@ impl EpochRefused {
 pub enum Interest {
     /// The high watermark and the last stable offset: what consumers may read.
     Committed,
-    /// The log's end: what followers copy.
+    /// The log's end and start: what followers copy.
     LogEnd,
+    /// The same and the high watermark, up to which followers serve consumers (KIP-392).
+    LogEndAndWatermark,
     /// What is durable here.
     Durable,
+    /// The low watermark: what all replicas have deleted.
+    LowWatermark,
 }
 
 impl Interest {
@@ -103,8 +117,10 @@ impl Interest {
         let of_leader = |it: &Ends| (it.leading, it.leader_epoch);
         let of_interest = |ends: &Ends| match self {
             Self::Committed => (ends.high_watermark, ends.last_stable, ends.log_start),
-            Self::LogEnd => (ends.log_end, 0, 0),
+            Self::LogEnd => (ends.log_end, 0, ends.log_start),
+            Self::LogEndAndWatermark => (ends.log_end, ends.high_watermark, ends.log_start),
             Self::Durable => (ends.durable, 0, 0),
+            Self::LowWatermark => (ends.low_watermark, 0, 0),
         };
         of_leader(before) != of_leader(now) || of_interest(before) != of_interest(now)
     }

@@ -16,6 +16,15 @@ pub enum Isolation {
     LogEnd,
 }
 
+/// Which replicas of a partition may answer a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedFrom {
+    /// Only the leader.
+    Leader,
+    /// A follower, too, up to the high watermark that it knows (KIP-392).
+    AnyReplica,
+}
+
 /// What a reader asks a partition for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionSlice {
@@ -27,13 +36,15 @@ pub struct PartitionSlice {
     pub at_least_one: bool,
     /// Up to where.
     pub isolation: Isolation,
+    /// By which replicas.
+    pub served: ServedFrom,
 }
 
 impl PartitionSlice {
-    /// From `offset` on, at most `bytes_max` bytes, but one batch at least.
+    /// From `offset` on, at most `bytes_max` bytes, but one batch at least, by the leader.
     #[must_use]
     pub const fn new(offset: Offset, bytes_max: usize, isolation: Isolation) -> Self {
-        Self { offset, bytes_max, at_least_one: true, isolation }
+        Self { offset, bytes_max, at_least_one: true, isolation, served: ServedFrom::Leader }
     }
 }
 

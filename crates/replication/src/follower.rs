@@ -11,6 +11,8 @@ pub struct FollowerFetch {
     pub broker_epoch: i64,
     /// What it asks for: it has everything below.
     pub offset: Offset,
+    /// Where its log starts; -1 if it does not say.
+    pub log_start: Offset,
     /// Now, in milliseconds of a clock that is not set.
     pub now_ms: u64,
 }
@@ -22,6 +24,8 @@ pub(crate) struct FollowerProgress {
     pub broker_epoch: i64,
     /// Where its log ends; -1 until it has fetched in this leader epoch.
     pub end: Offset,
+    /// Where its log starts; -1 until it has fetched in this leader epoch.
+    pub log_start: Offset,
     /// When it last had everything; never, if it was not in sync when the leader began.
     pub caught_up_ms: Option<u64>,
     /// When it last fetched, and where the leader's log ended then.
@@ -29,8 +33,13 @@ pub(crate) struct FollowerProgress {
 }
 
 impl FollowerProgress {
-    pub const UNKNOWN: Self =
-        Self { broker_epoch: -1, end: NO_OFFSET, caught_up_ms: None, last_fetch: None };
+    pub const UNKNOWN: Self = Self {
+        broker_epoch: -1,
+        end: NO_OFFSET,
+        log_start: NO_OFFSET,
+        caught_up_ms: None,
+        last_fetch: None,
+    };
 
     /// It has fetched from a leader whose log ends at `leader_end`. If it asks for what came after
     /// its last fetch, it had everything then.
@@ -43,6 +52,7 @@ impl FollowerProgress {
         }
         self.broker_epoch = broker_epoch;
         self.end = offset.min(leader_end);
+        self.log_start = fetch.log_start;
         self.last_fetch = Some((now_ms, leader_end));
     }
 

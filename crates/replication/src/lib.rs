@@ -12,6 +12,7 @@ extern crate std;
 
 mod follower;
 mod in_sync;
+mod readable;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -22,6 +23,7 @@ pub use follower::FollowerFetch;
 use follower::FollowerProgress;
 use in_sync::PendingProposal;
 pub use in_sync::{InSyncMember, InSyncProposal, InSyncTerms};
+pub use readable::ReadableReplica;
 
 /// What the cluster's metadata says of one partition, as far as replication needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +38,8 @@ pub struct Assignment {
     pub replicas: Vec<NodeId>,
     /// Those that have all that is committed.
     pub in_sync: Vec<NodeId>,
+    /// Those whose brokers are registered and not fenced.
+    pub live: Vec<NodeId>,
 }
 
 /// An acks=all write was refused: too few replicas are in sync.

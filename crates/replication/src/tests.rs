@@ -10,7 +10,7 @@ fn fetch(follower: NodeId, broker_epoch: i64, offset: Offset) -> FollowerFetch {
 }
 
 fn fetch_at(now_ms: u64, follower: NodeId, broker_epoch: i64, offset: Offset) -> FollowerFetch {
-    FollowerFetch { follower, broker_epoch, offset, now_ms }
+    FollowerFetch { follower, broker_epoch, offset, log_start: 0, now_ms }
 }
 
 /// What the leader asks for, at a time, when every broker may join that is in life 5.
@@ -166,4 +166,42 @@ fn more_required_replicas_than_there_are_means_all_there_are() {
         Assignment { leader: 1, replicas: vec![1], in_sync: vec![1], ..Assignment::default() };
     let leader = Leader::new(1, assignment, begun(0, 0, 2));
     assert_eq!(leader.may_append_for_all(), Ok(()));
+}
+
+#[test]
+fn consumers_could_read_from_followers_in_sync_that_have_the_offset() {
+    let mut leader = leader(&[1, 2]);
+    leader.appended(10);
+    let starts_at = |log_start, fetch| FollowerFetch { log_start, ..fetch };
+    let readable =
+        |leader: &Leader, offset| leader.readable_from(offset).map(|it| it.id).collect::<Vec<_>>();
+    assert_eq!(readable(&leader, 5), [0; 0], "replica 2 has not fetched yet");
+    for follower in [2, 3] {
+        assert!(leader.fetched(starts_at(4, fetch_at(9, follower, 5, 8))).is_ok());
+    }
+    // The offset, and the replicas; replica 3 is not in sync.
+    for (offset, replicas) in [(3, vec![]), (4, vec![2]), (8, vec![2]), (9, vec![])] {
+        assert_eq!(readable(&leader, offset), replicas, "offset {offset}");
+    }
+    let found = leader.readable_from(4).next();
+    assert_eq!(found, Some(ReadableReplica { id: 2, end: 8, caught_up_ms: Some(0) }));
+}
+
+#[test]
+fn the_low_watermark_is_the_lowest_log_start_of_all_live_replicas() {
+    let mut leader = leader(&[1, 2, 3]);
+    assert_eq!(leader.low_watermark(5), 5, "none of the followers lives");
+    let live = |leader: &Leader, live: &[NodeId]| Assignment {
+        live: live.to_vec(),
+        ..leader.assignment.clone()
+    };
+    leader.assigned(live(&leader, &[1, 2, 3]), 1);
+    assert_eq!(leader.low_watermark(5), -1, "they have not fetched yet");
+    for (follower, log_start) in [(2, 5), (3, 2)] {
+        let fetch = FollowerFetch { log_start, ..fetch(follower, 5, 9) };
+        assert!(leader.fetched(fetch).is_ok());
+    }
+    assert_eq!(leader.low_watermark(5), 2);
+    leader.assigned(live(&leader, &[1, 2]), 1);
+    assert_eq!(leader.low_watermark(5), 5, "replica 3 is gone");
 }

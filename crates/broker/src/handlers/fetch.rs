@@ -2,13 +2,14 @@
 //!
 //! Versions 0 to 3 were removed in Kafka 4.0 and are served here. 4: isolation level. 5: log start
 //! offset. 7: incremental sessions (KIP-227). 9: leader epochs fence (KIP-320). 10: zstd
-//! (KIP-110). 13: topic ids (KIP-516). 16: the current leader in errors (KIP-951).
+//! (KIP-110). 11: reads from followers (KIP-392). 13: topic ids (KIP-516). 16: the current leader in
+//! errors (KIP-951).
 //!
 //! Of followers: 12: the epoch of the last record, by which diverging logs are found (KIP-595). 15:
 //! the follower's life (KIP-903).
 //!
 //! Gaps: directory ids (17, KIP-853) and the follower's high watermark (18, KIP-1166) are not
-//! looked at; no rack-aware reads (11, KIP-392); no tiered storage (14, KIP-405).
+//! looked at; no tiered storage (14, KIP-405).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 use ottla_partitions::{
     Interest, Isolation, LeaderEpochEnd, Partition, PartitionRead, PartitionSlice, ReadRefused,
-    Wait,
+    ServedFrom, Wait,
 };
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
@@ -28,16 +29,18 @@ use ottla_protocol::messages::fetch_response::{
     PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, NO_OFFSET, NodeId, Uuid};
 
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{
-    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock_session,
+    FetchPlan, FetchedPartition, LastReply, News, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
+use crate::preferred_replica::preferred_replica;
 use crate::replica_fetch::FetchingReplica;
 use crate::request::{Api, Call, ListenerScope};
+use crate::rules::ReplicaSelector;
 
 /// Fetch of consumers and of followers.
 ///
@@ -69,22 +72,50 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
+    let bytes_max = usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes));
+    let bytes_max = bytes_max.unwrap_or(0);
     // More than may be sent cannot be waited for.
-    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
-    let noted = note_replica(node, call, &request, &plan);
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max);
+    let replica = FetchingReplica::of(&request);
+    let noted = replica.map(|replica| note_replica(node, call, replica, &plan));
+    let terms = RequestTerms {
+        replica,
+        isolation: match request.isolation_level {
+            _ if replica.is_some() => Isolation::LogEnd,
+            1 => Isolation::Committed,
+            _ => Isolation::Uncommitted,
+        },
+        bytes_max,
+        // Older clients do not know that a follower may answer (KIP-392).
+        served: match replica {
+            None if call.version >= 11 => ServedFrom::AnyReplica,
+            _ => ServedFrom::Leader,
+        },
+        rack: request.rack_id,
+        noted: noted.unwrap_or_default(),
+    };
+    // What consumers may read from a follower is what it knows to be committed.
+    let news = match node.own().replica_selector {
+        ReplicaSelector::Leader => News::LogStart,
+        ReplicaSelector::SameRack => News::LogStartOrWatermark,
+    };
     let mut wait: Option<Wait> = None;
     let found = loop {
-        warm_cache(node, &request, &plan).await;
-        let found = read_all(node, call, &request, &plan, &noted);
+        warm_cache(node, terms.bytes_max, &plan).await;
+        let found = read_all(node, call, &terms, &plan);
         let enough = found.there >= bytes_min;
-        if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
+        if enough || found.is_urgent || plan.wanted.is_empty() && !plan.incremental {
+            break found;
+        }
+        if replica.is_some() && is_behind(&plan, &found, news) {
             break found;
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            let interest = match FetchingReplica::of(&request) {
-                Some(_) => Interest::LogEnd,
-                None => Interest::Committed,
+            let interest = match (replica, news) {
+                (None, _) => Interest::Committed,
+                (Some(_), News::LogStart) => Interest::LogEnd,
+                (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
             };
             wait = Some(watch_partitions(node, &plan, interest));
             continue;
@@ -95,21 +126,34 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    if FetchingReplica::of(&request).is_none() {
+    if replica.is_none() {
         count_fetched(&found);
     }
     build_response(&plan, found)
 }
 
-/// What a follower's fetch says of each of its partitions, before any of them is read; nothing of a
-/// consumer's.
+/// What is true of a request as a whole.
+struct RequestTerms {
+    /// The broker that fetches, if it is one.
+    replica: Option<FetchingReplica>,
+    isolation: Isolation,
+    /// How much the answer may hold, in bytes.
+    bytes_max: usize,
+    /// Which replicas may answer it.
+    served: ServedFrom,
+    /// The rack of a consumer; empty if it has none.
+    rack: String,
+    /// What was found of a follower's logs, in the order of the plan.
+    noted: Vec<Result<Option<LeaderEpochEnd>, ErrorCode>>,
+}
+
+/// What a follower's fetch says of each of its partitions, before any of them is read.
 fn note_replica(
     node: &Node,
     call: &Call,
-    request: &FetchRequest,
+    replica: FetchingReplica,
     plan: &FetchPlan,
 ) -> Vec<Result<Option<LeaderEpochEnd>, ErrorCode>> {
-    let Some(replica) = FetchingReplica::of(request) else { return Vec::new() };
     if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
         // What is read says so.
         return Vec::new();
@@ -168,6 +212,7 @@ fn asked_positions(request: &FetchRequest, by_id: bool) -> SessionRequest {
                 offset: wanted.fetch_offset,
                 leader_epoch: wanted.current_leader_epoch,
                 last_epoch: wanted.last_fetched_epoch,
+                log_start: wanted.log_start_offset,
                 bytes_max: wanted.partition_max_bytes,
             };
             (place(&topic.topic, topic.topic_id, wanted.partition), position)
@@ -212,7 +257,8 @@ struct FetchLook {
     bytes: usize,
     /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
     there: usize,
-    refused: bool,
+    /// Is there something that must not wait: an error, or where to go instead?
+    is_urgent: bool,
 }
 
 /// A partition in a look.
@@ -223,39 +269,31 @@ struct LookedAt {
     read: Result<PartitionRead, ErrorCode>,
     /// Where a follower's log parts from this one.
     parting: Option<LeaderEpochEnd>,
+    /// The broker that a consumer is to read from instead.
+    preferred: Option<NodeId>,
     leader: LeaderIdAndEpoch,
 }
 
-/// How much one answer may hold, in bytes.
-fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
-    usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes)).unwrap_or(0)
-}
-
-fn read_all(
-    node: &Node,
-    call: &Call,
-    request: &FetchRequest,
-    plan: &FetchPlan,
-    noted: &[Result<Option<LeaderEpochEnd>, ErrorCode>],
-) -> FetchLook {
-    let mut left = bytes_max(node, request);
+fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) -> FetchLook {
+    let mut left = terms.bytes_max;
     let mut found = FetchLook::default();
-    let replica = FetchingReplica::of(request);
-    let isolation = match request.isolation_level {
-        _ if replica.is_some() => Isolation::LogEnd,
-        1 => Isolation::Committed,
-        _ => Isolation::Uncommitted,
-    };
+    let RequestTerms { replica, isolation, served, .. } = *terms;
     for (at, (place, position)) in plan.wanted.iter().enumerate() {
-        let noted = noted.get(at).copied().unwrap_or(Ok(None));
+        let noted = terms.noted.get(at).copied().unwrap_or(Ok(None));
         let parting = noted.unwrap_or(None);
         // The first batch of the first partition with data goes out even if it is too large.
         let at_least_one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let offset = position.offset;
-        let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation };
-        let asked = FetchTerms { replica, position: *position, slice, noted };
         let partition = place_here(node, place);
+        let preferred = match (&partition, served) {
+            (Some(partition), ServedFrom::AnyReplica) => {
+                preferred_replica(node, call, partition, &terms.rack, offset)
+            }
+            _ => None,
+        };
+        let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation, served };
+        let asked = FetchTerms { replica, position: *position, slice, noted, preferred };
         let (read, leader) = match &partition {
             Some(partition) => read_one(node, call, partition, &asked),
             None => (Err(why_not_read(node, call, place, &asked)), LeaderIdAndEpoch::default()),
@@ -269,18 +307,19 @@ fn read_all(
                 found.there += if read.has_more { bytes_max.max(sent) } else { sent };
                 left = left.saturating_sub(read.records.len());
             }
-            Err(_) => found.refused = true,
+            Err(_) => found.is_urgent = true,
         }
-        found.refused |= parting.is_some();
-        found.partitions.push(LookedAt { place: place.clone(), partition, read, parting, leader });
+        found.is_urgent |= parting.is_some() || preferred.is_some();
+        let place = place.clone();
+        found.partitions.push(LookedAt { place, partition, read, parting, preferred, leader });
     }
     found
 }
 
 /// What is wanted and has left the cache is brought back by a thread of its directory, so that this
 /// one goes on serving others.
-async fn warm_cache(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
-    let mut left = bytes_max(node, request);
+async fn warm_cache(node: &Node, bytes_max: usize, plan: &FetchPlan) {
+    let mut left = bytes_max;
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let Some(partition) = place_here(node, place) else { continue };
@@ -307,6 +346,8 @@ struct FetchTerms {
     slice: PartitionSlice,
     /// What was found of a follower's log.
     noted: Result<Option<LeaderEpochEnd>, ErrorCode>,
+    /// The broker that a consumer is to read from instead.
+    preferred: Option<NodeId>,
 }
 
 impl FetchTerms {
@@ -346,18 +387,20 @@ fn read_one(
     if !asked.may_read(node, call, partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
-    let FetchTerms { position, slice, noted, .. } = *asked;
+    let FetchTerms { position, slice, noted, preferred, .. } = *asked;
     let old = match call.version {
         0 | 1 => Some(0),
         2 | 3 => Some(1),
         _ => None,
     };
-    let fenced = partition.fence(position.leader_epoch).map_err(|refused| refused.code());
+    let fenced = partition.fence_reader(position.leader_epoch, slice.served);
+    let fenced = fenced.map_err(|refused| refused.code());
     let read = fenced.and(noted).and_then(|parting| {
         // What it lacks is of no use to a follower before it has cut off what it has too much.
-        let read = match parting {
-            Some(_) => Ok(partition.read_nothing()),
-            None => partition.read(slice),
+        let read = if parting.is_some() || preferred.is_some() {
+            Ok(partition.read_nothing())
+        } else {
+            partition.read(slice)
         };
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
@@ -411,6 +454,20 @@ fn watch_partitions(node: &Node, plan: &FetchPlan, interest: Interest) -> Wait {
     wait
 }
 
+/// Is there something that a follower is to be told at once, though there are no records for it?
+fn is_behind(plan: &FetchPlan, found: &FetchLook, news: News) -> bool {
+    let Some(session) = &plan.session else { return false };
+    let session = lock_session(session);
+    found.partitions.iter().any(|LookedAt { place, read, .. }| {
+        read.as_ref().is_ok_and(|read| session.is_behind(place, said_of(read), news))
+    })
+}
+
+/// What an answer says of a partition besides records.
+const fn said_of(read: &PartitionRead) -> LastReply {
+    LastReply { high_watermark: read.high_watermark, log_start: read.log_start }
+}
+
 fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
     let mut session = plan.session.as_ref().map(|session| lock_session(session));
     let mut response = FetchResponse {
@@ -418,13 +475,11 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         ..Default::default()
     };
     let mut served = Vec::new();
-    for LookedAt { place, read, parting, leader, .. } in found.partitions {
+    for LookedAt { place, read, parting, preferred, leader, .. } in found.partitions {
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
-                let ends =
-                    LastReply { high_watermark: read.high_watermark, log_start: read.log_start };
                 // Both must be evaluated: the session must remember what this answer says.
-                session.is_news(&place, ends) | !read.records.is_empty()
+                session.is_news(&place, said_of(read)) | !read.records.is_empty()
             }
             (Some(session), Err(_)) => {
                 session.said_error(&place);
@@ -435,8 +490,13 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         if read.as_ref().is_ok_and(|read| !read.records.is_empty()) {
             served.push(place.clone());
         }
-        if news || !plan.incremental || parting.is_some() {
+        if news || !plan.incremental || parting.is_some() || preferred.is_some() {
             let mut data = partition_data(place.partition, read, leader);
+            if data.error_code == 0
+                && let Some(preferred) = preferred
+            {
+                data.preferred_read_replica = preferred;
+            }
             if let Some(LeaderEpochEnd { epoch, end }) = parting {
                 let parting = EpochEndOffset { epoch, end_offset: end, ..Default::default() };
                 data.diverging_epoch = parting;

@@ -30,6 +30,8 @@ pub struct Position {
     pub leader_epoch: LeaderEpoch,
     /// The epoch of the last record it has, or -1.
     pub last_epoch: LeaderEpoch,
+    /// Where the log of a follower starts; -1 of a consumer.
+    pub log_start: Offset,
     /// The most bytes of this partition.
     pub bytes_max: i32,
 }
@@ -41,6 +43,15 @@ pub struct LastReply {
     pub high_watermark: Offset,
     /// The log start.
     pub log_start: Offset,
+}
+
+/// What a follower is to be told at once, though there are no records for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Another start of the log.
+    LogStart,
+    /// That, and another high watermark: consumers read from the follower (KIP-392).
+    LogStartOrWatermark,
 }
 
 /// The partitions of a fetch request, after its session was looked up.
@@ -211,6 +222,18 @@ impl FetchSession {
     pub fn is_news(&mut self, place: &FetchedPartition, said: LastReply) -> bool {
         let Some(tracked) = self.tracked.get_mut(place) else { return true };
         tracked.said.replace(said) != Some(said)
+    }
+
+    /// Has a partition's log start moved since the last reply, or its high watermark where that
+    /// `counts`?
+    #[must_use]
+    pub fn is_behind(&self, place: &FetchedPartition, ends: LastReply, counts: News) -> bool {
+        let said = self.tracked.get(place).and_then(|tracked| tracked.said);
+        said.is_some_and(|said| {
+            let is_watermark_news =
+                counts == News::LogStartOrWatermark && said.high_watermark < ends.high_watermark;
+            is_watermark_news || said.log_start < ends.log_start
+        })
     }
 
     /// An error is always news, and so is whatever follows it.

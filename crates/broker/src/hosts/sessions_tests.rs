@@ -5,7 +5,7 @@ fn place(topic: &str) -> FetchedPartition {
 }
 
 fn at(offset: Offset) -> Position {
-    Position { offset, leader_epoch: -1, last_epoch: -1, bytes_max: 1000 }
+    Position { offset, leader_epoch: -1, last_epoch: -1, log_start: -1, bytes_max: 1000 }
 }
 
 fn ask(id: i32, epoch: i32, wanted: &[(&str, Offset)], forgotten: &[&str]) -> SessionRequest {

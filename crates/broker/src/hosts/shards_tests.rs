@@ -58,6 +58,7 @@ impl ShardBench {
             partition_epoch: 0,
             replicas: vec![1, 2],
             in_sync: in_sync.to_vec(),
+            ..Assignment::default()
         };
         let wanted = Assigned {
             place: TopicPartition::new(TOPIC, 0),

@@ -136,6 +136,7 @@ impl Node {
     /// What the metadata says of this node's partitions.
     pub fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
         let mut all = Vec::new();
+        let is_live = |id| cluster.broker(id).is_some_and(|broker| !broker.fenced);
         for topic in cluster.topics() {
             let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
             if !topic.partitions.values().any(|state| mine(&state)) {
@@ -153,6 +154,7 @@ impl Node {
                         partition_epoch: state.partition_epoch,
                         replicas: state.replicas.clone(),
                         in_sync: state.isr.clone(),
+                        live: state.replicas.iter().copied().filter(|id| is_live(*id)).collect(),
                     },
                     rules: rules.clone(),
                 });

@@ -14,7 +14,7 @@ use ottla_types::NodeId;
 use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller_channel::ControllerChannel;
 use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
-use crate::hosts::peer_watch::{PeerWatch, PeerWatchParts};
+use crate::hosts::peer_watch::PeerWatch;
 use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
 use crate::rules::{fetching_rules, replica_lag_max};
 
@@ -44,13 +44,6 @@ impl Replicas {
     /// Does nothing yet; the connections to other brokers are for coordinators, too.
     pub(super) fn new(parts: ReplicaParts<'_>) -> (Self, Arc<BrokerLinks>) {
         let ReplicaParts { id, clock, transport, started, partitions, channel, cluster } = parts;
-        let peers = Arc::new(PeerWatch::new(PeerWatchParts {
-            id,
-            clock: clock.clone(),
-            transport: transport.clone(),
-            listener: started.inter_broker_listener(),
-            cluster: Arc::clone(cluster),
-        }));
         let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
             id,
             clock: clock.clone(),
@@ -58,6 +51,7 @@ impl Replicas {
             listener: started.inter_broker_listener(),
             cluster: Arc::clone(cluster),
         }));
+        let peers = Arc::new(PeerWatch::new(id, clock.clone(), Arc::clone(&brokers)));
         let fetching = Arc::new(ReplicaFetching::new(FetchingParts {
             id,
             clock: clock.clone(),

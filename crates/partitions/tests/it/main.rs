@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod disks;
+mod following;
 mod genuine;
 mod moves;
 mod own;
@@ -28,6 +29,7 @@ pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &PartitionRules) -
         partition_epoch: 1,
         replicas: vec![1],
         in_sync: vec![1],
+        ..Assignment::default()
     };
     let directory = Uuid::ZERO;
     Assigned { place, topic_id, directory, assignment, rules: rules.clone() }

@@ -53,6 +53,7 @@ fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &PartitionRules) {
         partition_epoch: i32::try_from(in_sync.len()).unwrap(),
         replicas: vec![1, 2],
         in_sync: in_sync.to_vec(),
+        ..Assignment::default()
     };
     let wanted = crate::assigned(place(), Uuid::of(700), rules);
     let failed = partitions.reconcile(&[ottla_partitions::Assigned { assignment, ..wanted }]);

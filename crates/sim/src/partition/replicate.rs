@@ -127,7 +127,8 @@ impl PartitionWorld {
             let before = (broker_epoch < *life).then(|| leading.leader.clone());
             *life = broker_epoch.max(*life);
             let offset = fetch.end.offset;
-            let fetched = FollowerFetch { follower, broker_epoch, offset, now_ms };
+            let log_start = 0;
+            let fetched = FollowerFetch { follower, broker_epoch, offset, log_start, now_ms };
             // One that counts for nothing is answered all the same.
             let _ = leading.leader.fetched(fetched);
             let is_moved = before.is_some_and(|before| before != leading.leader);

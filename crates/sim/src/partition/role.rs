@@ -91,5 +91,6 @@ fn replica_assignment(state: &PartitionState) -> Assignment {
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.clone(),
         in_sync: state.isr.clone(),
+        ..Assignment::default()
     }
 }
