@@ -263,6 +263,17 @@ class Run:
         print(self.failed[-1], file=sys.stderr, flush=True)
 
 
+def write(page, table, machine):
+    """Puts the table between the marks of the page."""
+    head, mark, rest = page.read_text().partition("<!-- replicas -->\n")
+    _, end, tail = rest.partition("<!-- end of replicas -->\n")
+    assert mark and end, f"{page} has no place for the table"
+    told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
+            "Medians, and in brackets the smallest and the largest. CPU: seconds a GB, or microseconds a record where the unit is "
+            "microseconds.\n\n")
+    page.write_text(f"{head}{mark}{told}{table.markdown()}\n{end}{tail}")
+
+
 def main(words):
     parser = argparse.ArgumentParser(prog="bench/run replication", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -270,6 +281,7 @@ def main(words):
     parser.add_argument("--rounds", type=int, default=2, help="how many rounds (2)")
     parser.add_argument("--full", action="store_true", help="the long rows, too")
     parser.add_argument("--list", action="store_true", help="print the rows and end")
+    parser.add_argument("--write", action="store_true", help="write the table of docs/performance.md")
     parser.add_argument("--clusters", default=",".join(KINDS), help="only these, with commas between")
     parser.add_argument("--binary", help="the ottla binary to run, else target/release/ottla")
     parser.add_argument("--driver", type=pathlib.Path, help="the ottla-load binary to load with, else target/release/ottla-load")
@@ -298,5 +310,7 @@ def main(words):
     path = peers.ROOT / "target" / "bench-replication.json"
     path.write_text(json.dumps({**machine, "rows": table.json()}, indent=1))
     print(f"\n{path} has every figure; took {time.monotonic() - begun:.0f} s")
+    if arguments.write:
+        write(peers.ROOT / "docs" / "performance.md", table, machine)
     if run.failed:
         sys.exit("failed:\n" + "\n".join(run.failed))
