@@ -1,7 +1,7 @@
 """Three nodes of Ottla beside three of Apache Kafka 4.3.1, on this machine and in one run: three replicas,
 acks=all; and beside the least that three writers must do, which relay the same bytes over sockets (relay.c).
 
-    bench/run replication                     two rounds of all rows but the long ones: about 12 minutes
+    bench/run replication                     two rounds of all rows but the long ones: a quarter of an hour
     bench/run replication --rows ack,kill     only the rows whose names begin so
     bench/run replication --rounds 5          more rounds; each starts its clusters anew
     bench/run replication --full              5,000 partitions with three replicas, too: half an hour more
@@ -26,7 +26,7 @@ import time
 
 from harness import coordinators, crowded_trios, peers, show, trios
 from harness.drive import MB
-from harness.memory import touch_memory
+from harness.machine import emptied, touch_memory
 from harness.rows import Row, latency
 from harness.steady import SteadyProducer
 
@@ -224,8 +224,8 @@ class Run:
         if not due:
             return {}
         os.sync()
-        trio = self.trio(kind, pathlib.Path(tempfile.mkdtemp(dir=self.work)))
-        found = {started: {}}
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.work))
+        trio, found = self.trio(kind, folder), {started: {}}
         try:
             found[started]["start"] = trio.start()
             if kind == "roofline":
@@ -244,6 +244,7 @@ class Run:
             self.fail(trio, started, error)
         finally:
             trio.end()
+            emptied(folder)
         return found
 
     def measure(self, trio, load, name, found):
