@@ -112,12 +112,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            let interest = match (replica, news) {
-                (None, _) => Interest::Committed,
-                (Some(_), News::LogStart) => Interest::LogEnd,
-                (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
-            };
-            wait = Some(watch_partitions(node, &plan, interest));
+            wait = Some(watch_partitions(node, &plan, interest_of(replica, news)));
             continue;
         };
         tokio::select! {
@@ -128,6 +123,15 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     count_records(node, replica, &found);
     build_response(&plan, found)
+}
+
+/// What a fetch that waits is woken by.
+fn interest_of(replica: Option<FetchingReplica>, news: News) -> Interest {
+    match (replica, news) {
+        (None, _) => Interest::Committed,
+        (Some(_), News::LogStart) => Interest::LogEnd,
+        (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
+    }
 }
 
 /// What is true of a request as a whole.
