@@ -190,7 +190,9 @@ impl LeaderFetcher {
             && followed.partition.throttled().as_follower
             && parts.quotas.following.is_exceeded()
         {
-            followed.until = Some(parts.clock.monotonic() + THROTTLED_AGAIN);
+            let again = parts.clock.monotonic() + THROTTLED_AGAIN;
+            followed.until = Some(again);
+            self.due.insert((again, key));
         }
         let followed = self.partitions.get(&key).filter(|it| it.until.is_none());
         let position = followed.and_then(|it| it.partition.position());
