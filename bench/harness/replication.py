@@ -1,7 +1,7 @@
 """Three nodes of Ottla beside three of Apache Kafka 4.3.1, on this machine and in one run: three replicas,
 acks=all; and beside the least that three writers must do, which relay the same bytes over sockets (relay.c).
 
-    bench/run replication                     two rounds of all rows but the long ones: about 12 minutes
+    bench/run replication                     two rounds of all rows but the long ones: a quarter of an hour
     bench/run replication --rows ack,kill     only the rows whose names begin so
     bench/run replication --rounds 5          more rounds; each starts its clusters anew
     bench/run replication --full              5,000 partitions with three replicas, too: half an hour more
@@ -26,7 +26,7 @@ import time
 
 from harness import coordinators, crowded_trios, peers, show, trios
 from harness.drive import MB
-from harness.memory import touch_memory
+from harness.machine import emptied, touch_memory
 from harness.rows import Row, latency
 from harness.steady import SteadyProducer
 
@@ -110,10 +110,14 @@ def kills(where_quorum_leads, count):
     return load
 
 
-def stops(trio, name, _scale):
-    """SIGSTOP of a partition's leader that does not lead the quorum."""
-    fits = lambda member: trio.nodes.leader()[0] is not member
-    return {"value": gaps(trio, name, [fits] * STOPS, lambda it: it.pause(), lambda it: it.resume())}
+def stops(where_quorum_leads, count):
+    """SIGSTOP of a partition's leader that leads the quorum, too, or does not."""
+
+    def load(trio, name, _scale):
+        fits = lambda member: (trio.nodes.leader()[0] is member) == where_quorum_leads
+        return {"value": gaps(trio, name, [fits] * count, lambda it: it.pause(), lambda it: it.resume())}
+
+    return load
 
 
 def controller_kills(trio, name, _scale):
@@ -160,7 +164,8 @@ ROWS = [
     row("memory-loaded", "memory of the three, after the loads", "MB", started, key="loaded", most=120, lower=True),
     row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kills(False, KILLS), most=0.5, lower=True),
     row("kill-controller", "the same, where it led the quorum", "s", kills(True, KILLS), most=1.5, lower=True),
-    row("stop", "SIGSTOP of a leader: longest gap", "s", stops, over_kafka=1, lower=True),
+    row("stop", "SIGSTOP of a leader: longest gap of a steady producer", "s", stops(False, STOPS), over_kafka=1, lower=True),
+    row("stop-controller", "the same, where it led the quorum", "s", stops(True, STOPS), over_kafka=1, lower=True),
     row("controller", "kill -9 of the quorum's leader until the next one has made a topic", "s", controller_kills, most=1, lower=True),
     row("many-create", "5,000 partitions, 3 replicas: created and in sync", "s", crowded_trios.many, key="create", lower=True, **MANY),
     row("many-idle", "idle CPU of the three with them", "% of a core", crowded_trios.many, key="idle", most=1.5, lower=True, **MANY),
@@ -219,8 +224,8 @@ class Run:
         if not due:
             return {}
         os.sync()
-        trio = self.trio(kind, pathlib.Path(tempfile.mkdtemp(dir=self.work)))
-        found = {started: {}}
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.work))
+        trio, found = self.trio(kind, folder), {started: {}}
         try:
             found[started]["start"] = trio.start()
             if kind == "roofline":
@@ -239,6 +244,7 @@ class Run:
             self.fail(trio, started, error)
         finally:
             trio.end()
+            emptied(folder)
         return found
 
     def measure(self, trio, load, name, found):
@@ -258,6 +264,17 @@ class Run:
         print(self.failed[-1], file=sys.stderr, flush=True)
 
 
+def write(page, table, machine):
+    """Puts the table between the marks of the page."""
+    head, mark, rest = page.read_text().partition("<!-- replicas -->\n")
+    _, end, tail = rest.partition("<!-- end of replicas -->\n")
+    assert mark and end, f"{page} has no place for the table"
+    told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
+            "Medians, and in brackets the smallest and the largest. CPU: seconds a GB, or microseconds a record where the unit is "
+            "microseconds.\n\n")
+    page.write_text(f"{head}{mark}{told}{table.markdown()}\n{end}{tail}")
+
+
 def main(words):
     parser = argparse.ArgumentParser(prog="bench/run replication", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,6 +282,7 @@ def main(words):
     parser.add_argument("--rounds", type=int, default=2, help="how many rounds (2)")
     parser.add_argument("--full", action="store_true", help="the long rows, too")
     parser.add_argument("--list", action="store_true", help="print the rows and end")
+    parser.add_argument("--write", action="store_true", help="write the table of docs/performance.md")
     parser.add_argument("--clusters", default=",".join(KINDS), help="only these, with commas between")
     parser.add_argument("--binary", help="the ottla binary to run, else target/release/ottla")
     parser.add_argument("--driver", type=pathlib.Path, help="the ottla-load binary to load with, else target/release/ottla-load")
@@ -293,5 +311,7 @@ def main(words):
     path = peers.ROOT / "target" / "bench-replication.json"
     path.write_text(json.dumps({**machine, "rows": table.json()}, indent=1))
     print(f"\n{path} has every figure; took {time.monotonic() - begun:.0f} s")
+    if arguments.write:
+        write(peers.ROOT / "docs" / "performance.md", table, machine)
     if run.failed:
         sys.exit("failed:\n" + "\n".join(run.failed))

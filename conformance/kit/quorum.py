@@ -476,17 +476,28 @@ class Suite:
             self.check_lost(where, nodes, load)
             self.check_logs(where, nodes, load.names())
 
+    @contextlib.contextmanager
+    def namespaces(self, where, check):
+        """Network namespaces for three nodes; none, and a skipped row, where they cannot be made."""
+        try:
+            network = cluster.Namespaces(THREE)
+        except (RuntimeError, OSError) as error:
+            self.table.add(self.kind.name, where, "skipped", f"{check}: {error}")
+            yield None
+            return
+        try:
+            yield network
+        finally:
+            network.close()
+
     def cut(self, is_short):
         """Three nodes in network namespaces, whose leader is cut off."""
         where = "3 namespaces"
         if not self.wants("cut"):
             return
-        try:
-            network = cluster.Namespaces(THREE)
-        except (RuntimeError, OSError) as error:
-            self.table.add(self.kind.name, where, "skipped", f"cut links of the leader: {error}")
-            return
-        try:
+        with self.namespaces(where, "cut links of the leader") as network:
+            if network is None:
+                return
             with self.rows(where, "three nodes in network namespaces"), self.cluster(where, THREE, network) as nodes:
                 load = quorum_load.Load(nodes)
                 with load:
@@ -494,8 +505,6 @@ class Suite:
                 self.check_lost(where, nodes, load)
                 if not is_short:
                     self.check_logs(where, nodes, load.names())
-        finally:
-            network.close()
 
     def all(self, is_short):
         if self.wants("single"):
@@ -513,15 +522,19 @@ def percentile(values, part):
     return ordered[max(0, -(-len(ordered) * part // 100) - 1)]
 
 
-def run(arguments):
+def run_suite(suite, table, arguments):
+    """All rows of one kind of server, or a short run of Apache's before all of Ottla's; the exit code."""
     # Ended from outside, it still takes its nodes, namespaces and mounts away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    table = report.Report()
     kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
     if arguments.against == "both":
-        beside = Suite(table, cluster.ApacheKind(), arguments)
+        beside = suite(table, cluster.ApacheKind(), arguments)
         beside.all(is_short=True)
-        Suite(table, kinds["ottla"](), arguments, beside).all(is_short=False)
+        suite(table, kinds["ottla"](), arguments, beside).all(is_short=False)
     else:
-        Suite(table, kinds[arguments.against](), arguments).all(is_short=False)
+        suite(table, kinds[arguments.against](), arguments).all(is_short=False)
     return table.end()
+
+
+def run(arguments):
+    return run_suite(Suite, report.Report(), arguments)

@@ -9,9 +9,7 @@ import contextlib
 import os
 import pathlib
 import re
-import signal
 import subprocess
-import sys
 import time
 import unittest
 
@@ -28,7 +26,7 @@ REPLICATED = {
     # A follower that makes no progress leaves the in-sync set soon enough for a test.
     "replica.lag.time.max.ms": "10000",
 }
-# A version that replicates nothing has internal topics of one replica.
+# Without replicas, internal topics have one, too.
 FORMER = {"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
 FIVE = dict.fromkeys(range(1, 6), cluster.COMBINED)
 PARTITIONS = 3
@@ -512,10 +510,32 @@ class Suite(quorum.Suite):
             self.check_dumps(where, nodes, [LOAD])
             self.verify_replicas(where, nodes, LOAD)
 
-    def start_clients(self, where, load, money):
-        """Producers of all libraries, consumers of both protocols, and transactions; the consumers' names."""
+    @contextlib.contextmanager
+    def producers(self, where, nodes, has_group=False):
+        """Producers of all libraries on the topic `load`, and a consumer of a group; in the end their histories are judged."""
+        with self.clients(nodes, LOAD) as load:
+            self.produce_all(load)
+            if has_group:
+                load.consume("librdkafka", "classic-group")
+            load.await_more(90)
+            yield load
+            self.judge_history(where, nodes, load, LOAD)
+
+    def produce_all(self, load):
         for name in history_clients.PROGRAMS:
             load.produce(name, RATE)
+
+    def check_after_losses(self, where, nodes):
+        """Brokers that are down are started: when all are in sync, the replicas are equal."""
+        for member in nodes.brokers:
+            if not member.alive():
+                member.launch()
+        replica_logs.await_full(nodes, [LOAD])
+        self.check_replicas(where, nodes, [LOAD])
+
+    def start_clients(self, where, load, money):
+        """Producers of all libraries, consumers of both protocols, and transactions; the consumers' names."""
+        self.produce_all(load)
         consumers = [load.consume("librdkafka", "classic-group"), load.consume("java", "new-group", "consumer")]
         load.await_more(90)
         if self.wants("transactions"):
@@ -548,22 +568,14 @@ class Suite(quorum.Suite):
             return
         with self.rows(where, "three controllers and three brokers"), self.cluster(where, quorum.SIX, settings=REPLICATED) as nodes:
             self.topic(nodes, LOAD, PARTITIONS, 3, min_insync_replicas=1)
-            with self.clients(nodes, LOAD) as load:
-                for name in history_clients.PROGRAMS:
-                    load.produce(name, RATE)
-                load.await_more(90)
+            with self.producers(where, nodes) as load:
                 if self.wants("wiped"):
                     self.wiped(where, nodes, load)
                 if self.wants("full"):
                     self.full(where, nodes, load)
                 if self.wants("survivors"):
                     self.survivors(where, nodes, load)
-                self.judge_history(where, nodes, load, LOAD)
-            for member in nodes.brokers:
-                if not member.alive():
-                    member.launch()
-            replica_logs.await_full(nodes, [LOAD])
-            self.check_replicas(where, nodes, [LOAD])
+            self.check_after_losses(where, nodes)
 
     def survivors(self, where, nodes, clients):
         """Two of three replicas are killed one after the other; the third has all that was acknowledged."""
@@ -589,36 +601,21 @@ class Suite(quorum.Suite):
             return
         with self.rows(where, "five nodes"), self.cluster(where, FIVE, settings=REPLICATED) as nodes:
             self.topic(nodes, LOAD, PARTITIONS, 3, [(1, 2, 3), (2, 3, 4), (5, 1, 2)], min_insync_replicas=1)
-            with self.clients(nodes, LOAD) as load:
-                for name in history_clients.PROGRAMS:
-                    load.produce(name, RATE)
-                load.await_more(90)
+            with self.producers(where, nodes) as load:
                 self.survivors(where, nodes, load)
-                self.judge_history(where, nodes, load, LOAD)
-            for member in nodes.brokers:
-                if not member.alive():
-                    member.launch()
-            replica_logs.await_full(nodes, [LOAD])
-            self.check_replicas(where, nodes, [LOAD])
+            self.check_after_losses(where, nodes)
 
     def cut(self, is_short):
         """Three nodes in network namespaces; the links of a leader are cut."""
         where = "3 namespaces"
         if not self.wants("cut"):
             return
-        try:
-            network = cluster.Namespaces(quorum.THREE)
-        except (RuntimeError, OSError) as error:
-            self.table.add(self.kind.name, where, "skipped", f"cut links of a leader: {error}")
-            return
-        try:
+        with self.namespaces(where, "cut links of a leader") as network:
+            if network is None:
+                return
             with self.rows(where, "three nodes in namespaces"), self.cluster(where, quorum.THREE, network, settings=REPLICATED) as nodes:
                 self.topic(nodes, LOAD, PARTITIONS, 3, min_insync_replicas=2)
-                with self.clients(nodes, LOAD) as load:
-                    for name in history_clients.PROGRAMS:
-                        load.produce(name, RATE)
-                    load.consume("librdkafka", "classic-group")
-                    load.await_more(90)
+                with self.producers(where, nodes, has_group=True) as load:
                     victim_of = lambda turn: replica_logs.leader(nodes, LOAD, turn % PARTITIONS)
                     rounds = 1 if is_short else self.arguments.faults
                     self.fault(where, nodes, load, "cut links of a leader", rounds, victim_of,
@@ -626,33 +623,40 @@ class Suite(quorum.Suite):
                     # It hears the others, who do not hear it.
                     self.fault(where, nodes, load, "links of a leader cut one way", rounds, victim_of,
                                lambda it: network.mute(it.number), lambda it: network.unmute(it.number))
-                    self.judge_history(where, nodes, load, LOAD)
                 self.check_replicas(where, nodes, [LOAD])
-        finally:
-            network.close()
 
     def upgrade(self):
-        """Three nodes of a former version, which replicates nothing, are restarted one after the other as nodes of this one."""
-        where = "3 upgraded"
+        """Three nodes of a former version are restarted one after the other as nodes of this one."""
+        where, replicas = "3 upgraded", self.arguments.former_replicas
         if not self.is_ottla or not self.arguments.former or not self.wants("upgrade"):
             return
+        settings = REPLICATED if replicas > 1 else REPLICATED | FORMER
         binary, self.kind.binary = self.kind.binary, self.arguments.former
         try:
-            with self.rows(where, "a rolling upgrade"), self.cluster(where, quorum.THREE, settings=REPLICATED | FORMER) as nodes:
-                self.topic(nodes, LOAD, PARTITIONS, 1)
-                with self.clients(nodes, LOAD) as load:
-                    for name in history_clients.PROGRAMS:
-                        load.produce(name, RATE)
-                    load.consume("librdkafka", "classic-group")
-                    load.await_more(90)
+            with self.rows(where, "a rolling upgrade"), self.cluster(where, quorum.THREE, settings=settings) as nodes:
+                self.topic(nodes, LOAD, PARTITIONS, replicas)
+                with self.producers(where, nodes, has_group=True) as load:
                     self.kind.binary = binary
-                    self.rolling(where, nodes, load)
-                    self.judge_history(where, nodes, load, LOAD)
+                    if replicas > 1:
+                        self.rolling(where, nodes, load)
+                    else:
+                        self.restarts(where, nodes, load)
                 self.topic(nodes, MONEY, PARTITIONS, 3)
                 produce_until(nodes, MONEY, 0, b"after the upgrade")
                 self.row(where, True, "a topic with three replicas is made after the upgrade")
+                self.check_replicas(where, nodes, [LOAD, MONEY])
         finally:
             self.kind.binary = binary
+
+    def restarts(self, where, nodes, clients):
+        """Each broker is stopped by SIGTERM and started at once: its partitions have no other replica."""
+        order = list(nodes.members.values())
+
+        def inflict(member):
+            member.stop()
+            member.launch()
+
+        self.fault(where, nodes, clients, "restart of a broker", len(order), lambda turn: order[turn], inflict, lambda it: None)
 
     def all(self, is_short):
         self.described()
@@ -674,15 +678,6 @@ def check_checker(table):
 
 
 def run(arguments):
-    # Ended from outside, it still takes its nodes, namespaces and mounts away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     table = report.Report()
     check_checker(table)
-    kinds = {"ottla": lambda: cluster.OttlaKind(arguments.binary), "apache": cluster.ApacheKind}
-    if arguments.against == "both":
-        beside = Suite(table, cluster.ApacheKind(), arguments)
-        beside.all(is_short=True)
-        Suite(table, kinds["ottla"](), arguments, beside).all(is_short=False)
-    else:
-        Suite(table, kinds[arguments.against](), arguments).all(is_short=False)
-    return table.end()
+    return quorum.run_suite(Suite, table, arguments)

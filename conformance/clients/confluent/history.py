@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from events import ABORTED_EACH, TRANSACTION, Pace, main, tell
 
+COMMITTED, ABORTED = "committed", "aborted"
 QUIET = {"bootstrap.servers": os.environ["BOOTSTRAP"], "log_level": 0, "reconnect.backoff.max.ms": 1000,
          "topic.metadata.refresh.interval.ms": 5000}
 
@@ -64,12 +65,12 @@ def one_transaction(sender, topic, partitions, name, count):
             send(sender, topic, number % partitions, f"{name}-{number}", transaction)
         if count % ABORTED_EACH == ABORTED_EACH - 1:
             sender.flush(60)
-            return aborted(sender, transaction)
-        return committed(sender, transaction)
+            return finish(sender, transaction, ABORTED)
+        return finish(sender, transaction, COMMITTED)
     except KafkaException as error:
         tell("trouble", transaction, error)
         if error.args[0].txn_requires_abort():
-            return aborted(sender, transaction)
+            return finish(sender, transaction, ABORTED)
         return unknown(transaction)
 
 
@@ -78,37 +79,22 @@ def unknown(transaction):
     tell("ended", transaction, "unknown")
 
 
-def committed(sender, transaction):
+def finish(sender, transaction, outcome):
+    """Commits or aborts, again and again where it may; the producer for the next transaction, None if there must be a new one."""
     tell("ending", transaction)
     while True:
         try:
-            sender.commit_transaction(60)
-            tell("ended", transaction, "committed")
+            (sender.commit_transaction if outcome == COMMITTED else sender.abort_transaction)(60)
+            tell("ended", transaction, outcome)
             return sender
         except KafkaException as error:
             tell("trouble", transaction, error)
             if error.args[0].retriable():
                 continue
-            if error.args[0].txn_requires_abort():
-                return aborted(sender, transaction, is_ending=True)
-            tell("ended", transaction, "unknown")
-            return None
-
-
-def aborted(sender, transaction, is_ending=False):
-    if not is_ending:
-        tell("ending", transaction)
-    while True:
-        try:
-            sender.abort_transaction(60)
-            tell("ended", transaction, "aborted")
-            return sender
-        except KafkaException as error:
-            tell("trouble", transaction, error)
-            if error.args[0].retriable():
-                continue
-            tell("ended", transaction, "unknown")
-            return None
+            if outcome == ABORTED or not error.args[0].txn_requires_abort():
+                tell("ended", transaction, "unknown")
+                return None
+            outcome = ABORTED
 
 
 def consume(topic, group, protocol, isolation):
