@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import datetime
 import os
 import signal
 import statistics
@@ -64,10 +65,10 @@ PROGRAMS = {it.name: it for it in [
 
 
 class History:
-    """The events of all clients."""
+    """The events of all clients; with `log`, a file keeps them as they came, by the wall clock as the nodes' logs have it."""
 
-    def __init__(self):
-        self.lock = threading.Condition()
+    def __init__(self, log=None):
+        self.lock, self.log = threading.Condition(), log
         self.events, self.errors, self.troubles = [], [], collections.Counter()
         # Partition to the times of its acknowledgements; process to the times of its polls. In seconds, of CLOCK_MONOTONIC.
         self.acknowledged, self.polled = {}, {}
@@ -77,6 +78,9 @@ class History:
         kind, at, *fields = line.rstrip("\n").split("\t")
         at = int(at)
         with self.lock:
+            if self.log is not None:
+                when = datetime.datetime.fromtimestamp((time.time_ns() - time.monotonic_ns() + at) / 1e9, datetime.timezone.utc)
+                self.log.write("\t".join([when.isoformat(timespec="milliseconds"), process, kind, *fields]) + "\n")
             event = self.event(process, kind, at, fields)
             if event is not None:
                 self.events.append(event)
@@ -233,8 +237,8 @@ class Client:
 class Clients:
     """Clients of one topic, and their history."""
 
-    def __init__(self, nodes, topic, partitions):
-        self.topic, self.partitions, self.history, self.all = topic, partitions, History(), []
+    def __init__(self, nodes, topic, partitions, log=None):
+        self.topic, self.partitions, self.history, self.all = topic, partitions, History(log), []
         self.bootstrap = ",".join(member.bootstrap for member in nodes.brokers)
 
     def __enter__(self):

@@ -4,38 +4,29 @@ import re
 import struct
 import subprocess
 
-from kit import cluster, servers
+from kit import cluster, log_files, servers
 
 TOPIC_RECORD = re.compile(r'"type":"TOPIC_RECORD","version":\d+,"data":\{"name":"([^"]+)"')
-BATCH_HEADER = 12
-LAST_OFFSET_DELTA, LATEST_TIME = 23, 35
+LATEST_TIME = 35
 
 
-def segments(member):
-    return sorted((member.metadata / cluster.METADATA_FOLDER).glob("*.log"))
+def folder(member):
+    return member.metadata / cluster.METADATA_FOLDER
 
 
 def batches(member):
-    """(first offset, last offset, bytes) of each whole batch in a node's segments."""
-    for segment in segments(member):
-        raw, at = segment.read_bytes(), 0
-        while at + 61 <= len(raw):
-            base, size = struct.unpack_from(">qi", raw, at)
-            if size <= 0 or at + BATCH_HEADER + size > len(raw):
-                break
-            delta, = struct.unpack_from(">i", raw, at + LAST_OFFSET_DELTA)
-            yield base, base + delta, raw[at:at + BATCH_HEADER + size]
-            at += BATCH_HEADER + size
+    """(first offset, last offset, bytes) of each whole batch in a node's metadata log."""
+    return log_files.batches(folder(member))
 
 
 def snapshots(member):
     """The end offsets of a node's snapshots."""
-    return sorted(int(path.name[:20]) for path in (member.metadata / cluster.METADATA_FOLDER).glob("*.checkpoint"))
+    return sorted(int(path.name[:20]) for path in folder(member).glob("*.checkpoint"))
 
 
 def log_start(member):
     """The first offset of a node's oldest segment."""
-    return min((int(path.stem) for path in segments(member)), default=-1)
+    return min((int(path.stem) for path in log_files.segments(folder(member))), default=-1)
 
 
 def latest_time(member):
@@ -59,18 +50,15 @@ def compare(members, high_watermark):
         rows = {base: row for base, row in other.items() if base >= start}
         for base in sorted({*shared, *rows}):
             if shared.get(base) != rows.get(base):
-                return 0, f"nodes {first} and {number} differ at offset {base}: {shown(shared.get(base))}, {shown(rows.get(base))}"
+                both = f"{log_files.shown(shared.get(base))}, {log_files.shown(rows.get(base))}"
+                return 0, f"nodes {first} and {number} differ at offset {base}: {both}"
     return sum(len(raw) for _, raw in shared.values()), ""
-
-
-def shown(row):
-    return "no batch" if row is None else f"to {row[0]}, {len(row[1])} bytes, epoch {struct.unpack_from('>i', row[1], 12)[0]}"
 
 
 def dump_topics(member):
     """The topics that Apache's DumpLogSegments finds in a node's metadata log, and its complaints."""
     command = [*servers.java("-Xmx256m"), "org.apache.kafka.tools.DumpLogSegments", "--cluster-metadata-decoder", "--deep-iteration",
-               "--files", ",".join(map(str, segments(member)))]
+               "--files", ",".join(map(str, log_files.segments(folder(member))))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     bad = [line for line in (done.stdout + done.stderr).splitlines() if re.search(r"Exception|Could not|mismatch|not a valid", line)]
     if done.returncode:

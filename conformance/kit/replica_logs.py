@@ -6,10 +6,10 @@ import re
 import struct
 import subprocess
 
-from kit import cluster, servers, wire
+from kit import cluster, log_files, servers, wire
 
 # Where fields stand in a batch.
-BATCH_HEADER, ATTRIBUTES, LAST_OFFSET_DELTA, PRODUCER, FIRST_RECORD = 12, 21, 23, 43, 61
+ATTRIBUTES, PRODUCER, FIRST_RECORD = 21, 43, 61
 CONTROL = 0x20
 
 
@@ -65,17 +65,7 @@ def leader(nodes, topic, index=0):
 
 def batches(folder):
     """First offset to (last offset, bytes) of each whole batch in a partition's segments."""
-    found = {}
-    for segment in sorted(folder.glob("*.log")):
-        raw, at = segment.read_bytes(), 0
-        while at + 61 <= len(raw):
-            base, size = struct.unpack_from(">qi", raw, at)
-            if size <= 0 or at + BATCH_HEADER + size > len(raw):
-                break
-            delta, = struct.unpack_from(">i", raw, at + LAST_OFFSET_DELTA)
-            found[base] = base + delta, raw[at:at + BATCH_HEADER + size]
-            at += BATCH_HEADER + size
-    return found
+    return {base: (last, raw) for base, last, raw in log_files.batches(folder)}
 
 
 def records(raw):
@@ -175,13 +165,9 @@ def compare(nodes, topic):
             if different:
                 base = different[0]
                 notes.append(f"{topic}-{part.index}: nodes {part.leader} and {number} differ at offset {base} ({len(different)} batches): "
-                             f"{shown(first.get(base))}, {shown(log.get(base))}")
+                             f"{log_files.shown(first.get(base))}, {log_files.shown(log.get(base))}")
         size += sum(len(raw) for _, raw in first.values())
     return size, notes
-
-
-def shown(row):
-    return "no batch" if row is None else f"to {row[0]}, {len(row[1])} bytes, epoch {struct.unpack_from('>i', row[1], 12)[0]}"
 
 
 def jvm(name, *words, seconds=90, folder=None):

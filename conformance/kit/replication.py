@@ -7,6 +7,7 @@ The clients' histories are judged by `checker`. Every row holds for Apache Kafka
 
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -532,8 +533,13 @@ class Suite(quorum.Suite):
 
     @contextlib.contextmanager
     def clients(self, nodes, topic):
-        with history_clients.Clients(nodes, topic, PARTITIONS) as clients:
-            yield clients
+        with contextlib.ExitStack() as stack:
+            log = None
+            if self.arguments.logs:
+                folder = pathlib.Path(self.arguments.logs)
+                folder.mkdir(parents=True, exist_ok=True)
+                log = stack.enter_context(open(folder / f"{nodes.folder.name}-clients-{topic}.log", "w"))
+            yield stack.enter_context(history_clients.Clients(nodes, topic, PARTITIONS, log))
 
     def apart(self):
         """Three controllers and three brokers: two brokers are lost one after the other; a disk is lost."""

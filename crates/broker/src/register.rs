@@ -189,7 +189,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
     let mut active = node.controller.watch_active();
     loop {
         let is_here = active.borrow_and_update().is_some();
-        let again = if is_here { Duration::MAX } else { node.clock.monotonic() + every };
+        let again = (!is_here).then(|| node.clock.monotonic() + every);
         tokio::select! {
             biased;
             changed = active.changed() => {
@@ -199,7 +199,7 @@ pub async fn keep_session(node: &Node, epoch: i64) {
             }
             () = node.heartbeat_due.notified() => {}
             () = node.replicas.peers.found() => {}
-            () = sleep_until(node, again) => {}
+            () = node.clock.sleep_until_due(again) => {}
         }
         if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
             tracing::warn!(
@@ -210,13 +210,6 @@ pub async fn keep_session(node: &Node, epoch: i64) {
             );
         }
     }
-}
-
-async fn sleep_until(node: &Node, at: Duration) {
-    if at == Duration::MAX {
-        std::future::pending::<()>().await;
-    }
-    node.clock.sleep_until(at).await;
 }
 
 /// Sends what the broker reports of its directories to the active controller, as long as the node

@@ -1,5 +1,7 @@
 //! The operator's commands, for a running cluster of Ottla's or Apache Kafka's.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands that use it come next"))]
+mod balance;
 mod bench;
 mod cluster;
 mod cluster_nodes;

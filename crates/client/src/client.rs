@@ -222,10 +222,7 @@ impl Client {
         limit: Duration,
     ) -> Result<R::Response, ClientError> {
         let link = self.any_link().await?;
-        let answer = match link.send(request, None, limit).await {
-            Ok(reply) => reply.wait().await,
-            Err(error) => Err(error),
-        };
+        let answer = link.ask(request, None, limit).await;
         if answer.as_ref().is_err_and(ClientError::is_disconnected) {
             *self.links.any.lock() = None;
         }

@@ -224,6 +224,19 @@ impl BrokerLink {
         Ok(PendingReply { link: self.clone(), answer, version, request: PhantomData })
     }
 
+    /// Sends a request, in a version up to `newest`, and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`BrokerLink::send`] and [`PendingReply::wait`].
+    pub async fn ask<R: Request>(
+        &self,
+        request: &R,
+        newest: Option<i16>,
+        limit: Duration,
+    ) -> Result<R::Response, ClientError> {
+        self.send(request, newest, limit).await?.wait().await
+    }
+
     /// Sends a request that is not answered.
     ///
     /// # Errors

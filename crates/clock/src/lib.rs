@@ -137,6 +137,14 @@ impl Clock {
         }
     }
 
+    /// Waits until the monotonic time is `due`; for ever without one.
+    pub async fn sleep_until_due(&self, due: Option<Duration>) {
+        match due {
+            Some(due) => self.sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.monotonic().saturating_add(duration)).await;

@@ -216,10 +216,12 @@ impl Partitions {
         &self.bells
     }
 
-    /// The data directories.
+    /// The data directories; one for the metadata log is none, unless partitions lie there.
     #[must_use]
     pub fn directories(&self) -> Vec<Directory> {
-        self.dirs.iter().map(Dir::shown).collect()
+        let has_partitions = |id| self.all().iter().any(|it| it.directory() == id);
+        let all = self.dirs.iter().map(Dir::shown);
+        all.filter(|it| Some(it.id) != self.closed_to_new || has_partitions(it.id)).collect()
     }
 
     /// Makes the set of partitions what the metadata says. What is new is opened, what is gone is

@@ -1,18 +1,19 @@
 //! Waiting until what was appended is safe.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_types::Offset;
+use ottla_types::{LeaderEpoch, Offset};
 
 use crate::owner::AppendedBatch;
 use crate::partition::Partition;
-use crate::progress::{Interest, Wait};
+use crate::progress::{Ends, Interest, Wait};
 
 /// How a wait for the in-sync set ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// All of it has the records.
+    /// All of it has the records, or has deleted them.
     Committed,
     /// It shrank below what the topic asks for.
     TooFewReplicas,
@@ -33,23 +34,15 @@ impl Partition {
     ) -> Waited {
         let AppendedBatch { end, leader_epoch, .. } = *appended;
         let wait = self.progress().wait_for_commit(end);
-        loop {
+        let done = || {
+            // One look, so that all of it is about the same moment.
             let ends = self.ends();
-            if !ends.leading || ends.leader_epoch != leader_epoch {
-                return Waited::LeaderMoved;
-            }
-            if ends.high_watermark >= end {
-                return Waited::Committed;
-            }
-            if !ends.enough_in_sync {
-                return Waited::TooFewReplicas;
-            }
-            tokio::select! {
-                biased;
-                () = wait.moved() => {}
-                () = clock.sleep_until(deadline) => return Waited::TimedOut,
-            }
-        }
+            let committed = (ends.high_watermark >= end).then_some(Waited::Committed);
+            leader_moved(&ends, leader_epoch)
+                .or(committed)
+                .or((!ends.enough_in_sync).then_some(Waited::TooFewReplicas))
+        };
+        wait_until(done, async || wait.moved().await, clock.sleep_until(deadline)).await
     }
 
     /// Waits until no live replica has records below `before` any more, at most until `deadline`;
@@ -65,19 +58,15 @@ impl Partition {
     ) -> Result<Offset, Waited> {
         let mut wait = Wait::new();
         wait.add(self.progress(), Interest::LowWatermark);
-        loop {
+        let done = || {
             let ends = self.ends();
-            if !ends.leading {
-                return Err(Waited::LeaderMoved);
-            }
-            if ends.low_watermark >= before {
-                return Ok(ends.low_watermark);
-            }
-            tokio::select! {
-                biased;
-                () = wait.moved() => {}
-                () = clock.sleep_until(deadline) => return Err(Waited::TimedOut),
-            }
+            let deleted = (ends.low_watermark >= before).then_some(Waited::Committed);
+            (!ends.leading).then_some(Waited::LeaderMoved).or(deleted)
+        };
+        match wait_until(done, async || wait.moved().await, clock.sleep_until(deadline)).await {
+            // It was there when it was looked at, whoever leads now.
+            Waited::Committed => Ok(self.ends().low_watermark.max(before)),
+            other => Err(other),
         }
     }
 
@@ -91,19 +80,35 @@ impl Partition {
         let AppendedBatch { end, leader_epoch, .. } = *appended;
         let mut wait = Wait::new();
         wait.add(self.progress(), Interest::Durable);
-        loop {
+        let done = || {
             let ends = self.ends();
-            if !ends.leading || ends.leader_epoch != leader_epoch {
-                return Waited::LeaderMoved;
-            }
-            if ends.durable >= end {
-                return Waited::Committed;
-            }
-            tokio::select! {
-                biased;
-                () = wait.moved() => {}
-                () = clock.sleep_until(deadline) => return Waited::TimedOut,
-            }
+            let durable = (ends.durable >= end).then_some(Waited::Committed);
+            leader_moved(&ends, leader_epoch).or(durable)
+        };
+        wait_until(done, async || wait.moved().await, clock.sleep_until(deadline)).await
+    }
+}
+
+/// Does another node lead, or this one in another epoch?
+fn leader_moved(ends: &Ends, leader_epoch: LeaderEpoch) -> Option<Waited> {
+    (!ends.leading || ends.leader_epoch != leader_epoch).then_some(Waited::LeaderMoved)
+}
+
+/// Waits until there is an answer; it is looked for after each move.
+async fn wait_until(
+    done: impl Fn() -> Option<Waited>,
+    moved: impl AsyncFn(),
+    timeout: impl Future<Output = ()>,
+) -> Waited {
+    let mut timeout = pin!(timeout);
+    loop {
+        if let Some(waited) = done() {
+            return waited;
+        }
+        tokio::select! {
+            biased;
+            () = moved() => {}
+            () = &mut timeout => return Waited::TimedOut,
         }
     }
 }

@@ -75,25 +75,38 @@ fn unregister_broker(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(),
 
 fn list_endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
-    let which = if args.has("include-fenced-brokers") { Brokers::All } else { Brokers::Unfenced };
+    let nodes = client.options().bootstrap;
+    let which = match (nodes, args.has("include-fenced-brokers")) {
+        (_, false) => Brokers::Unfenced,
+        (BootstrapNodes::Brokers, true) => Brokers::All,
+        (BootstrapNodes::Controllers, true) => {
+            let why =
+                "--include-fenced-brokers needs --bootstrap-server: controllers have no fence";
+            return Err(ToolError::Usage(why.to_owned()));
+        }
+    };
     let cluster = session.wait(client.describe_cluster(which)).map_err(plain_error)?;
-    let kind = match client.options().bootstrap {
+    let host_width = cluster.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
+    let racks = cluster.brokers.iter().filter_map(|it| it.rack.as_ref());
+    let rack_width = racks.map(String::len).max().unwrap_or(10);
+    let row = |[id, host, port, rack, state, kind]: [&str; 6]| {
+        let place = format!("{id:10} {host:host_width$} {port:10} {rack:rack_width$}");
+        match nodes {
+            BootstrapNodes::Brokers => format!("{place} {state:10} {kind:15}"),
+            BootstrapNodes::Controllers => format!("{place} {kind:15}"),
+        }
+    };
+    let head = row(["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"]);
+    writeln!(session.out, "{head}")?;
+    let kind = match nodes {
         BootstrapNodes::Brokers => "broker",
         BootstrapNodes::Controllers => "controller",
     };
-    let host = cluster.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
-    let row = |cells: [String; 6]| {
-        let [id, at, port, rack, state, kind] = cells;
-        format!("{id:10} {at:host$} {port:10} {rack:10} {state:10} {kind:15}")
-    };
-    let head = ["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"].map(str::to_owned);
-    writeln!(session.out, "{}", row(head))?;
-    for it in cluster.brokers {
+    for it in &cluster.brokers {
         let state = if it.is_fenced { "fenced" } else { "unfenced" };
-        let rack = it.rack.unwrap_or_else(|| "null".to_owned());
-        let cells =
-            [it.id.to_string(), it.host, it.port.to_string(), rack, state.into(), kind.into()];
-        writeln!(session.out, "{}", row(cells))?;
+        let (id, port) = (it.id.to_string(), it.port.to_string());
+        let rack = it.rack.as_deref().unwrap_or("null");
+        writeln!(session.out, "{}", row([&id, &it.host, &port, rack, state, kind]))?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 mod quotas;
 
-use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
+use ottla_client::{
+    ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym, GroupFilter,
+};
 use ottla_types::ErrorCode;
 
 use crate::options::{BOOTSTRAP_CONTROLLER, Opt, Parsed, flag, value, values};
@@ -168,19 +170,18 @@ fn describe_configs(
     kind: ConfigKind,
     name: Option<String>,
 ) -> Result<(), ToolError> {
+    let what = name_of(kind);
     let names = match name {
+        Some(name) if !args.has("all") && !is_there(session, client, kind, &name)? => {
+            let none =
+                format!("The {what} '{name}' doesn't exist and doesn't have dynamic config.");
+            writeln!(session.out, "{none}")?;
+            return Ok(());
+        }
         Some(name) => vec![name],
         None => session.wait(client.config_names(kind))?,
     };
     for name in names {
-        let what = name_of(kind);
-        if kind == ConfigKind::Topic && !is_there(session, client, &name)? {
-            writeln!(
-                session.out,
-                "The topic '{name}' doesn't exist and doesn't have dynamic config."
-            )?;
-            continue;
-        }
         let all = session.wait(client.configs(kind, std::slice::from_ref(&name)))?;
         let is_default = name.is_empty();
         match (is_default, args.has("all")) {
@@ -200,8 +201,22 @@ fn describe_configs(
     Ok(())
 }
 
-fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<bool, ToolError> {
-    Ok(session.wait(client.describe_topic(topic))?.error == ErrorCode::NONE)
+/// Is there such a resource, or are there settings of it?
+fn is_there(
+    session: &ToolSession<'_>,
+    client: &Client,
+    kind: ConfigKind,
+    name: &str,
+) -> Result<bool, ToolError> {
+    if kind == ConfigKind::Topic {
+        return Ok(session.wait(client.describe_topic(name))?.error == ErrorCode::NONE);
+    }
+    let named = session.wait(client.config_names(kind))?;
+    if kind != ConfigKind::Group || named.iter().any(|it| it == name) {
+        return Ok(named.iter().any(|it| it == name));
+    }
+    let groups = session.wait(client.list_groups(&GroupFilter::default()))?;
+    Ok(groups.iter().any(|it| it.id == name))
 }
 
 /// Settings as the command line has them: commas divide, `[` and `]` hold together.

@@ -386,6 +386,11 @@ fn no_partition_is_placed_in_the_directory_of_the_metadata_log() {
     let home = Home::new().with("metadata.log.dir=metadata");
     let node = home.start();
     talk::create(node.address, "t", 4);
+    let address = node.address.to_string();
+    let elsewhere = Home::at(home.path());
+    let shown =
+        ottla(&["kafka-log-dirs", "--describe", "--bootstrap-server", &address], &elsewhere).1;
+    assert_eq!(shown.matches("\"logDir\"").count(), 1, "{shown}");
     node.stop();
     let folders = std::fs::read_dir(home.path().join("metadata")).unwrap();
     let folders = folders.map(|it| it.unwrap()).filter(|it| it.file_type().unwrap().is_dir());

@@ -195,6 +195,13 @@ fn log_levels_change_while_the_node_runs() {
     let run = |more: &[&str]| ottla(&node, &[&loggers[..], more].concat(), "");
     let shown = run(&["--describe"]);
     assert!(shown.contains("ottla_broker=INFO"), "{shown}");
+    for kind in ["broker", "group", "topic"] {
+        let (kinds, name) = (format!("{kind}s"), "9");
+        let unknown =
+            ["kafka-configs", "--describe", "--entity-type", &kinds, "--entity-name", name];
+        let due = format!("The {kind} '9' doesn't exist and doesn't have dynamic config.\n");
+        assert_eq!(ottla(&node, &unknown, ""), due);
+    }
     ottla(&node, &["kafka-topics", "--create", "--topic", "told"], "");
     run(&["--alter", "--add-config", "ottla_broker=ERROR"]);
     assert!(run(&["--describe"]).contains("ottla_broker=ERROR"));

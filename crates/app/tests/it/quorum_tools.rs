@@ -105,6 +105,10 @@ fn a_static_quorum_is_upgraded_then_grows_and_shrinks() {
     assert!(again.text.contains("Cannot remove voter"), "{}", again.text);
     let listed = run_tool(&home, &["kafka-cluster", "list-endpoints"], &by_controller);
     assert_eq!(listed.text.matches("controller").count(), 4, "{}", listed.text);
+    assert!(!listed.text.contains("STATE"), "controllers have none: {}", listed.text);
+    let fenced = ["kafka-cluster", "list-endpoints", "--include-fenced-brokers"];
+    let refused = run_tool(&home, &fenced, &by_controller);
+    assert!(refused.text.contains("needs --bootstrap-server"), "{}", refused.text);
 
     let logs: String = nodes.into_iter().chain([node]).map(Node::stop).collect();
     for event in ["voter added to the metadata quorum", "voter removed from the metadata quorum"] {

@@ -1,4 +1,5 @@
-//! Partitions with replicas on three real nodes: what is acknowledged stays, whoever is killed.
+//! Partitions with replicas on three real nodes: acknowledged records survive the loss of any
+//! broker.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

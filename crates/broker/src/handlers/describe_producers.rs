@@ -52,9 +52,6 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
         let error_message = (!is_known).then(|| code.message().to_owned());
         return PartitionResponse { error_message, ..refused(code) };
     };
-    if !partition.ends().leading {
-        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    }
     let state = |(producer_id, entry): (i64, ottla_partitions::ProducerEntry)| ProducerState {
         producer_id,
         producer_epoch: i32::from(entry.epoch),

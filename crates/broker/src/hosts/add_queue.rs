@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_client::BrokerLink;
-use ottla_clock::Clock;
 use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
 use ottla_locks::Mutex;
 use ottla_metadata::Cluster;
@@ -22,13 +20,8 @@ use ottla_types::{ErrorCode, NodeId, PartitionIndex, TRANSACTION_STATE, TopicPar
 use tokio::sync::{Notify, oneshot};
 
 use super::broker_links::{BrokerLinkUse, BrokerLinks};
-use super::controller_channel::unreachable_code;
 use crate::waits::Waits;
 
-/// How long another broker may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is looked whether the coordinator is still there.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many transactions a request names at most.
 const TRANSACTIONS_MAX: usize = 1_000;
 
@@ -38,7 +31,6 @@ pub type NotAdded = BTreeMap<TopicPartition, ErrorCode>;
 /// The requests to coordinators on other brokers.
 #[derive(Debug)]
 pub struct AddQueue {
-    clock: Clock,
     brokers: Arc<BrokerLinks>,
     /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
@@ -59,8 +51,8 @@ struct WaitingAdd {
 
 impl AddQueue {
     /// Nothing waits yet.
-    pub fn new(clock: Clock, brokers: Arc<BrokerLinks>, cluster: Arc<ArcSwap<Cluster>>) -> Self {
-        Self { clock, brokers, cluster, waiting: Mutex::default(), bell: Notify::new() }
+    pub fn new(brokers: Arc<BrokerLinks>, cluster: Arc<ArcSwap<Cluster>>) -> Self {
+        Self { brokers, cluster, waiting: Mutex::default(), bell: Notify::new() }
     }
 
     /// Asks the coordinator on this broker, which leads this partition of `__transaction_state`.
@@ -148,24 +140,13 @@ impl AddQueue {
         batch: &[WaitingAdd],
     ) -> Result<AddPartitionsToTxnResponse, ErrorCode> {
         let request = add_request(batch);
-        let answered = async {
-            let sent = link.send(&request, None, ANSWER_LIMIT).await;
-            sent.map_err(|error| unreachable_code(&error))?
-                .wait()
-                .await
-                .map_err(|error| unreachable_code(&error))
-        };
-        let moved = async {
-            while batch.iter().all(|it| self.leader(it.shard) == Some(broker)) {
-                self.clock.sleep(LOOK_EVERY).await;
-            }
-        };
-        let response = tokio::select! {
-            biased;
-            answered = answered => answered?,
-            () = moved => return Err(ErrorCode::NOT_COORDINATOR),
-            () = self.clock.sleep(ANSWER_LIMIT) => return Err(ErrorCode::NETWORK_EXCEPTION),
-        };
+        let is_there = |it: &WaitingAdd| self.leader(it.shard) == Some(broker);
+        let answered = self.brokers.ask_while(link, &request, || batch.iter().all(is_there));
+        let response = answered.await.map_err(|code| match code {
+            ErrorCode::NOT_LEADER_OR_FOLLOWER => ErrorCode::NOT_COORDINATOR,
+            ErrorCode::REQUEST_TIMED_OUT => ErrorCode::NETWORK_EXCEPTION,
+            other => other,
+        })?;
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => Ok(response),
             // The client has nothing to do with the rights of brokers.

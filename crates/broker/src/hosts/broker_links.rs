@@ -1,14 +1,24 @@
 //! Connections to the other brokers: followers fetch on them, and coordinators talk to leaders.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_client::{BrokerLink, ClientOptions, Dialer, Transport};
 use ottla_clock::Clock;
 use ottla_locks::Mutex;
-use ottla_metadata::Cluster;
-use ottla_types::NodeId;
+use ottla_metadata::{BrokerRegistration, Cluster};
+use ottla_protocol::Request;
+use ottla_types::{ErrorCode, NodeId};
+
+use super::controller_channel::unreachable_code;
+
+/// How long another broker may take to answer a coordinator.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether the broker that was asked still leads.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a connection to another broker is used for. A broker answers the requests of a connection
 /// in their order: a fetch that waits for records must not keep back a transaction's marker.
@@ -67,9 +77,7 @@ impl BrokerLinks {
     /// listens. A broker that has moved to another address gets another connection.
     #[must_use]
     pub fn link(&self, used: BrokerLinkUse, broker: NodeId) -> Option<BrokerLink> {
-        let cluster = self.cluster.load();
-        let endpoint = cluster.broker(broker)?.listener(&self.listener)?;
-        let address = format!("{}:{}", endpoint.host, endpoint.port);
+        let address = self.address_of(self.cluster.load().broker(broker)?)?;
         let mut links = self.links.lock();
         if let Some(link) = links.get(&(used, broker)).filter(|link| link.address() == address) {
             return Some(link.clone());
@@ -77,5 +85,50 @@ impl BrokerLinks {
         let link = BrokerLink::new(&address, &self.transport, &self.options, &self.clock);
         links.insert((used, broker), link.clone());
         Some(link)
+    }
+
+    /// Where a broker that is not fenced listens.
+    #[must_use]
+    pub fn serving_address(&self, broker: NodeId) -> Option<String> {
+        self.address_of(self.cluster.load().broker(broker).filter(|it| !it.fenced)?)
+    }
+
+    fn address_of(&self, broker: &BrokerRegistration) -> Option<String> {
+        let endpoint = broker.listener(&self.listener)?;
+        Some(format!("{}:{}", endpoint.host, endpoint.port))
+    }
+
+    /// Opens a connection that no link uses.
+    ///
+    /// # Errors
+    /// The address cannot be reached.
+    pub async fn dial(&self, address: &str) -> io::Result<()> {
+        self.transport.dial(address).await.map(drop)
+    }
+
+    /// Asks a broker that leads something, for as long as it does.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER`: it leads no longer, as `leads` says. `REQUEST_TIMED_OUT`: no answer
+    /// within [`ANSWER_LIMIT`]. Otherwise see [`unreachable_code`].
+    pub async fn ask_while<R: Request>(
+        &self,
+        link: &BrokerLink,
+        request: &R,
+        leads: impl Fn() -> bool,
+    ) -> Result<R::Response, ErrorCode> {
+        let moved = async {
+            while leads() {
+                self.clock.sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = link.ask(request, None, ANSWER_LIMIT) => {
+                answered.map_err(|error| unreachable_code(&error))
+            }
+            () = moved => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            () = self.clock.sleep(ANSWER_LIMIT) => Err(ErrorCode::REQUEST_TIMED_OUT),
+        }
     }
 }

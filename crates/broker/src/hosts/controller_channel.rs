@@ -188,8 +188,7 @@ impl ControllerChannel {
         request: &R,
         limit: Duration,
     ) -> Result<R::Response, ErrorCode> {
-        let sent = link.send(request, None, limit).await.map_err(|it| unreachable_code(&it))?;
-        sent.wait().await.map_err(|it| unreachable_code(&it))
+        link.ask(request, None, limit).await.map_err(|it| unreachable_code(&it))
     }
 }
 

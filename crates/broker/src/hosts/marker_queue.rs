@@ -23,8 +23,7 @@ use ottla_types::{Bug, ErrorCode, NodeId, ProducerId, TopicPartition, is_planted
 use tokio::sync::Notify;
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
-use super::broker_links::{BrokerLinkUse, BrokerLinks};
-use super::controller_channel::unreachable_code;
+use super::broker_links::{ANSWER_LIMIT, BrokerLinkUse, BrokerLinks};
 use super::host::Unanswered;
 use super::markers::{LocalMarkers, MARKER_WAIT, MarkerBegun};
 use super::transactions::TransactionHost;
@@ -32,8 +31,6 @@ use crate::waits::Waits;
 
 /// After how long a marker that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long another broker may take to write markers.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How many partitions a request names at most.
 const PLACES_MAX: usize = 2_000;
 
@@ -207,8 +204,7 @@ impl MarkerQueue {
                     }
                 },
                 () = self.bell.notified() => {}
-                () = self.local.clock.sleep_until(again_at.unwrap_or_default()),
-                    if again_at.is_some() => self.try_again(),
+                () = self.local.clock.sleep_until_due(again_at) => self.try_again(),
             }
         }
     }
@@ -329,30 +325,12 @@ impl MarkerQueue {
     /// by another one.
     async fn send(&self, broker: NodeId, link: &BrokerLink, batch: MarkerBatch) -> MarkerResults {
         let request = markers_request(&batch);
-        let answered = async {
-            let sent = link.send(&request, None, ANSWER_LIMIT).await;
-            sent.map_err(|error| unreachable_code(&error))?
-                .wait()
-                .await
-                .map_err(|error| unreachable_code(&error))
+        let is_there = |(place, _): &(MarkerPlace, TransactionEnd)| {
+            let target = self.target(&place.partition);
+            matches!(target, MarkerTarget::Broker(at) if at == broker)
         };
-        let moved = async {
-            let is_there = |(place, _): &(MarkerPlace, TransactionEnd)| {
-                let target = self.target(&place.partition);
-                matches!(target, MarkerTarget::Broker(at) if at == broker)
-            };
-            while batch.iter().all(is_there) {
-                self.local.clock.sleep(RETRY).await;
-            }
-        };
-        let deadline = self.local.clock.monotonic() + ANSWER_LIMIT;
-        let answered = tokio::select! {
-            biased;
-            answered = answered => answered,
-            () = moved => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-            () = self.local.clock.sleep_until(deadline) => Err(ErrorCode::REQUEST_TIMED_OUT),
-        };
-        let codes = answered.map(|response| codes_of(&response));
+        let answered = self.brokers.ask_while(link, &request, || batch.iter().all(is_there));
+        let codes = answered.await.map(|response| codes_of(&response));
         let result = |(place, end): (MarkerPlace, TransactionEnd)| {
             let done = match &codes {
                 Ok(codes) => {

@@ -11,13 +11,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use ottla_client::{Dialer, Transport};
 use ottla_clock::Clock;
 use ottla_locks::Mutex;
-use ottla_metadata::Cluster;
 use ottla_types::NodeId;
 use tokio::sync::Notify;
+
+use super::broker_links::BrokerLinks;
 
 /// How long after the first refusal the second attempt follows.
 const SECOND_ATTEMPT: Duration = Duration::from_millis(100);
@@ -29,28 +28,15 @@ const ATTEMPT_LIMIT: Duration = Duration::from_millis(250);
 /// Watches the other brokers.
 #[derive(Debug)]
 pub struct PeerWatch {
-    parts: PeerWatchParts,
+    id: NodeId,
+    clock: Clock,
+    brokers: Arc<BrokerLinks>,
     /// Guards what is thought of each broker whose connection has broken; held for a look-up.
     suspects: Mutex<BTreeMap<NodeId, Suspicion>>,
     /// Notified when a connection has broken.
     come: Notify,
     /// Notified when a broker is found to be gone: a heartbeat is due.
     found: Notify,
-}
-
-/// What it takes to watch other brokers.
-#[derive(Debug)]
-pub struct PeerWatchParts {
-    /// This broker.
-    pub id: NodeId,
-    /// The time.
-    pub clock: Clock,
-    /// How it reaches others.
-    pub transport: Transport,
-    /// The listener that brokers use among each other.
-    pub listener: String,
-    /// The metadata as of now; the node replaces it as a whole.
-    pub cluster: Arc<ArcSwap<Cluster>>,
 }
 
 /// What is thought of a broker.
@@ -66,19 +52,19 @@ struct Suspicion {
 const REFUSALS: u32 = 2;
 
 impl PeerWatch {
-    /// Suspects none.
+    /// Suspects none; `id` is this broker.
     #[must_use]
-    pub fn new(parts: PeerWatchParts) -> Self {
+    pub fn new(id: NodeId, clock: Clock, brokers: Arc<BrokerLinks>) -> Self {
         let (come, found) = (Notify::new(), Notify::new());
-        Self { parts, suspects: Mutex::default(), come, found }
+        Self { id, clock, brokers, suspects: Mutex::default(), come, found }
     }
 
     /// A connection to or from a broker has broken.
     pub fn suspect(&self, broker: NodeId) {
-        if broker == self.parts.id {
+        if broker == self.id {
             return;
         }
-        let first = Suspicion { refusals: 0, next: self.parts.clock.monotonic() };
+        let first = Suspicion { refusals: 0, next: self.clock.monotonic() };
         self.suspects.lock().entry(broker).or_insert(first);
         self.come.notify_one();
     }
@@ -97,19 +83,13 @@ impl PeerWatch {
 
     /// Finds out about those that are suspected; does not return.
     pub async fn run(&self) {
-        let clock = &self.parts.clock;
         loop {
             let next = self.suspects.lock().iter().map(|(id, it)| (it.next, *id)).min();
-            let due = async {
-                match next {
-                    Some((at, _)) => clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = next.map(|(at, _)| at);
             tokio::select! {
                 biased;
                 () = self.come.notified() => {}
-                () = due => {
+                () = self.clock.sleep_until_due(due) => {
                     if let Some((_, broker)) = next {
                         self.look_after(broker).await;
                     }
@@ -119,13 +99,13 @@ impl PeerWatch {
     }
 
     async fn look_after(&self, broker: NodeId) {
-        let address = self.address(broker);
+        let address = self.brokers.serving_address(broker);
         let refused = match &address {
             Some(address) => self.is_refused(address).await,
             // It is fenced already, or no broker any more.
             None => false,
         };
-        let now = self.parts.clock.monotonic();
+        let now = self.clock.monotonic();
         let is_found = {
             let mut suspects = self.suspects.lock();
             match suspects.get_mut(&broker) {
@@ -148,22 +128,13 @@ impl PeerWatch {
         }
     }
 
-    /// Where a broker that serves listens.
-    fn address(&self, broker: NodeId) -> Option<String> {
-        let cluster = self.parts.cluster.load();
-        let known = cluster.broker(broker).filter(|it| !it.fenced)?;
-        let endpoint = known.listener(&self.parts.listener)?;
-        Some(format!("{}:{}", endpoint.host, endpoint.port))
-    }
-
     async fn is_refused(&self, address: &str) -> bool {
-        let until = self.parts.clock.monotonic() + ATTEMPT_LIMIT;
         tokio::select! {
             biased;
-            connected = self.parts.transport.dial(address) => {
+            connected = self.brokers.dial(address) => {
                 connected.err().is_some_and(|it| it.kind() == io::ErrorKind::ConnectionRefused)
             }
-            () = self.parts.clock.sleep_until(until) => false,
+            () = self.clock.sleep(ATTEMPT_LIMIT) => false,
         }
     }
 }

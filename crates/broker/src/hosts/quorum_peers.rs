@@ -292,7 +292,7 @@ impl QuorumPeers {
         request: &R,
     ) -> Result<R::Response, ClientError> {
         let limit = Duration::from_millis(self.parts.timing.request_ms);
-        self.link(used, address).send(request, None, limit).await?.wait().await
+        self.link(used, address).ask(request, None, limit).await
     }
 
     async fn ask_change(&self, leader: NodeId, change: MembershipChange) -> ErrorCode {

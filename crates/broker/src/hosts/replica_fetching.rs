@@ -53,7 +53,7 @@ pub struct FetchingParts {
     pub partitions: Arc<Partitions>,
     /// The way to the leaders.
     pub brokers: Arc<BrokerLinks>,
-    /// What is told of leaders that are not reached.
+    /// Told which leaders could not be reached.
     pub peers: Arc<PeerWatch>,
     /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,

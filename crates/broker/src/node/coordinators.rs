@@ -59,7 +59,7 @@ impl Coordinators {
         let groups = Groups::new(clock.clone(), loading.clone(), groups);
         let transactions = Transactions::new(clock.clone(), loading, transactions);
         let (own, known) = (groups.clone(), Arc::clone(&cluster));
-        let adds = AddQueue::new(clock.clone(), Arc::clone(&brokers), Arc::clone(&cluster));
+        let adds = AddQueue::new(Arc::clone(&brokers), Arc::clone(&cluster));
         let local = LocalMarkers { partitions, groups: own, clock, cluster: known };
         let markers = MarkerQueue::new(id, local, brokers);
         Self { groups, transactions, markers, adds, cluster }

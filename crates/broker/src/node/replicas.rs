@@ -14,7 +14,7 @@ use ottla_types::NodeId;
 use crate::hosts::broker_links::{BrokerLinkParts, BrokerLinks};
 use crate::hosts::controller_channel::ControllerChannel;
 use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
-use crate::hosts::peer_watch::{PeerWatch, PeerWatchParts};
+use crate::hosts::peer_watch::PeerWatch;
 use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
 use crate::hosts::replication_quota::ReplicationQuotas;
 use crate::rules::{fetching_rules, quota_window, replica_lag_max};
@@ -47,13 +47,6 @@ impl Replicas {
     /// Does nothing yet; the connections to other brokers are for coordinators, too.
     pub(super) fn new(parts: ReplicaParts<'_>) -> (Self, Arc<BrokerLinks>) {
         let ReplicaParts { id, clock, transport, started, partitions, channel, cluster } = parts;
-        let peers = Arc::new(PeerWatch::new(PeerWatchParts {
-            id,
-            clock: clock.clone(),
-            transport: transport.clone(),
-            listener: started.inter_broker_listener(),
-            cluster: Arc::clone(cluster),
-        }));
         let brokers = Arc::new(BrokerLinks::new(BrokerLinkParts {
             id,
             clock: clock.clone(),
@@ -62,6 +55,7 @@ impl Replicas {
             cluster: Arc::clone(cluster),
         }));
         let quotas = Arc::new(ReplicationQuotas::new(clock, quota_window(started)));
+        let peers = Arc::new(PeerWatch::new(id, clock.clone(), Arc::clone(&brokers)));
         let fetching = Arc::new(ReplicaFetching::new(FetchingParts {
             id,
             clock: clock.clone(),

@@ -2,7 +2,7 @@
 //! requests to each leader at a time, and again while that may help.
 
 use std::collections::BTreeSet;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -103,16 +103,10 @@ impl Producer {
         }
         let retry_at = self.queues.first_retry();
         let clock = self.client.clock().clone();
-        let retry = async {
-            match retry_at {
-                Some(at) => clock.sleep_until(at).await,
-                None => pending().await,
-            }
-        };
         let answered = tokio::select! {
             biased;
             answered = poll_fn(|cx| poll_answered(&mut self.calls, cx)) => Some(answered),
-            () = retry => None,
+            () = clock.sleep_until_due(retry_at) => None,
         };
         if let Some(answered) = answered {
             self.accept(answered);

@@ -106,15 +106,8 @@ impl Simulated {
             tokio::select! {
                 biased;
                 () = self.news.notified() => {}
-                () = self.wait_for(next) => {}
+                () = self.clock.sleep_until_due(next) => {}
             }
-        }
-    }
-
-    async fn wait_for(&self, next: Option<Duration>) {
-        match next {
-            Some(at) => self.clock.sleep_until(at).await,
-            None => std::future::pending().await,
         }
     }
 

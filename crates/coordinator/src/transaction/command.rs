@@ -71,8 +71,6 @@ pub enum TransactionCommand {
     TakeWork,
     /// All markers of this work are written.
     Marked(MarkerWork),
-    /// Some could not be written: hand this work out again.
-    Unmarked(MarkerWork),
     /// DescribeTransactions, for one id.
     Describe(String),
     /// ListTransactions, for this coordinator's part.
@@ -91,7 +89,7 @@ pub enum TransactionReply {
     Added(Result<(), ErrorCode>),
     /// To [`TransactionCommand::TakeWork`].
     Work(Vec<MarkerWork>),
-    /// To [`TransactionCommand::Marked`] and [`TransactionCommand::Unmarked`].
+    /// To [`TransactionCommand::Marked`].
     Done,
     /// To [`TransactionCommand::Describe`].
     Described(Option<Transaction>),
@@ -137,8 +135,6 @@ pub struct MarkerWork {
     /// The `transaction.version` of the transaction: from 2 on the markers' epoch is larger than
     /// that of its records.
     pub version: i16,
-    /// Was it handed out before, without success?
-    pub is_again: bool,
 }
 
 /// A timer of a transaction coordinator.

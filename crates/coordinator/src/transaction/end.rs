@@ -160,26 +160,24 @@ pub(super) fn take_work(scene: &mut TransactionScene<'_>) {
         if let Some(it) = scene.stored.get(id)
             && scene.live.at_work.insert(id.clone())
         {
-            all.push(marker_work(id, it, scene.live.tried.contains(id)));
+            all.push(marker_work(id, it));
         }
     }
     scene.turn.reply(TransactionReply::Work(all));
 }
 
-fn marker_work(id: &str, it: &Transaction, is_again: bool) -> MarkerWork {
+fn marker_work(id: &str, it: &Transaction) -> MarkerWork {
     MarkerWork {
         id: id.into(),
         producer: (it.producer_id, it.epoch),
         commit: it.state == TransactionStatus::PrepareCommit,
         partitions: it.partitions.clone(),
         version: it.client_version,
-        is_again,
     }
 }
 
 pub(super) fn complete_transaction(scene: &mut TransactionScene<'_>, done: &MarkerWork) {
     scene.live.at_work.remove(&done.id);
-    scene.live.tried.remove(&done.id);
     let known = scene.stored.get(&done.id).filter(|transaction| {
         // Keyed by the epoch: an answer to an earlier round must not end a later transaction.
         transaction.state.is_prepared()

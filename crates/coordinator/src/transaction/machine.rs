@@ -31,12 +31,9 @@ pub struct TransactionVolatile {
     /// Example: a client with epoch 4 asks, and epoch 5 is written; 4 stands here. It asks again
     /// with epoch 4, and the answer is epoch 5 again, not 6.
     pub(super) epoch_before: BTreeMap<String, ProducerEpoch>,
-    /// The ids whose markers the host is writing: taken with `TakeWork`, neither `Marked` nor
-    /// `Unmarked` yet.
+    /// The ids whose markers the host is writing: taken with `TakeWork`, and not
+    /// `Marked` yet.
     pub(super) at_work: BTreeSet<String>,
-    /// The ids whose markers could not be written at an earlier attempt; the host logs such work
-    /// once only.
-    pub(super) tried: BTreeSet<String>,
 }
 
 /// What a decision works with.
@@ -93,11 +90,6 @@ impl Machine for TransactionMachine {
             TransactionCommand::End(request) => end::end_transaction(scene, &request),
             TransactionCommand::TakeWork => end::take_work(scene),
             TransactionCommand::Marked(work) => end::complete_transaction(scene, &work),
-            TransactionCommand::Unmarked(work) => {
-                scene.live.at_work.remove(&work.id);
-                scene.live.tried.insert(work.id);
-                scene.turn.reply(TransactionReply::Done);
-            }
             TransactionCommand::Describe(id) => show::describe_transaction(scene, &id),
             TransactionCommand::List(request) => show::list_transactions(scene, &request),
         }

@@ -51,12 +51,7 @@ impl LineInput {
     /// # Errors
     /// The source cannot be read.
     pub async fn next(&mut self, deadline: Option<Duration>) -> std::io::Result<NextLine> {
-        let pause = async {
-            match deadline {
-                Some(deadline) => self.clock.sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
+        let pause = self.clock.sleep_until_due(deadline);
         tokio::select! {
             biased;
             code = self.stop.asked() => Ok(NextLine::Stopped(code)),

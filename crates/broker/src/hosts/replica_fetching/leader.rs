@@ -1,6 +1,6 @@
 //! Following one leader: fetch, take in, fetch again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use ottla_protocol::messages::list_offsets_request::{
 use ottla_types::{ErrorCode, NodeId, Offset};
 use tokio::sync::watch;
 
-use super::session::{FetchedKey, LeaderSession, fetch_topics};
+use super::session::{FetchedKey, LeaderSession, WantedPositions, fetch_topics};
 use super::{ByLeader, ReplicaFetching};
 use crate::hosts::broker_links::BrokerLinkUse;
 use crate::seldom::SeldomWarning;
@@ -48,7 +48,10 @@ pub struct LeaderFetcher {
     session: LeaderSession,
     partitions: BTreeMap<FetchedKey, FollowedPartition>,
     /// What is asked for in the next fetch.
-    wanted: BTreeMap<FetchedKey, FollowerPosition>,
+    wanted: WantedPositions,
+    /// When partitions that are left alone are asked for again. An entry that is not what the
+    /// partition says is out of date.
+    due: BTreeSet<(Duration, FetchedKey)>,
     changed: watch::Receiver<Arc<ByLeader>>,
     failures: SeldomWarning,
 }
@@ -103,7 +106,8 @@ impl LeaderFetcher {
             leader,
             session: LeaderSession::default(),
             partitions: BTreeMap::new(),
-            wanted: BTreeMap::new(),
+            wanted: WantedPositions::default(),
+            due: BTreeSet::new(),
             changed,
             failures: SeldomWarning::default(),
         }
@@ -140,20 +144,13 @@ impl LeaderFetcher {
 
     /// Waits until then, or until other partitions are to be followed.
     async fn rest(&mut self, until: Option<Duration>) -> Result<(), watch::error::RecvError> {
-        let clock = &self.fetching.parts.clock;
-        let waited = async {
-            match until {
-                Some(until) => clock.sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             changed = self.changed.changed() => {
                 self.changed.mark_changed();
                 changed
             }
-            () = waited => Ok(()),
+            () = self.fetching.parts.clock.sleep_until_due(until) => Ok(()),
         }
     }
 
@@ -165,7 +162,7 @@ impl LeaderFetcher {
         let followed = Arc::clone(&self.changed.borrow_and_update());
         let list = followed.get(&self.leader).map_or(&[][..], |list| list);
         let mut before = std::mem::take(&mut self.partitions);
-        self.wanted.clear();
+        self.due.clear();
         for partition in list {
             let key = (partition.topic_id(), partition.index());
             let known = before.remove(&key).filter(|it| it.partition.is_same(partition));
@@ -178,6 +175,9 @@ impl LeaderFetcher {
             });
             self.partitions.insert(key, FollowedPartition { until: None, ..followed });
             self.look_again(key);
+        }
+        for key in before.into_keys() {
+            self.wanted.leave(key);
         }
     }
 
@@ -195,23 +195,25 @@ impl LeaderFetcher {
         let followed = self.partitions.get(&key).filter(|it| it.until.is_none());
         let position = followed.and_then(|it| it.partition.position());
         match position.filter(|it| it.leader == leader) {
-            Some(position) => drop(self.wanted.insert(key, position)),
-            None => drop(self.wanted.remove(&key)),
+            Some(position) => self.wanted.want(key, position),
+            None => self.wanted.leave(key),
         }
     }
 
     /// Asks again for what was left alone until now; says until when the next one is.
     fn wake_due(&mut self, now: Duration) -> Option<Duration> {
-        let is_due = |it: &FollowedPartition| it.until.is_some_and(|until| until <= now);
-        let due: Vec<FetchedKey> =
-            self.partitions.iter().filter(|(_, it)| is_due(it)).map(|(key, _)| *key).collect();
-        for key in due {
-            if let Some(followed) = self.partitions.get_mut(&key) {
-                followed.until = None;
+        while let Some((until, key)) = self.due.first().copied() {
+            if until > now {
+                return Some(until);
             }
-            self.look_again(key);
+            self.due.pop_first();
+            let followed = self.partitions.get_mut(&key);
+            if let Some(followed) = followed.filter(|it| it.until == Some(until)) {
+                followed.until = None;
+                self.look_again(key);
+            }
         }
-        self.partitions.values().filter_map(|it| it.until).min()
+        None
     }
 
     /// One fetch of all that is followed. While it waits for records, partitions that have begun to
@@ -219,7 +221,7 @@ impl LeaderFetcher {
     /// the loss of a leader, would wait for as long.
     async fn fetch(&mut self, link: &BrokerLink) -> Result<FetchResponse, ClientError> {
         let rules = self.fetching.parts.rules;
-        let session = self.session.next(&self.wanted, rules.partition_bytes_max);
+        let session = self.session.next(&mut self.wanted, rules.partition_bytes_max);
         let request = FetchRequest {
             session_id: session.id,
             session_epoch: session.epoch,
@@ -231,15 +233,9 @@ impl LeaderFetcher {
         let mut answered = pin!(sent.wait());
         let mut changed = self.changed.clone();
         loop {
-            let due = self.wake_due(self.fetching.parts.clock.monotonic());
-            let fresh = self.fresh();
             let clock = self.fetching.parts.clock.clone();
-            let again = async {
-                match due {
-                    Some(due) => clock.sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let due = self.wake_due(clock.monotonic());
+            let fresh = self.fresh();
             tokio::select! {
                 biased;
                 answer = &mut answered => return answer,
@@ -250,7 +246,7 @@ impl LeaderFetcher {
                     self.changed.mark_changed();
                     self.take_list();
                 }
-                () = again => {}
+                () = clock.sleep_until_due(due) => {}
                 first = self.fetch_first(&fresh), if !fresh.is_empty() => {
                     let Some((link, response)) = first else {
                         // The usual fetch finds out what is wrong.
@@ -280,10 +276,8 @@ impl LeaderFetcher {
 
     /// What the fetch that is under way does not ask for, or not as it is now.
     fn fresh(&self) -> BTreeMap<FetchedKey, FollowerPosition> {
-        let is_fresh = |(key, position): &(&FetchedKey, &FollowerPosition)| {
-            self.session.told(key) != Some(**position)
-        };
-        self.wanted.iter().filter(is_fresh).map(|(key, position)| (*key, *position)).collect()
+        let is_fresh = |it: &(FetchedKey, FollowerPosition)| self.session.told(&it.0) != Some(it.1);
+        self.wanted.changed().filter(is_fresh).collect()
     }
 
     /// Fetches some partitions, outside of the session; `None` if the leader does not answer.
@@ -297,8 +291,7 @@ impl LeaderFetcher {
         let wait_max = FIRST_WAIT.min(parts.rules.wait_max);
         let request = FetchRequest { session_epoch: SESSIONLESS, topics, ..self.request(wait_max) };
         let limit = parts.rules.answer_limit;
-        let sent = link.send(&request, Some(FETCH_VERSION), limit).await.ok()?;
-        let response = sent.wait().await.ok()?;
+        let response = link.ask(&request, Some(FETCH_VERSION), limit).await.ok()?;
         (response.error_code == 0).then_some((link, response))
     }
 
@@ -366,13 +359,14 @@ impl LeaderFetcher {
 
     /// Notes whether a replica has caught up, and counts what was copied if it is throttled.
     fn count_taken(&mut self, key: FetchedKey, data: &PartitionData) {
-        let Some(followed) = self.partitions.get_mut(&key) else { return };
-        if data.error_code == 0 {
-            followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
-        }
-        if followed.partition.throttled().as_follower {
-            let bytes = data.records.as_ref().map_or(0, Bytes::len);
-            self.fetching.parts.quotas.following.count_copied(bytes);
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            if data.error_code == 0 {
+                followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
+            }
+            if followed.partition.throttled().as_follower {
+                let bytes = data.records.as_ref().map_or(0, Bytes::len);
+                self.fetching.parts.quotas.following.count_copied(bytes);
+            }
         }
     }
 
@@ -382,6 +376,7 @@ impl LeaderFetcher {
         if let Some(followed) = self.partitions.get_mut(&key) {
             let pause = followed.pause(next, longest);
             followed.until = pause.map(|pause| now + pause);
+            self.due.extend(followed.until.map(|until| (until, key)));
         }
         self.look_again(key);
     }
@@ -548,8 +543,8 @@ impl LeaderFetcher {
             ..Default::default()
         };
         let limit = self.fetching.parts.rules.answer_limit;
-        let asked = async { link.send(&request, None, limit).await?.wait().await };
-        let response = asked.await.map_err(|_| ErrorCode::NETWORK_EXCEPTION)?;
+        let asked = link.ask(&request, None, limit).await;
+        let response = asked.map_err(|_| ErrorCode::NETWORK_EXCEPTION)?;
         let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
         let found = found.next().ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         ErrorCode(found.error_code).check().map(|()| found.offset)

@@ -1,6 +1,6 @@
 //! The follower's side of a fetch session (KIP-227): what the leader remembers of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_partitions::FollowerPosition;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -8,6 +8,42 @@ use ottla_types::{PartitionIndex, Uuid};
 
 /// A partition in a fetch: its topic's id, and its index.
 pub type FetchedKey = (Uuid, PartitionIndex);
+
+/// What a follower is to ask one leader for.
+#[derive(Debug, Default)]
+pub struct WantedPositions {
+    positions: BTreeMap<FetchedKey, FollowerPosition>,
+    /// What has changed since the last request of the session.
+    changed: BTreeSet<FetchedKey>,
+}
+
+impl WantedPositions {
+    /// Nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The partition is asked for from this position.
+    pub fn want(&mut self, key: FetchedKey, position: FollowerPosition) {
+        if self.positions.insert(key, position) != Some(position) {
+            self.changed.insert(key);
+        }
+    }
+
+    /// The partition is not asked for.
+    pub fn leave(&mut self, key: FetchedKey) {
+        if self.positions.remove(&key).is_some() {
+            self.changed.insert(key);
+        }
+    }
+
+    /// What is asked for at another position than in the last request of the session.
+    pub fn changed(&self) -> impl Iterator<Item = (FetchedKey, FollowerPosition)> {
+        let position = |key: &FetchedKey| Some((*key, *self.positions.get(key)?));
+        self.changed.iter().filter_map(position)
+    }
+}
 
 /// What a leader remembers of this follower, as far as it has answered.
 #[derive(Debug, Default)]
@@ -35,31 +71,31 @@ pub struct SessionPart {
 
 impl LeaderSession {
     /// The next request is to ask for all of `wanted` and for nothing else.
-    pub fn next(
-        &mut self,
-        wanted: &BTreeMap<FetchedKey, FollowerPosition>,
-        bytes_max: i32,
-    ) -> SessionPart {
+    pub fn next(&mut self, wanted: &mut WantedPositions, bytes_max: i32) -> SessionPart {
+        let mut changed = std::mem::take(&mut wanted.changed);
         if self.epoch == 0 {
             self.told.clear();
+            changed = wanted.positions.keys().copied().collect();
         }
-        let gone: Vec<FetchedKey> =
-            self.told.keys().filter(|key| !wanted.contains_key(*key)).copied().collect();
         let mut forgotten: Vec<ForgottenTopic> = Vec::new();
-        for (topic_id, index) in gone {
-            self.told.remove(&(topic_id, index));
+        let mut news = BTreeMap::new();
+        for key in changed {
+            if let Some(position) = wanted.positions.get(&key) {
+                if self.told.insert(key, *position) != Some(*position) {
+                    news.insert(key, *position);
+                }
+                continue;
+            }
+            if self.told.remove(&key).is_none() {
+                continue;
+            }
+            let (topic_id, index) = key;
             if forgotten.last().is_none_or(|last| last.topic_id != topic_id) {
                 forgotten.push(ForgottenTopic { topic_id, ..Default::default() });
             }
             forgotten.last_mut().expect("one was put there").partitions.push(index);
         }
-        let news = |(key, position): &(&FetchedKey, &FollowerPosition)| {
-            self.told.get(*key) != Some(*position)
-        };
-        let news: BTreeMap<FetchedKey, FollowerPosition> =
-            wanted.iter().filter(news).map(|(key, position)| (*key, *position)).collect();
         let topics = fetch_topics(&news, bytes_max);
-        self.told.extend(news);
         SessionPart { id: self.id, epoch: self.epoch, topics, forgotten }
     }
 
@@ -123,8 +159,15 @@ mod tests {
         FollowerPosition { leader: 1, leader_epoch: 3, end, last_epoch: 2, log_start: 0 }
     }
 
-    fn wanted(all: &[(i32, i64)]) -> BTreeMap<FetchedKey, FollowerPosition> {
-        all.iter().map(|(index, end)| ((Uuid::of(7), *index), position(*end))).collect()
+    /// From now on exactly these are wanted.
+    fn want(wanted: &mut WantedPositions, all: &[(i32, i64)]) {
+        let keys: Vec<FetchedKey> = wanted.positions.keys().copied().collect();
+        for key in keys.into_iter().filter(|key| all.iter().all(|(index, _)| *index != key.1)) {
+            wanted.leave(key);
+        }
+        for (index, end) in all {
+            wanted.want((Uuid::of(7), *index), position(*end));
+        }
     }
 
     /// The indexes that a request names, and those that it forgets.
@@ -136,36 +179,43 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_named_again() {
-        let mut session = LeaderSession::default();
-        let first = session.next(&wanted(&[(0, 5), (1, 6)]), 100);
+        let (mut session, mut wanted) = (LeaderSession::default(), WantedPositions::default());
+        want(&mut wanted, &[(0, 5), (1, 6)]);
+        let first = session.next(&mut wanted, 100);
         assert_eq!((first.id, first.epoch, named(&first)), (0, 0, (vec![0, 1], vec![])));
         session.answered(77);
-        let second = session.next(&wanted(&[(0, 5), (1, 9)]), 100);
+        want(&mut wanted, &[(0, 5), (1, 9)]);
+        let second = session.next(&mut wanted, 100);
         assert_eq!((second.id, second.epoch, named(&second)), (77, 1, (vec![1], vec![])));
         session.answered(77);
-        let third = session.next(&wanted(&[(1, 9), (2, 0)]), 100);
+        want(&mut wanted, &[(1, 9), (2, 0)]);
+        let third = session.next(&mut wanted, 100);
         assert_eq!((third.epoch, named(&third)), (2, (vec![2], vec![0])));
     }
 
     #[test]
     fn after_a_failure_all_is_named_and_the_old_session_ends() {
-        let mut session = LeaderSession::default();
-        let _ = session.next(&wanted(&[(0, 5)]), 100);
+        let (mut session, mut wanted) = (LeaderSession::default(), WantedPositions::default());
+        want(&mut wanted, &[(0, 5)]);
+        let _ = session.next(&mut wanted, 100);
         session.answered(77);
         session.reset();
-        let again = session.next(&wanted(&[(0, 5)]), 100);
+        want(&mut wanted, &[(0, 5)]);
+        let again = session.next(&mut wanted, 100);
         assert_eq!((again.id, again.epoch, named(&again)), (77, 0, (vec![0], vec![])));
         session.answered(78);
         session.lost();
-        let fresh = session.next(&wanted(&[(0, 5)]), 100);
+        want(&mut wanted, &[(0, 5)]);
+        let fresh = session.next(&mut wanted, 100);
         assert_eq!((fresh.id, fresh.epoch, named(&fresh)), (0, 0, (vec![0], vec![])));
     }
 
     #[test]
     fn a_leader_that_keeps_no_session_is_told_all_each_time() {
-        let mut session = LeaderSession::default();
+        let (mut session, mut wanted) = (LeaderSession::default(), WantedPositions::default());
         for _ in 0..2 {
-            let part = session.next(&wanted(&[(0, 5)]), 100);
+            want(&mut wanted, &[(0, 5)]);
+            let part = session.next(&mut wanted, 100);
             assert_eq!((part.id, part.epoch, named(&part)), (0, 0, (vec![0], vec![])));
             session.answered(0);
         }
