@@ -94,11 +94,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         rack: request.rack_id,
         noted: noted.unwrap_or_default(),
     };
-    // What consumers may read from a follower is what it knows to be committed.
-    let news = match node.own().replica_selector {
-        ReplicaSelector::Leader => FollowerNews::LogStart,
-        ReplicaSelector::SameRack => FollowerNews::LogStartOrWatermark,
-    };
+    let news = follower_news(node);
     let mut wait: Option<Wait> = None;
     let found = loop {
         warm_cache(node, terms.bytes_max, &plan).await;
@@ -128,6 +124,15 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     count_records(node, replica, &found);
     build_response(&plan, found)
+}
+
+/// What followers are told at once: what consumers may read from one is what it knows to be
+/// committed.
+fn follower_news(node: &Node) -> FollowerNews {
+    match node.own().replica_selector {
+        ReplicaSelector::Leader => FollowerNews::LogStart,
+        ReplicaSelector::SameRack => FollowerNews::LogStartOrWatermark,
+    }
 }
 
 /// What is true of a request as a whole.
