@@ -32,7 +32,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "produce" -d 'Write the 
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "consume" -d 'Print the records of a topic'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "topics" -d 'List, describe, create, change and delete topics'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "groups" -d 'List consumer groups and how far they are behind; reset and delete them'
-complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the nodes: their part in the metadata quorum, their partitions and disks'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the nodes, their part in the quorum and their disks; move replicas between them'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "txn" -d 'List transactions, and abort one that hangs'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "bench" -d 'Measure how fast the cluster writes, reads and answers'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "demo" -d 'Play an example on a running cluster'
@@ -198,13 +198,55 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -f -a "rebalance" -d 'Move replicas and leaders so that brokers are evenly loaded; without --execute print the plan'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -f -a "decommission" -d 'Move all replicas off a broker, so that it can be stopped for good; without --execute print the plan'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and not __fish_seen_subcommand_from rebalance decommission grow" -f -a "grow" -d 'Give internal topics, and others of your choice, more replicas; without --execute print the plan'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l throttle -d 'How many bytes per second each broker may copy for the moves: 50MB. The limit is removed when they have ended' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l at-once -d 'How many partitions move at a time' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l topics -d 'Move partitions of these topics only' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l exclude-broker -d 'Brokers that keep what they have and are given nothing' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l plan-file -d 'A plan as a file, in the form of kafka-reassign-partitions: read if it exists, else written' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l plan -d 'Print the plan and change nothing: the default'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -l execute -d 'Carry the plan out: move the replicas, wait for them, elect the preferred leaders. Ctrl-C leaves moves that were begun to the cluster; the same command goes on from there'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from rebalance" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l throttle -d 'How many bytes per second each broker may copy for the moves: 50MB. The limit is removed when they have ended' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l at-once -d 'How many partitions move at a time' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l plan -d 'Print the plan and change nothing: the default'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l execute -d 'Carry the plan out: move the replicas, wait for them, elect the preferred leaders. Ctrl-C leaves moves that were begun to the cluster; the same command goes on from there'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -l unregister -d 'Take the broker out of the cluster; it must hold nothing and be stopped'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from decommission" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l throttle -d 'How many bytes per second each broker may copy for the moves: 50MB. The limit is removed when they have ended' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l at-once -d 'How many partitions move at a time' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l topics -d 'Topics beside the internal ones' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -s r -l replication-factor -d 'How many replicas each partition is to have (default: 3, or as many as there are brokers); partitions that have more keep them' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l plan -d 'Print the plan and change nothing: the default'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -l execute -d 'Carry the plan out: move the replicas, wait for them, elect the preferred leaders. Ctrl-C leaves moves that were begun to the cluster; the same command goes on from there'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster; and __fish_seen_subcommand_from grow" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'

@@ -145,6 +145,11 @@ impl Harness {
         self.runtime.block_on(ask_node(self.broker.node(), &self.controllers, request, version))
     }
 
+    /// What two tasks of a test come to that go on side by side.
+    pub fn both<A, B>(&self, one: impl Future<Output = A>, two: impl Future<Output = B>) -> (A, B) {
+        self.runtime.block_on(async { tokio::join!(one, two) })
+    }
+
     /// Sends a frame, without its length, to a listener of this kind; what it came to.
     pub fn serve(&self, scope: ListenerScope, frame: Bytes) -> Outcome {
         let session = match scope {

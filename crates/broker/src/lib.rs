@@ -61,6 +61,8 @@ mod slow;
 #[cfg(test)]
 mod slow_disk_tests;
 mod start_error;
+#[cfg(test)]
+mod throttle_tests;
 mod voter;
 mod voter_refusals;
 mod waits;

@@ -15,8 +15,8 @@ use ottla_settings::{
 
 use super::{
     connection_bounds, controller_settings, fetching_rules, following_rules, group_settings,
-    keeper_settings, node_settings, replica_lag_max, settings_in_force, snapshot_rules,
-    socket_options, topic_rules, transaction_settings,
+    keeper_settings, node_settings, quota_window, replica_lag_max, settings_in_force,
+    snapshot_rules, socket_options, throttled_partitions, topic_rules, transaction_settings,
 };
 
 /// Everything that the rest of the node gets from its settings.
@@ -34,7 +34,8 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", (settings.static_voters(), settings.bootstrap_servers())),
         format!("{:?}", (settings.joins_voters(), settings.may_open_inter_node())),
         format!("{:?}", (socket_options(settings), snapshot_rules(settings))),
-        format!("{:?}", following_rules(settings)),
+        format!("{:?}", (following_rules(settings), quota_window(settings))),
+        format!("{:?}", throttled_partitions(cluster, settings, node, "t")),
         format!("{:?}", (fetching_rules(settings), replica_lag_max(settings))),
         settings.inter_broker_listener(),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
@@ -61,6 +62,9 @@ fn other_value(setting: &Setting) -> String {
         "group.coordinator.rebalance.protocols" => Some("classic"),
         "controller.quorum.voters" => Some("1@a:9093"),
         "controller.quorum.bootstrap.servers" => Some("a:9093"),
+        "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas" => {
+            Some("0:1")
+        }
         "replica.selector.class" => {
             Some("org.apache.kafka.common.replica.RackAwareReplicaSelector")
         }

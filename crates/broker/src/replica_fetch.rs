@@ -39,6 +39,14 @@ impl FetchingReplica {
         }
     }
 
+    /// Has it to wait for the records of this partition, because throttled replicas have had
+    /// enough for the moment (KIP-73)? Not while it is in sync, so that it stays so.
+    pub fn is_throttled(self, node: &Node, partition: &Partition) -> bool {
+        partition.throttled().as_leader
+            && node.replicas.quotas.leading.is_exceeded()
+            && !partition.is_in_sync(self.id)
+    }
+
     /// Takes in how far the follower is with a partition; says where its log parts from the
     /// leader's, if it does. It counts as far as it is only if it does not.
     ///

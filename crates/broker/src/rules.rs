@@ -1,6 +1,6 @@
 //! Settings in the form in which the other parts of the node use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ControllerSettings, ResourceKind};
 use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
-    Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
+    Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, ThrottledRoles,
+    TimestampKind,
 };
 use ottla_quorum::LogRetention;
 use ottla_quorum::wire::FetchLimits;
@@ -17,11 +18,12 @@ use ottla_records::Compression;
 use ottla_settings::{
     Scope, Settings, connections_of_addresses, describe_setting, find_setting, in_force,
 };
-use ottla_types::NodeId;
+use ottla_types::{NodeId, PartitionIndex};
 
 use crate::hosts::controller::SnapshotRules;
 use crate::hosts::quorum_peers::FollowingRules;
 use crate::hosts::replica_fetching::FetchingRules;
+use crate::hosts::replication_quota::QuotaWindow;
 
 /// How many connections may wait to be accepted, unless the settings say.
 const BACKLOG: i32 = 1024;
@@ -194,6 +196,10 @@ pub struct InForce {
     pub auto_create_topics: bool,
     /// `transaction.partition.verification.enable`.
     pub verifies_transactions: bool,
+    /// `leader.replication.throttled.rate`, in bytes a second; without a limit the largest number.
+    pub leader_bytes_per_second: u64,
+    /// `follower.replication.throttled.rate`, the same.
+    pub follower_bytes_per_second: u64,
     /// `replica.alter.log.dirs.io.max.bytes.per.second`: how fast partitions move between
     /// directories; `None` is as fast as they can.
     pub move_bytes_per_second: Option<f64>,
@@ -204,6 +210,7 @@ pub struct InForce {
 pub fn settings_in_force(cluster: &Cluster, settings: &Settings, node: NodeId) -> InForce {
     let text = |name: &str| in_force(name, cluster, settings, node);
     let is_on = |name: &str| text(name).as_deref() != Some("false");
+    let number = |name: &str| text(name).and_then(|it| it.parse().ok());
     let rate = text("replica.alter.log.dirs.io.max.bytes.per.second");
     InForce {
         fetch_max_bytes: text("fetch.max.bytes")
@@ -211,6 +218,9 @@ pub fn settings_in_force(cluster: &Cluster, settings: &Settings, node: NodeId) -
             .unwrap_or(57_671_680),
         auto_create_topics: is_on("auto.create.topics.enable"),
         verifies_transactions: is_on("transaction.partition.verification.enable"),
+        leader_bytes_per_second: number("leader.replication.throttled.rate").unwrap_or(u64::MAX),
+        follower_bytes_per_second: number("follower.replication.throttled.rate")
+            .unwrap_or(u64::MAX),
         move_bytes_per_second: rate.and_then(|it| it.parse().ok()).filter(|it| *it > 0.0),
     }
 }
@@ -297,8 +307,77 @@ pub fn topic_rules(
         retention: if has("delete") { retention } else { Retention::default() },
         compaction: has("compact").then_some(compaction),
         delete_delay_ms: size("file.delete.delay.ms", 60_000),
+        // Of one partition, see [`throttled_partitions`].
+        throttled: ThrottledRoles::default(),
         flush_ms: number("flush.ms").filter(|ms| *ms < i64::MAX).and_then(|ms| ms.try_into().ok()),
         log,
+    }
+}
+
+/// Which partitions of a topic are throttled on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThrottledPartitions {
+    /// Where it leads (`leader.replication.throttled.replicas`).
+    leading: ThrottledList,
+    /// Where it follows (`follower.replication.throttled.replicas`).
+    following: ThrottledList,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ThrottledList {
+    All,
+    These(BTreeSet<PartitionIndex>),
+}
+
+impl ThrottledPartitions {
+    /// In which roles a partition is.
+    #[must_use]
+    pub fn roles_of(&self, index: PartitionIndex) -> ThrottledRoles {
+        let has = |list: &ThrottledList| match list {
+            ThrottledList::All => true,
+            ThrottledList::These(these) => these.contains(&index),
+        };
+        ThrottledRoles { as_leader: has(&self.leading), as_follower: has(&self.following) }
+    }
+}
+
+/// Which partitions of a topic are throttled on this node.
+#[must_use]
+pub fn throttled_partitions(
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+    topic: &str,
+) -> ThrottledPartitions {
+    let text = |name: &str| {
+        let setting = find_setting(Scope::Topic, name)?;
+        describe_setting(setting, cluster, settings, node, topic).value
+    };
+    let list = |text: Option<String>| {
+        let text = text.unwrap_or_default();
+        if text.trim() == "*" {
+            return ThrottledList::All;
+        }
+        let replica = |item: &str| {
+            let (index, broker) = item.trim().split_once(':')?;
+            Some((index.parse().ok()?, broker.parse::<NodeId>().ok()?))
+        };
+        let here = text.split(',').filter_map(replica).filter(|(_, broker)| *broker == node);
+        ThrottledList::These(here.map(|(index, _)| index).collect())
+    };
+    ThrottledPartitions {
+        leading: list(text("leader.replication.throttled.replicas")),
+        following: list(text("follower.replication.throttled.replicas")),
+    }
+}
+
+/// How the rate of throttled replicas is measured.
+#[must_use]
+pub fn quota_window(settings: &Settings) -> QuotaWindow {
+    let number = |name: &str| u64::try_from(settings.number(name)).unwrap_or(1);
+    QuotaWindow {
+        samples: usize::try_from(number("replication.quota.window.num")).unwrap_or(usize::MAX),
+        sample: Duration::from_secs(number("replication.quota.window.size.seconds")),
     }
 }
 

@@ -1,28 +1,47 @@
-//! `ottla cluster`: its nodes, who leads the metadata quorum, how far the others are behind, how
-//! full the disks are.
+//! `ottla cluster`: its nodes, which one leads the metadata quorum, how far the others are behind,
+//! how full the disks are.
 
 use std::error::Error;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use ottla_client::{
     Brokers, Client, ClientError, ClusterDescription, LogDirDescription, QuorumDescription,
     TopicDescription,
 };
-use ottla_types::Uuid;
+use ottla_types::{NodeId, Uuid};
 
 use crate::cluster_nodes::{DescribedNode, MetadataReplica, QuorumStanding, list_nodes};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, format_ago, format_bytes, only_json, titled};
+use crate::rebalance::{
+    DecommissionArgs, GrowArgs, RebalanceArgs, run_decommission, run_grow, run_rebalance,
+};
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Print the nodes of the cluster: their part in the metadata quorum, partitions and disks.
+/// Print the nodes of the cluster: their part in the metadata quorum, partitions and disks; or,
+/// with a command, move replicas between brokers.
 #[derive(Args, Debug)]
 pub struct BrokersArgs {
+    #[command(subcommand)]
+    action: Option<ClusterAction>,
     #[command(flatten)]
     shared: SharedOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterAction {
+    /// Move replicas and leaders so that brokers are evenly loaded; without --execute print the
+    /// plan.
+    Rebalance(RebalanceArgs),
+    /// Move all replicas off a broker, so that it can be stopped for good; without --execute print
+    /// the plan.
+    Decommission(DecommissionArgs),
+    /// Give internal topics, and others of your choice, more replicas; without --execute print the
+    /// plan.
+    Grow(GrowArgs),
 }
 
 pub(crate) async fn run_cluster(
@@ -30,8 +49,19 @@ pub(crate) async fn run_cluster(
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
+    let Some(action) = args.action else {
+        let client = front.connect().await?;
+        return front.show(async || look_at_nodes(&client).await).await;
+    };
+    args.shared.refuse_watch("cluster")?;
     let client = front.connect().await?;
-    front.show(async || look_at_nodes(&client).await).await
+    match action {
+        ClusterAction::Rebalance(args) => Box::pin(run_rebalance(args, &front, &client)).await,
+        ClusterAction::Decommission(args) => {
+            Box::pin(run_decommission(args, &front, &client)).await
+        }
+        ClusterAction::Grow(args) => Box::pin(run_grow(args, &front, &client)).await,
+    }
 }
 
 async fn look_at_nodes(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
@@ -60,7 +90,7 @@ async fn look_at_nodes(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
     let topics = client.describe_topics(None).await?;
     for node in list_nodes(&cluster, quorum.as_ref().ok()) {
         let dirs = match node.broker {
-            Some(_) => Some(log_dirs_of(client, &node).await),
+            Some(_) => Some(log_dirs_of(client, node.id).await),
             None => None,
         };
         let replica = node.replica.as_ref();
@@ -115,13 +145,14 @@ pub(crate) async fn describe_quorum(client: &Client) -> Result<QuorumDescription
     }
 }
 
-async fn log_dirs_of(
+/// The directories of a broker; or, in a few words, why they are not known.
+pub(crate) async fn log_dirs_of(
     client: &Client,
-    node: &DescribedNode,
+    broker: NodeId,
 ) -> Result<Vec<LogDirDescription>, String> {
     tokio::select! {
         biased;
-        dirs = client.describe_log_dirs(node.id) => dirs.map_err(|error| error.to_string()),
+        dirs = client.describe_log_dirs(broker) => dirs.map_err(|error| error.to_string()),
         () = client.clock().sleep(PATIENCE) => {
             Err(format!("no answer in {} s", PATIENCE.as_secs()))
         }

@@ -247,7 +247,7 @@ fn check_spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers:
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = &topic.name;
-        report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
+        report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. `ottla cluster grow` gives it more.");
     }
 }
 

@@ -211,6 +211,16 @@ pub(crate) fn print_to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Prints a text on the standard output.
+///
+/// # Errors
+/// The standard output is closed.
+pub(crate) fn print_to_stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// A profile's settings; the default one may be missing.
 fn read_profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
     let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));

@@ -1,6 +1,5 @@
 //! The operator's commands, for a running cluster of Ottla's or Apache Kafka's.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the commands that use it come next"))]
 mod balance;
 mod bench;
 mod cluster;
@@ -16,6 +15,7 @@ mod output;
 mod produce;
 mod progress;
 mod quorum_watch;
+mod rebalance;
 mod settings;
 mod size;
 mod topics;
@@ -45,7 +45,7 @@ pub enum ClusterCommand {
     Topics(topics::TopicsArgs),
     /// List consumer groups and how far they are behind; reset and delete them.
     Groups(groups::GroupsArgs),
-    /// Print the nodes: their part in the metadata quorum, their partitions and disks.
+    /// Print the nodes, their part in the quorum and their disks; move replicas between them.
     Cluster(cluster::BrokersArgs),
     /// List transactions, and abort one that hangs.
     Txn(txn::Txn),

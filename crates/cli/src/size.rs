@@ -53,7 +53,7 @@ pub struct Size {
 const COUNT_MAX: u64 = 1_000_000_000;
 
 /// A number of bytes that is not 0.
-fn some_size(text: &str) -> Result<u64, String> {
+pub(crate) fn some_size(text: &str) -> Result<u64, String> {
     match parse_bytes(text)? {
         0 => Err("it must be more than 0".to_owned()),
         size => Ok(size),

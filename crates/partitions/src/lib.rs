@@ -48,7 +48,7 @@ pub use partition::Partition;
 pub use partitions::{Assigned, Partitions};
 pub use progress::{Ends, EpochRefused, Interest, Progress, Wait};
 pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused, ServedFrom};
-pub use rules::{PartitionRules, TimestampKind};
+pub use rules::{PartitionRules, ThrottledRoles, TimestampKind};
 pub use waiting::Waited;
 
 pub use ottla_replication::{

@@ -23,7 +23,7 @@ use crate::numbers::{DiskTimes, TopicFlow};
 use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, AssignedWhen, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress};
 use crate::reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused, ServedFrom};
-use crate::rules::PartitionRules;
+use crate::rules::{PartitionRules, ThrottledRoles};
 use crate::trouble::Trouble;
 
 /// A partition of this node.
@@ -53,6 +53,9 @@ struct PartitionInner {
     /// Has the topic a codec of its own? A batch that comes while that changes is read through in
     /// vain, or in the owner's turn.
     repacks: AtomicBool,
+    /// In which roles is it throttled? A fetch that comes while that changes counts as it likes.
+    throttled_leader: AtomicBool,
+    throttled_follower: AtomicBool,
     /// Guards the files of closed segments: one who changes them at a time. Taken after `cleaning`,
     /// and before the owner's lock.
     upkeep: Mutex<()>,
@@ -92,7 +95,7 @@ impl Partition {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.settle());
         let view = owner.log.view();
-        let repacks = owner.rules().compression.is_some();
+        let (repacks, throttled) = (owner.rules().compression.is_some(), owner.rules().throttled);
         let (flow, owner) = (owner.flow(), Mutex::new(Some(owner)));
         let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(PartitionInner {
@@ -108,6 +111,8 @@ impl Partition {
             flow,
             moving: AtomicBool::new(false),
             repacks: AtomicBool::new(repacks),
+            throttled_leader: AtomicBool::new(throttled.as_leader),
+            throttled_follower: AtomicBool::new(throttled.as_follower),
             upkeep,
             cleaning,
         }))
@@ -406,6 +411,8 @@ impl Partition {
         now_ms: u64,
     ) -> Result<AssignedWhen, StorageError> {
         self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
+        self.0.throttled_leader.store(rules.throttled.as_leader, Ordering::Relaxed);
+        self.0.throttled_follower.store(rules.throttled.as_follower, Ordering::Relaxed);
         self.turn(StorageError::Failed, |owner| Ok(owner.assign(assignment, rules, now_ms)))
     }
 
@@ -413,6 +420,21 @@ impl Partition {
     #[must_use]
     pub fn leader(&self) -> NodeId {
         self.lock().as_ref().map_or(-1, |owner| owner.assignment().leader)
+    }
+
+    /// In which roles it is throttled (KIP-73).
+    #[must_use]
+    pub fn throttled(&self) -> ThrottledRoles {
+        ThrottledRoles {
+            as_leader: self.0.throttled_leader.load(Ordering::Relaxed),
+            as_follower: self.0.throttled_follower.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Is this broker's replica in sync, as far as the metadata says?
+    #[must_use]
+    pub fn is_in_sync(&self, broker: NodeId) -> bool {
+        self.peek(|owner| owner.assignment().in_sync.contains(&broker)).unwrap_or(false)
     }
 
     /// What its topic's settings mean to it.

@@ -17,6 +17,15 @@ pub enum TimestampKind {
     Append,
 }
 
+/// In which roles a replica of this node is throttled (KIP-73).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThrottledRoles {
+    /// What it gives as leader to followers that are not in sync.
+    pub as_leader: bool,
+    /// What it takes as follower, while it is not in sync.
+    pub as_follower: bool,
+}
+
 /// The rules of a partition, all in force at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionRules {
@@ -42,6 +51,8 @@ pub struct PartitionRules {
     pub delete_delay_ms: u64,
     /// After how long records are made durable, in milliseconds (`flush.ms`); `None` is never.
     pub flush_ms: Option<u64>,
+    /// In which roles it is throttled.
+    pub throttled: ThrottledRoles,
     /// How the log is kept.
     pub log: LogOptions,
 }
@@ -71,6 +82,7 @@ impl Default for PartitionRules {
             compaction: None,
             delete_delay_ms: 60_000,
             flush_ms: None,
+            throttled: ThrottledRoles::default(),
             log: LogOptions::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_types::LeaderEpoch;
+use ottla_types::{LeaderEpoch, Offset};
 
 use crate::owner::AppendedBatch;
 use crate::partition::Partition;
@@ -42,7 +42,30 @@ impl Partition {
                 .or(committed)
                 .or((!ends.enough_in_sync).then_some(Waited::TooFewReplicas))
         };
-        waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await
+        let ended = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        ended.unwrap_or(Waited::TimedOut)
+    }
+
+    /// Waits until no live replica has records below `before` any more, at most until `deadline`;
+    /// returns the low watermark then.
+    ///
+    /// # Errors
+    /// Another node leads now, or it took too long.
+    pub async fn deleted_everywhere(
+        &self,
+        before: Offset,
+        clock: &Clock,
+        deadline: Duration,
+    ) -> Result<Offset, Waited> {
+        let mut wait = Wait::new();
+        wait.add(self.progress(), Interest::LowWatermark);
+        let done = || {
+            let ends = self.ends();
+            let reached = (ends.low_watermark >= before).then_some(Ok(ends.low_watermark));
+            (!ends.leading).then_some(Err(Waited::LeaderMoved)).or(reached)
+        };
+        let reached = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        reached.unwrap_or(Err(Waited::TimedOut))
     }
 
     /// Waits until what was appended is durable on this node, at most until `deadline`.
@@ -60,7 +83,8 @@ impl Partition {
             let durable = (ends.durable >= end).then_some(Waited::Committed);
             leader_moved(&ends, leader_epoch).or(durable)
         };
-        waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await
+        let ended = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        ended.unwrap_or(Waited::TimedOut)
     }
 }
 
@@ -69,21 +93,21 @@ fn leader_moved(ends: &Ends, leader_epoch: LeaderEpoch) -> Option<Waited> {
     (!ends.leading || ends.leader_epoch != leader_epoch).then_some(Waited::LeaderMoved)
 }
 
-/// Waits until there is an answer; it is looked for after each move.
-async fn waited(
-    done: impl Fn() -> Option<Waited>,
+/// Waits until there is an answer; it is looked for after each move. `None` at the timeout.
+async fn waited<T>(
+    done: impl Fn() -> Option<T>,
     moved: impl AsyncFn(),
     timeout: impl Future<Output = ()>,
-) -> Waited {
+) -> Option<T> {
     let mut timeout = pin!(timeout);
     loop {
-        if let Some(waited) = done() {
-            return waited;
+        if let Some(answer) = done() {
+            return Some(answer);
         }
         tokio::select! {
             biased;
             () = moved() => {}
-            () = &mut timeout => return Waited::TimedOut,
+            () = &mut timeout => return None,
         }
     }
 }

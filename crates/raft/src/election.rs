@@ -20,6 +20,7 @@ impl Raft {
                 // Never again in this epoch: its records could be other ones than before.
                 let epoch = self.durable.epoch + 1;
                 self.detach(moment, epoch, out);
+                self.wait_briefly(moment);
             }
             _ if !may_stand => self.lost_sight(),
             Role::Prospective { .. } => self.lost_pre_votes(moment),

@@ -7,7 +7,7 @@ use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, Offset, is_planted};
 
 use crate::effect::Effect;
 use crate::fetching::{FetchAsked, FetchVerdict, SnapshotAsked};
-use crate::input::{LogEnd, Moment};
+use crate::input::{LogEnd, Moment, Standing};
 use crate::quorum_log::{LogBatch, QuorumControl};
 use crate::raft::{Effects, Raft};
 use crate::role::{Leadership, ReplicaProgress, Role};
@@ -92,8 +92,15 @@ impl Raft {
     /// A replica fetches from where the logs agree: it has everything before, and is alive.
     pub(crate) fn fetched(&mut self, moment: Moment, asked: &FetchAsked, out: &mut Effects) {
         let follower = asked.follower;
-        if follower.id < 0 || !matches!(self.fetch_verdict(asked), FetchVerdict::Valid { .. }) {
+        if follower.id < 0 {
             return;
+        }
+        match self.fetch_verdict(asked) {
+            FetchVerdict::Valid { .. } => {}
+            FetchVerdict::Refused(ErrorCode::UNKNOWN_LEADER_EPOCH) => {
+                return self.heard_of_later(moment, asked.epoch, out);
+            }
+            _ => return,
         }
         let leader_end = self.log.end().offset;
         if let Some(leadership) = self.role.leadership_mut() {
@@ -103,6 +110,15 @@ impl Raft {
         self.forget_observers(moment.now_ms);
         self.heard_from(moment, follower);
         self.commit(moment, out);
+    }
+
+    /// A replica fetches in a later epoch than this leader's. If it does not vote any more it asks
+    /// for no election that would bring the others there, and never goes back: so this leader goes
+    /// to it. Kafka's stays, and such a replica waits for the next election.
+    fn heard_of_later(&mut self, moment: Moment, epoch: LeaderEpoch, out: &mut Effects) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.heard(moment, Standing { epoch, leader: None }, out);
+        }
     }
 
     /// A replica fetches a part of a snapshot: it is alive.

@@ -265,6 +265,15 @@ impl Raft {
         self.timers.role_ms = waits.then_some(until);
     }
 
+    /// As [`Self::wait_election`], where no leader is known that it could disturb: at a start, and
+    /// after it has led. What it asks then is whether it would be elected, and those who hear from
+    /// a leader say no. Apache's nodes wait a whole election timeout here.
+    pub(crate) fn wait_briefly(&mut self, moment: Moment) {
+        let spread = (self.timing.election_ms / 4).max(1);
+        let waits = matches!(self.role, Role::Resigned) || self.may_stand();
+        self.timers.role_ms = waits.then_some(moment.now_ms + moment.draw % spread);
+    }
+
     /// Waits for the leader as long as it may leave a fetch without an answer. An observer that
     /// may become a voter waits too: others may know already that it votes, and ask it.
     pub(crate) fn wait_fetch(&mut self, moment: Moment) {

@@ -32,7 +32,7 @@ impl Raft {
             // A leader never resumes: what it had promised as one is gone with its memory.
             (Some(leader), _) if leader == self.own.id => {
                 self.role = Role::Resigned;
-                self.wait_election(moment);
+                self.wait_briefly(moment);
             }
             (None, Some(voted)) if voted == self.own && self.may_stand() => {
                 self.ask_votes(moment, out);
@@ -45,7 +45,7 @@ impl Raft {
             // Where the leader listens is not known, if there is one: some voter will say it.
             _ => {
                 self.role = Role::Unattached;
-                self.wait_election(moment);
+                self.wait_briefly(moment);
             }
         }
     }

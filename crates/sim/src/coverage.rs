@@ -51,6 +51,8 @@ pub struct Coverage {
     pub sessions_ended: u64,
     /// Changes of the in-sync set that a leader asked for.
     pub in_sync_changes: u64,
+    /// Such changes that were refused, or in force already.
+    pub in_sync_refusals: u64,
     /// Produce requests with acks=all that were acknowledged.
     pub acknowledged: u64,
     /// Records that the controller wrote.
@@ -122,6 +124,7 @@ impl Default for Coverage {
             failovers: 0,
             sessions_ended: 0,
             in_sync_changes: 0,
+            in_sync_refusals: 0,
             acknowledged: 0,
             metadata_records: 0,
             sent: 0,
@@ -157,6 +160,7 @@ impl AddAssign<&Self> for Coverage {
         self.failovers += other.failovers;
         self.sessions_ended += other.sessions_ended;
         self.in_sync_changes += other.in_sync_changes;
+        self.in_sync_refusals += other.in_sync_refusals;
         self.acknowledged += other.acknowledged;
         self.metadata_records += other.metadata_records;
         self.sent += other.sent;

@@ -9,7 +9,7 @@ use clap::Parser;
 use ottla_clock::Clock;
 use ottla_sim::ledger::Ledger;
 use ottla_sim::runner::{RunPlan, Runs};
-use ottla_sim::seed::{self, Detail, NodeCount, SimRing};
+use ottla_sim::seed::{self, CoreWorlds, Detail, NodeCount, SimRing};
 use ottla_sim::{report, runner};
 use ottla_types::Bug;
 
@@ -23,12 +23,18 @@ struct Arguments {
     /// How many nodes there are in ring 2; otherwise each seed decides: one, three or five.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
+    /// Which world of ring 1: all, quorum, partition or forming.
+    #[arg(long, default_value = "all", value_parser = parse_world)]
+    world: CoreWorlds,
     /// How many seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// Stop after so many minutes, finished or not.
     #[arg(long)]
     minutes: Option<u64>,
+    /// How many threads run them; as many as there are cores, without it.
+    #[arg(long)]
+    threads: Option<usize>,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -70,6 +76,11 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse_world(name: &str) -> Result<CoreWorlds, String> {
+    let known = CoreWorlds::ALL.iter().find(|it| it.1 == name);
+    known.map(|it| it.0).ok_or_else(|| format!("there is no world {name}"))
+}
+
 fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if arguments.invariants {
         print!("{}", report::list_invariants());
@@ -91,7 +102,8 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         log.without_time().with_ansi(false).with_target(false).init();
     }
     let count = arguments.nodes.map_or(NodeCount::Drawn, |it| NodeCount::Exactly(it.into()));
-    let ring = if arguments.ring == 2 { SimRing::Nodes(count) } else { SimRing::Cores };
+    let ring =
+        if arguments.ring == 2 { SimRing::Nodes(count) } else { SimRing::Cores(arguments.world) };
     if let Some(seed) = arguments.seed {
         return Ok(repeat_seed(ring, seed, &arguments.traces)?);
     }
@@ -100,13 +112,14 @@ fn run_command(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         first: arguments.first,
         seeds: arguments.seeds,
         time_max: arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+        threads: arguments.threads,
         runs: if arguments.twice { Runs::Twice } else { Runs::Once },
     };
     let ledger = arguments.ledger.as_deref().map(Ledger::open).transpose()?;
     let clock = Clock::real();
     let summary = runner::run_plan(&plan, ledger, &clock)?;
     match ring {
-        SimRing::Cores => print!("{}", report::coverage_table(&summary.coverage)),
+        SimRing::Cores(_) => print!("{}", report::coverage_table(&summary.coverage)),
         SimRing::Nodes(_) => print!("{}", report::node_coverage(&summary.coverage)),
     }
     println!("\n{} seeds skipped, being in the ledger", summary.known);

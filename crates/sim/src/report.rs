@@ -6,13 +6,16 @@ use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::partition::LIFECYCLE;
 use crate::quorum::ROWS;
-use crate::seed::SimRing;
+use crate::seed::{CoreWorlds, SimRing};
 
 /// The one line that repeats a failing seed.
 #[must_use]
 pub fn failure_text(ring: SimRing, seed: u64, violation: &Violation) -> String {
     let option = match ring {
-        SimRing::Cores => String::new(),
+        SimRing::Cores(worlds) => {
+            let name = CoreWorlds::ALL.iter().find(|it| it.0 == worlds).map_or("all", |it| it.1);
+            if worlds == CoreWorlds::All { String::new() } else { format!(" --world {name}") }
+        }
         SimRing::Nodes(count) => format!(" --ring 2 --nodes {}", count.of_seed(seed)),
     };
     format!("seed {seed} breaks {violation}; repeat it: sim/run{option} --seed {seed}")
@@ -83,6 +86,7 @@ pub fn coverage_table(coverage: &Coverage) -> String {
         ("nodes that joined one of them", coverage.joined),
         ("partition leaders", coverage.leaders),
         ("changes of in-sync sets", coverage.in_sync_changes),
+        ("changes of in-sync sets refused", coverage.in_sync_refusals),
         ("brokers that stopped in order", coverage.orderly_stops),
         ("brokers fenced by their silence", coverage.sessions_ended),
         ("controllers that became active", coverage.failovers),

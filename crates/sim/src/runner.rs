@@ -16,7 +16,7 @@ use crate::seed::{self, Detail, SeedOutcome, SimRing};
 /// How many seeds a thread takes at a time, and the ledger notes at a time.
 const fn block_of(ring: SimRing) -> u64 {
     match ring {
-        SimRing::Cores => 200,
+        SimRing::Cores(_) => 200,
         SimRing::Nodes(_) => 20,
     }
 }
@@ -37,6 +37,8 @@ pub struct RunPlan {
     pub time_max: Option<Duration>,
     /// How often each seed runs.
     pub runs: Runs,
+    /// How many threads run them; as many as there are cores, without it.
+    pub threads: Option<usize>,
 }
 
 /// How often each seed runs.
@@ -71,7 +73,8 @@ pub fn run_plan(plan: &RunPlan, ledger: Option<Ledger>, clock: &Clock) -> std::i
         summary: Mutex::new(Summary::default()),
         until: plan.time_max.map(|most| clock.monotonic() + most),
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = plan.threads.unwrap_or_else(cores);
     let work = || run_blocks(plan, &shared, clock);
     let done: Vec<std::io::Result<()>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();

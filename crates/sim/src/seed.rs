@@ -20,10 +20,37 @@ pub enum Detail {
 /// What is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimRing {
-    /// The cores.
-    Cores,
+    /// The cores, in these worlds.
+    Cores(CoreWorlds),
     /// Whole nodes: one, or a cluster of several.
     Nodes(NodeCount),
+}
+
+/// Which worlds of the cores a seed lives through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreWorlds {
+    /// All of them, one after the other.
+    All,
+    /// The metadata quorum.
+    Quorum,
+    /// The partition and its controller.
+    Partition,
+    /// Nodes that form a cluster.
+    Forming,
+}
+
+impl CoreWorlds {
+    /// All values, and their names on a command line.
+    pub const ALL: [(Self, &str); 4] = [
+        (Self::All, "all"),
+        (Self::Quorum, "quorum"),
+        (Self::Partition, "partition"),
+        (Self::Forming, "forming"),
+    ];
+
+    fn has(self, world: Self) -> bool {
+        self == Self::All || self == world
+    }
 }
 
 /// How many nodes there are.
@@ -73,7 +100,7 @@ pub fn run_seed(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
         Detail::Text => Trace::written(),
     };
     match ring {
-        SimRing::Cores => run_cores(seed, trace),
+        SimRing::Cores(worlds) => run_cores(seed, worlds, trace),
         SimRing::Nodes(count) => {
             // A thread of its own has nothing that an earlier history has left behind, such as
             // buffers that are kept for the next connection.
@@ -103,17 +130,20 @@ fn run_node(seed: u64, trace: Trace) -> SeedOutcome {
     SeedOutcome::of(seed, coverage, &trace, checked)
 }
 
-fn run_cores(seed: u64, trace: Trace) -> SeedOutcome {
-    let mut quorum = quorum::QuorumWorld::new(seed, trace);
-    let mut checked = run_guarded(AssertUnwindSafe(|| quorum.run()));
-    let (mut coverage, mut trace) = (quorum.coverage, quorum.trace);
-    if checked.is_ok() {
+fn run_cores(seed: u64, worlds: CoreWorlds, trace: Trace) -> SeedOutcome {
+    let (mut coverage, mut trace, mut checked) = (Coverage::default(), trace, Ok(()));
+    if worlds.has(CoreWorlds::Quorum) {
+        let mut quorum = quorum::QuorumWorld::new(seed, trace);
+        checked = run_guarded(AssertUnwindSafe(|| quorum.run()));
+        (coverage, trace) = (quorum.coverage, quorum.trace);
+    }
+    if checked.is_ok() && worlds.has(CoreWorlds::Partition) {
         let mut partition = partition::PartitionWorld::new(seed, trace);
         checked = run_guarded(AssertUnwindSafe(|| partition.run()));
         coverage += &partition.coverage;
         trace = partition.trace;
     }
-    if checked.is_ok() {
+    if checked.is_ok() && worlds.has(CoreWorlds::Forming) {
         let mut forming = forming::FormingWorld::new(seed, trace);
         checked = run_guarded(AssertUnwindSafe(|| forming.run()));
         coverage += &forming.coverage;

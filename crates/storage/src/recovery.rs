@@ -90,9 +90,11 @@ pub(crate) fn open_segments(
         }
         let opened = if next.is_none() && listing.is_segment_empty(base) {
             RecoveredSegment::empty(files, folder, base)
-        } else if durable {
+        } else if *clean || next.is_some_and(|next| next < recovery_point) {
             recovery.believe(listing, base, next)?
         } else if base < recovery_point {
+            // Also if the recovery point is where the next segment begins: this one may have been
+            // flushed while it was the active one, when its indexes lacked their last entries.
             recovery.resume(base, recovery_point)?
         } else {
             recovery.rebuild(base)?

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod balancing;
 mod batches;
 mod by_name;
 mod calls;
@@ -19,6 +20,7 @@ mod idle;
 mod node;
 mod quorum;
 mod quorum_tools;
+mod racks;
 mod raw;
 mod readiness;
 mod reading;
@@ -29,6 +31,7 @@ mod schemas;
 mod settings;
 mod signals;
 mod talk;
+mod throttles;
 mod together;
 mod tools;
 mod transactions;

@@ -168,7 +168,7 @@ fn one_of_three_alone_neither_elects_itself_nor_serves() {
 }
 
 /// The page of metrics that is served there.
-fn metrics_page(port: u16) -> String {
+pub fn metrics_page(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n").unwrap();
     let mut page = String::new();

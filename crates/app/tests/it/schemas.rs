@@ -52,6 +52,7 @@ fn wrong(value: &Value, schema: &Value, at: &str) -> Vec<String> {
                 found.push(say(format!("{value} is below {rule}")));
             }
             "enum" | "minimum" => {}
+            "required" if value.is_null() => {}
             "required" => {
                 let names = rule.as_array().unwrap().iter().filter_map(Value::as_str);
                 let absent = names.filter(|name| value.get(name).is_none());
@@ -99,6 +100,9 @@ fn what_commands_print_as_json_is_what_their_schemas_say() {
         ("groups-lag", "groups lag g", ""),
         ("groups-reset", "groups reset g --to earliest", ""),
         ("cluster", "cluster", ""),
+        ("cluster-plan", "cluster rebalance", ""),
+        ("cluster-plan", "cluster rebalance --execute", ""),
+        ("cluster-plan", "cluster grow --topics t", ""),
         ("txn-list", "txn", ""),
         ("bench", "bench -n 100 --latencies 5", ""),
         ("demo-trucks", "demo trucks --seconds 1", ""),

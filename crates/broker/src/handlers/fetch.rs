@@ -112,12 +112,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            let interest = match (replica, news) {
-                (None, _) => Interest::Committed,
-                (Some(_), News::LogStart) => Interest::LogEnd,
-                (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
-            };
-            wait = Some(watch_partitions(node, &plan, interest));
+            wait = Some(watch_partitions(node, &plan, interest_of(replica, news)));
             continue;
         };
         tokio::select! {
@@ -126,10 +121,17 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    if replica.is_none() {
-        count_fetched(&found);
-    }
+    count_records(node, replica, &found);
     build_response(&plan, found)
+}
+
+/// What a fetch that waits is woken by.
+fn interest_of(replica: Option<FetchingReplica>, news: News) -> Interest {
+    match (replica, news) {
+        (None, _) => Interest::Committed,
+        (Some(_), News::LogStart) => Interest::LogEnd,
+        (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
+    }
 }
 
 /// What is true of a request as a whole.
@@ -292,8 +294,10 @@ fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) ->
             }
             _ => None,
         };
+        let is_throttled = |it: &Partition| replica.is_some_and(|by| by.is_throttled(node, it));
+        let gets_records = preferred.is_none() && !partition.as_ref().is_some_and(is_throttled);
         let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation, served };
-        let asked = FetchTerms { replica, position: *position, slice, noted, preferred };
+        let asked = FetchTerms { replica, position: *position, slice, noted, gets_records };
         let (read, leader) = match &partition {
             Some(partition) => read_one(node, call, partition, &asked),
             None => (Err(why_not_read(node, call, place, &asked)), LeaderIdAndEpoch::default()),
@@ -346,8 +350,8 @@ struct FetchTerms {
     slice: PartitionSlice,
     /// What was found of a follower's log.
     noted: Result<Option<LeaderEpochEnd>, ErrorCode>,
-    /// The broker that a consumer is to read from instead.
-    preferred: Option<NodeId>,
+    /// Not if it is to read elsewhere, or is throttled.
+    gets_records: bool,
 }
 
 impl FetchTerms {
@@ -387,7 +391,7 @@ fn read_one(
     if !asked.may_read(node, call, partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
-    let FetchTerms { position, slice, noted, preferred, .. } = *asked;
+    let FetchTerms { position, slice, noted, gets_records, .. } = *asked;
     let old = match call.version {
         0 | 1 => Some(0),
         2 | 3 => Some(1),
@@ -397,10 +401,9 @@ fn read_one(
     let fenced = fenced.map_err(|refused| refused.code());
     let read = fenced.and(noted).and_then(|parting| {
         // What it lacks is of no use to a follower before it has cut off what it has too much.
-        let read = if parting.is_some() || preferred.is_some() {
-            Ok(partition.read_nothing())
-        } else {
-            partition.read(slice)
+        let read = match gets_records && parting.is_none() {
+            true => partition.read(slice),
+            false => Ok(partition.read_nothing()),
         };
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
@@ -433,13 +436,15 @@ fn read_one(
     (read, leader)
 }
 
-/// Counts what goes out.
-fn count_fetched(all: &FetchLook) {
+/// Counts what goes out, to a consumer or to a broker.
+fn count_records(node: &Node, replica: Option<FetchingReplica>, all: &FetchLook) {
     for LookedAt { partition, read, .. } in &all.partitions {
-        if let (Some(partition), Ok(read)) = (partition, read)
-            && !read.records.is_empty()
-        {
-            partition.count_fetched(read.records.len());
+        let (Some(partition), Ok(read)) = (partition, read) else { continue };
+        let bytes = read.records.len();
+        if replica.is_some() && partition.throttled().as_leader {
+            node.replicas.quotas.leading.count_copied(bytes);
+        } else if replica.is_none() && bytes > 0 {
+            partition.count_fetched(bytes);
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod quorum_member;
 pub mod quorum_peers;
 pub mod quorum_serving;
 pub mod replica_fetching;
+pub mod replication_quota;
 pub mod sessions;
 pub mod shards;
 pub mod telemetry;

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::broker_links::BrokerLinks;
 use super::peer_watch::PeerWatch;
+use super::replication_quota::ReplicationQuotas;
 use leader::LeaderFetcher;
 
 /// How a follower fetches.
@@ -58,6 +59,8 @@ pub struct FetchingParts {
     pub cluster: Arc<ArcSwap<Cluster>>,
     /// How to fetch.
     pub rules: FetchingRules,
+    /// How fast throttled replicas are copied.
+    pub quotas: Arc<ReplicationQuotas>,
 }
 
 /// The partitions that are followed, by the broker that leads them.

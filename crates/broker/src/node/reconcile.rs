@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
 use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
-use ottla_partitions::{Assigned, Assignment};
+use ottla_partitions::{Assigned, Assignment, PartitionRules};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::Node;
@@ -14,7 +14,8 @@ use crate::assemble::assigned_topic;
 use crate::audit;
 use crate::hosts::controller::News;
 use crate::rules::{
-    connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
+    connection_bounds, group_settings, settings_in_force, throttled_partitions, topic_rules,
+    transaction_settings,
 };
 
 /// After how long a partition is opened again whose log could not be read or created: not so often
@@ -30,7 +31,10 @@ impl Node {
     pub fn take(&self, news: News) -> Duration {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
-        self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
+        let in_force = settings_in_force(&cluster, &self.started, self.id);
+        self.replicas.quotas.leading.set_limit(in_force.leader_bytes_per_second);
+        self.replicas.quotas.following.set_limit(in_force.follower_bytes_per_second);
+        self.in_force.store(Arc::new(in_force));
         self.clients.admission.set(connection_bounds(&cluster, &self.started, self.id));
         let topics = self.topics_of(&before, &cluster);
         let settings = group_settings(&cluster, &self.started, self.id);
@@ -143,6 +147,7 @@ impl Node {
                 continue;
             }
             let rules = topic_rules(cluster, &self.started, self.id, &topic.name);
+            let throttled = throttled_partitions(cluster, &self.started, self.id, &topic.name);
             for (index, state) in topic.partitions.iter().filter(|(_, state)| mine(state)) {
                 all.push(Assigned {
                     place: TopicPartition::new(Arc::clone(&topic.name), *index),
@@ -156,7 +161,10 @@ impl Node {
                         in_sync: state.isr.clone(),
                         live: state.replicas.iter().copied().filter(|id| is_live(*id)).collect(),
                     },
-                    rules: rules.clone(),
+                    rules: PartitionRules {
+                        throttled: throttled.roles_of(*index),
+                        ..rules.clone()
+                    },
                 });
             }
         }

@@ -16,7 +16,8 @@ use crate::hosts::controller_channel::ControllerChannel;
 use crate::hosts::in_sync::{InSyncKeeper, InSyncParts};
 use crate::hosts::peer_watch::PeerWatch;
 use crate::hosts::replica_fetching::{FetchingParts, ReplicaFetching};
-use crate::rules::{fetching_rules, replica_lag_max};
+use crate::hosts::replication_quota::ReplicationQuotas;
+use crate::rules::{fetching_rules, quota_window, replica_lag_max};
 
 /// What a node has for replicas.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Replicas {
     pub fetching: Arc<ReplicaFetching>,
     /// Which other brokers are gone.
     pub peers: Arc<PeerWatch>,
+    /// How fast throttled replicas are copied.
+    pub quotas: Arc<ReplicationQuotas>,
     /// The in-sync sets of the partitions that it leads.
     pub in_sync: InSyncKeeper,
 }
@@ -52,6 +55,7 @@ impl Replicas {
             cluster: Arc::clone(cluster),
         }));
         let peers = Arc::new(PeerWatch::new(id, clock.clone(), Arc::clone(&brokers)));
+        let quotas = Arc::new(ReplicationQuotas::new(clock, quota_window(started)));
         let fetching = Arc::new(ReplicaFetching::new(FetchingParts {
             id,
             clock: clock.clone(),
@@ -60,6 +64,7 @@ impl Replicas {
             peers: Arc::clone(&peers),
             cluster: Arc::clone(cluster),
             rules: fetching_rules(started),
+            quotas: Arc::clone(&quotas),
         }));
         let in_sync = InSyncKeeper::new(InSyncParts {
             id,
@@ -69,6 +74,6 @@ impl Replicas {
             channel: channel.clone(),
             lag_max: replica_lag_max(started),
         });
-        (Self { fetching, peers, in_sync }, brokers)
+        (Self { fetching, peers, quotas, in_sync }, brokers)
     }
 }

@@ -131,6 +131,18 @@ impl<'a> BalanceLayout<'a> {
         self.hold(partition, to);
     }
 
+    /// Gives a partition these replicas and no others; those of unknown brokers are left out.
+    pub fn set_replicas(&mut self, partition: usize, wanted: &[NodeId]) {
+        for broker in std::mem::take(&mut self.partitions[partition].replicas) {
+            self.release(partition, broker);
+        }
+        for id in wanted {
+            if let Some(broker) = self.brokers.iter().position(|it| it.id == *id) {
+                self.add_replica(partition, broker);
+            }
+        }
+    }
+
     fn hold(&mut self, partition: usize, broker: usize) {
         let at = self.place_in(broker, partition);
         let (it, to) = (&self.partitions[partition], &mut self.brokers[broker]);
@@ -187,8 +199,8 @@ impl<'a> BalanceLayout<'a> {
         let full = || self.brokers.iter().filter(|it| it.share == BrokerShare::Full);
         let bytes = as_real(full().map(|it| it.bytes).sum());
         let weight: f64 = full().map(|it| it.weight).sum();
-        let fair = |it: &PlannedBroker| match it.share {
-            BrokerShare::Full => bytes * it.weight / weight,
+        let fair = |broker: &PlannedBroker| match broker.share {
+            BrokerShare::Full => bytes * broker.weight / weight,
             BrokerShare::Kept | BrokerShare::Leaving => 0.0,
         };
         self.brokers.iter().map(fair).collect()
@@ -212,8 +224,9 @@ impl<'a> BalanceLayout<'a> {
     /// What each broker holds.
     pub fn holdings(&self) -> BTreeMap<NodeId, BrokerHolding> {
         let all = self.brokers.iter().zip(self.leader_counts());
-        let holding = |(it, leaders): (&PlannedBroker, usize)| {
-            (it.id, BrokerHolding { bytes: it.bytes, replicas: it.held.len(), leaders })
+        let holding = |(broker, leaders): (&PlannedBroker, usize)| {
+            let replicas = broker.held.len();
+            (broker.id, BrokerHolding { bytes: broker.bytes, replicas, leaders })
         };
         all.map(holding).collect()
     }
@@ -240,13 +253,14 @@ impl<'a> BalanceLayout<'a> {
         let ids = |all: &[usize]| all.iter().map(|at| self.brokers[*at].id).collect();
         let pairs = self.given.iter().zip(&self.partitions);
         let changed = pairs.filter(|(_, it)| it.is_changed());
-        let shift = |(given, it): (&BalancePartition, &PlannedPartition)| {
-            let added = it.replicas.iter().filter(|at| !it.original.contains(at)).count() as u64;
+        let shift = |(given, planned): (&BalancePartition, &PlannedPartition)| {
+            let is_new = |at: &&usize| !planned.original.contains(at);
+            let added = planned.replicas.iter().filter(is_new).count() as u64;
             PartitionShift {
                 place: given.place.clone(),
                 from: given.replicas.clone(),
-                to: ids(&it.replicas),
-                bytes_moved: it.bytes.saturating_mul(added),
+                to: ids(&planned.replicas),
+                bytes_moved: given.bytes.saturating_mul(added),
             }
         };
         let mut all: Vec<PartitionShift> = changed.map(shift).collect();

@@ -3,6 +3,7 @@
 //! Another order of the same replicas copies nothing. A broker that leads too many hands one on to
 //! a broker that holds the partition, which may hand one of its own on in turn.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::layout::BalanceLayout;
@@ -18,12 +19,7 @@ pub fn even_leaders(layout: &mut BalanceLayout<'_>, scope: PlanScope) {
             led[*leader].push(at);
         }
     }
-    let mut order = layout.full_brokers();
-    loop {
-        // Those that lead most first; one of which nothing can be taken does not hold up others.
-        order.sort_by_key(|at| (std::cmp::Reverse(counts[*at]), *at));
-        let path = order.iter().find_map(|from| find_handover(layout, &counts, &led, *from));
-        let Some(path) = path else { return };
+    while let Some(path) = find_any_handover(layout, &counts, &led) {
         for HandedOn { partition, from, to } in path {
             let replicas = &mut layout.partitions[partition].replicas;
             if let Some(at) = replicas.iter().position(|it| *it == to) {
@@ -43,6 +39,17 @@ struct HandedOn {
     partition: usize,
     from: usize,
     to: usize,
+}
+
+/// A way from the broker that leads most of those from which there is one.
+fn find_any_handover(
+    layout: &BalanceLayout<'_>,
+    counts: &[usize],
+    led: &[Vec<usize>],
+) -> Option<Vec<HandedOn>> {
+    let mut order = layout.full_brokers();
+    order.sort_by_key(|at| (Reverse(counts[*at]), *at));
+    order.iter().find_map(|from| find_handover(layout, counts, led, *from))
 }
 
 /// The shortest way from a broker to one that leads at least two fewer.

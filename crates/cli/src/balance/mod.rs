@@ -199,13 +199,38 @@ pub fn plan_balance(
         evening::even_counts(&mut layout);
     }
     leading::even_leaders(&mut layout, scope);
-    Ok(BalancePlan {
+    Ok(finish_plan(&layout, before, imbalance_before))
+}
+
+/// The plan that gives partitions these replicas, whatever comes of it.
+#[must_use]
+pub fn plan_wanted(
+    brokers: &[BalanceBroker],
+    partitions: &[BalancePartition],
+    wanted: &BTreeMap<TopicPartition, Vec<NodeId>>,
+) -> BalancePlan {
+    let mut layout = BalanceLayout::new(brokers, partitions);
+    let (before, imbalance_before) = (layout.holdings(), layout.imbalance());
+    for (at, partition) in partitions.iter().enumerate() {
+        if let Some(replicas) = wanted.get(&partition.place) {
+            layout.set_replicas(at, replicas);
+        }
+    }
+    finish_plan(&layout, before, imbalance_before)
+}
+
+fn finish_plan(
+    layout: &BalanceLayout<'_>,
+    before: BTreeMap<NodeId, BrokerHolding>,
+    imbalance_before: Imbalance,
+) -> BalancePlan {
+    BalancePlan {
         shifts: layout.shifts(),
         before,
         after: layout.holdings(),
         imbalance_before,
         imbalance_after: layout.imbalance(),
-    })
+    }
 }
 
 /// Refuses partitions that leave a broker, or get more replicas, where too few brokers remain.

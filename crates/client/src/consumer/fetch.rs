@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_records::batches_in;
-use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
 
 use super::{Consumer, Received};
 use crate::client::{Line, SendTerms};
@@ -19,6 +19,14 @@ use crate::partitions::by_topic;
 /// What is asked of each leader.
 type ByLeader<T> = BTreeMap<NodeId, Vec<T>>;
 
+/// A follower that is read from instead of the leader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PreferredReplica {
+    broker: NodeId,
+    /// Until when; then the leader is asked again (`metadata.max.age.ms`, as in Kafka).
+    until: Duration,
+}
+
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
@@ -28,7 +36,7 @@ fn fetch_wait(request: &FetchRequest) -> Duration {
 }
 
 impl Consumer {
-    /// Reads from every leader once.
+    /// Reads once from every leader, or the follower that it has named instead.
     pub(super) async fn fetch(&mut self) -> Result<(), ClientError> {
         let mut by_leader: ByLeader<FetchTopic> = ByLeader::new();
         let mut names: BTreeMap<Uuid, String> = BTreeMap::new();
@@ -49,17 +57,18 @@ impl Consumer {
             let mut of_leader: ByLeader<FetchPartition> = ByLeader::new();
             for (partition, fetch_offset) in partitions {
                 let leader = known.leaders.get(&partition).copied().unwrap_or(-1);
-                of_leader.entry(leader).or_default().push(FetchPartition {
+                let broker = self.preferred_broker(&name, partition).unwrap_or(leader);
+                of_leader.entry(broker).or_default().push(FetchPartition {
                     partition,
                     fetch_offset,
                     partition_max_bytes: self.options.partition_bytes_max,
                     ..Default::default()
                 });
             }
-            for (leader, partitions) in of_leader {
+            for (broker, partitions) in of_leader {
                 let (topic, topic_id) = (name.clone(), known.id);
                 let topic = FetchTopic { topic, topic_id, partitions, ..Default::default() };
-                by_leader.entry(leader).or_default().push(topic);
+                by_leader.entry(broker).or_default().push(topic);
             }
         }
         if by_leader.is_empty() {
@@ -86,10 +95,26 @@ impl Consumer {
             }
         }
         if has_failed {
+            self.preferred.clear();
             names.values().for_each(|name| self.client.forget(name));
             self.client.pause().await;
         }
         Ok(())
+    }
+
+    /// The follower to read from, if the leader has named one not too long ago.
+    fn preferred_broker(&mut self, topic: &str, partition: PartitionIndex) -> Option<NodeId> {
+        if self.preferred.is_empty() {
+            return None;
+        }
+        let place = TopicPartition::new(topic, partition);
+        let now = self.client.clock().monotonic();
+        let PreferredReplica { broker, until } = *self.preferred.get(&place)?;
+        if now >= until {
+            self.preferred.remove(&place);
+            return None;
+        }
+        Some(broker)
     }
 
     fn fetch_request(&self, topics: Vec<FetchTopic>) -> FetchRequest {
@@ -136,17 +161,30 @@ impl Consumer {
     ) -> Result<(), ClientError> {
         match ClientError::check(data.error_code, || place.to_string()) {
             Ok(()) => {}
+            // The leader knows whether it is out of range, or only not there yet.
+            Err(ClientError::Refused { code: ErrorCode::OFFSET_OUT_OF_RANGE, .. })
+                if self.preferred.remove(&place).is_some() =>
+            {
+                return Ok(());
+            }
             Err(ClientError::Refused { code: ErrorCode::OFFSET_OUT_OF_RANGE, .. }) => {
                 let start = self.edge(&place, self.options.start).await?;
                 self.positions.insert(place, start);
                 return Ok(());
             }
             Err(error) if error.is_passing() => {
+                self.preferred.remove(&place);
                 self.client.forget(&place.topic);
                 self.client.pause().await;
                 return Ok(());
             }
             Err(error) => return Err(error),
+        }
+        if data.preferred_read_replica >= 0 {
+            let until = self.client.clock().monotonic() + self.options.metadata_age;
+            let broker = data.preferred_read_replica;
+            self.preferred.insert(place, PreferredReplica { broker, until });
+            return Ok(());
         }
         let Some(from) = self.positions.get(&place).copied() else { return Ok(()) };
         let next = self.unpack(&place, from, data)?;

@@ -2,7 +2,7 @@
 
 mod fetch;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::options::{ConsumerOptions, GroupProtocol, IsolationLevel, Start};
 use crate::partitions::{CommittedPosition, CommittedPositions, PartitionOffsets, Partitions};
 use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
+use fetch::PreferredReplica;
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Consumer {
     /// The next offset to be fetched of each partition.
     positions: PartitionOffsets,
     paused: Partitions,
+    /// Partitions that a leader has sent it to a follower for (KIP-392).
+    preferred: BTreeMap<TopicPartition, PreferredReplica>,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
     handed: CommittedPositions,
@@ -71,6 +74,7 @@ impl Consumer {
             membership: None,
             positions: PartitionOffsets::new(),
             paused: Partitions::new(),
+            preferred: BTreeMap::new(),
             ready: VecDeque::new(),
             handed: CommittedPositions::new(),
             last_heartbeat: now,
@@ -170,6 +174,7 @@ impl Consumer {
         self.positions.clear();
         self.handed.clear();
         self.paused.clear();
+        self.preferred.clear();
         self.ready.clear();
     }
 

@@ -370,6 +370,31 @@ fn a_replica_starts_as_what_it_had_promised_to_be() {
 }
 
 #[test]
+fn a_replica_without_a_leader_asks_soon_after_its_start() {
+    // A quorum that is started as a whole must not wait an election timeout of a second or two.
+    let until = |raft: &mut Raft, now_ms, input| {
+        let mut out = Vec::new();
+        raft.step(Moment { now_ms, draw: 10_999 }, input, &mut out);
+        out.iter().find_map(|it| match it {
+            Effect::Wait { until_ms } => *until_ms,
+            _ => None,
+        })
+    };
+    let started =
+        |leader: Option<NodeId>| Input::Started(Durable { epoch: 4, leader, voted: None });
+    let mut fresh = replica(1, &[1, 2, 3], end(3, 10));
+    assert_eq!(until(&mut fresh, 5000, started(None)), Some(5249));
+    // A second attempt waits: the others may not listen yet.
+    assert_eq!(until(&mut fresh, 6000, Input::TimedOut), Some(7999));
+    let mut led = replica(1, &[1, 2, 3], end(3, 10));
+    assert_eq!(until(&mut led, 5000, started(Some(1))), Some(5249));
+    assert_eq!(until(&mut led, 6000, Input::TimedOut), Some(6249));
+    assert_eq!((led.epoch(), led.role()), (5, &Role::Unattached));
+    let mut follows = replica(1, &[1, 2, 3], end(3, 10));
+    assert_eq!(until(&mut follows, 5000, started(Some(3))), Some(7000));
+}
+
+#[test]
 fn a_leader_says_that_it_leads_when_that_is_on_its_disk() {
     // Else it could restart as a candidate that others hold for the leader.
     let mut raft = replica(1, &[1, 2, 3], end(0, 0));

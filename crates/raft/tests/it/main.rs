@@ -205,3 +205,21 @@ fn a_leader_that_hears_of_a_later_epoch_steps_down() {
     assert_eq!(effects, [Effect::StepDown]);
     assert!(matches!(raft.role(), Role::Follower(Following { leader: 3, has_fetched: false, .. })));
 }
+
+#[test]
+fn a_leader_follows_a_replica_that_fetches_in_a_later_epoch_into_it() {
+    let mut raft = replica(1, &[1, 2, 3], end(0, 0));
+    step(&mut raft, Input::Started(Durable::default()));
+    step(&mut raft, Input::TimedOut);
+    step(&mut raft, pre_vote(2, 0, true));
+    step(&mut raft, vote(2, 1, true));
+    // What no replica can ask for moves no leader.
+    let (own, broken) = (fetch(key(1), 3, end(1, 1)), fetch(key(4), 3, end(4, 1)));
+    for asked in [own, broken, fetch(key(-1), 3, end(1, 1))] {
+        assert_eq!(step(&mut raft, Input::Fetched(asked)), [], "{asked:?}");
+    }
+    // It had voted for itself, and is no voter any more: it never stands for election again.
+    let observer = fetch(key(4), 3, end(1, 1));
+    assert_eq!(step(&mut raft, Input::Fetched(observer)), [Effect::StepDown]);
+    assert_eq!((raft.role(), raft.epoch()), (&Role::Unattached, 3));
+}

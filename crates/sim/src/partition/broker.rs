@@ -47,6 +47,10 @@ pub(crate) struct BrokerMemory {
     pub high_watermark: Offset,
     pub fetch: Option<ReplicaFetchUnderWay>,
     pub fetches: u64,
+    /// The request for another in-sync set that is not answered: one at a time.
+    pub asked: Option<InSyncAskedFor>,
+    /// How many such requests this life has sent.
+    pub requests: u64,
     /// The epoch in which the controller has registered it, as far as it was answered.
     pub registered: Option<i64>,
     /// Does it stop as soon as the controller lets it?
@@ -55,6 +59,13 @@ pub(crate) struct BrokerMemory {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReplicaFetchUnderWay {
+    pub number: u64,
+    pub since_ms: u64,
+}
+
+/// A request for another in-sync set, until it is answered or given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InSyncAskedFor {
     pub number: u64,
     pub since_ms: u64,
 }
@@ -106,6 +117,8 @@ impl SimBroker {
             part: BrokerRole::Idle,
             fetch: None,
             fetches: 0,
+            asked: None,
+            requests: 0,
             registered: None,
             is_stopping: false,
         });

@@ -9,14 +9,15 @@ use ottla_metadata::{
 use ottla_protocol::messages::alter_partition_request::{
     AlterPartitionRequest, BrokerState, PartitionData, TopicData,
 };
+use ottla_protocol::messages::alter_partition_response::AlterPartitionResponse;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{BrokerRegistrationRequest, Feature};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::broker::SimBroker;
 use super::message::{
-    IncarnatedMember, PartitionEvent, PartitionMessage, ProposedInSync, SimHeartbeat,
+    InSyncAnswer, IncarnatedMember, PartitionEvent, PartitionMessage, ProposedInSync, SimHeartbeat,
     SimRegistration,
 };
 use super::metadata::{HeardOf, SESSION_MS, TOPIC, new_controller, partition_state};
@@ -53,6 +54,18 @@ fn lifecycle_row(
     };
     let to = if may_stop { "stopped" } else { name(after?) };
     Some((name(before), to))
+}
+
+/// What the controller has answered about the partition, or about the whole request.
+fn in_sync_answer(alter: &ProposedInSync, response: &AlterPartitionResponse) -> InSyncAnswer {
+    let one = response.topics.first().and_then(|it| it.partitions.first());
+    let code = one.map_or(response.error_code, |it| it.error_code);
+    InSyncAnswer {
+        number: alter.number,
+        code: ErrorCode(code),
+        asked_epoch: alter.partition_epoch,
+        partition_epoch: one.map_or(-1, |it| it.partition_epoch),
+    }
 }
 
 impl PartitionWorld {
@@ -301,10 +314,15 @@ impl PartitionWorld {
     }
 
     /// A leader wants another in-sync set.
-    pub(super) fn alter(&mut self, alter: &ProposedInSync) -> InvariantCheck {
-        if alter.term != self.journal.term {
+    ///
+    /// The requests of a broker come in order, as on one connection: what it has given up does not
+    /// come after what it has sent then.
+    pub(super) fn alter(&mut self, from: usize, alter: &ProposedInSync) -> InvariantCheck {
+        let (last, number) = (self.journal.asked[from], (alter.life, alter.number));
+        if alter.term != self.journal.term || number <= last {
             return Ok(());
         }
+        self.journal.asked[from] = number;
         let member = |member: &IncarnatedMember| BrokerState {
             broker_id: member.id,
             broker_epoch: member.broker_epoch,
@@ -325,7 +343,12 @@ impl PartitionWorld {
         };
         let before = self.journal.records.len();
         let known = self.journal.partition().map(|it| it.partition_epoch);
-        self.command(ControllerCommand::AlterPartition { request, version: 3 })?;
+        let reply = self.command(ControllerCommand::AlterPartition { request, version: 3 })?;
+        if let Some(ControllerReply::AlterPartition(response)) = reply {
+            let answer = in_sync_answer(alter, &response);
+            let message = PartitionMessage::Altered { life: alter.life, answer };
+            self.send(self.controller(), from, message);
+        }
         if self.journal.records.len() == before {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use ottla_metadata::ControllerTimer;
 use ottla_raft::LogEnd;
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
 use crate::log::SimRecord;
 
@@ -33,6 +33,11 @@ pub(crate) enum PartitionMessage {
     },
     /// To the controller: a leader wants another in-sync set.
     AlterPartition(ProposedInSync),
+    /// To a broker: what the controller has made of its request.
+    Altered {
+        life: u32,
+        answer: InSyncAnswer,
+    },
     Fetch {
         fetch: ReplicaFetch,
         life: u32,
@@ -100,6 +105,21 @@ pub(crate) struct ProposedInSync {
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: i32,
     pub in_sync: Vec<IncarnatedMember>,
+    /// The life of the leader's process, and how many requests it has sent in it.
+    pub life: u32,
+    pub number: u64,
+}
+
+/// What the controller answers to a leader that wants another in-sync set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct InSyncAnswer {
+    /// See [`ProposedInSync::number`].
+    pub number: u64,
+    pub code: ErrorCode,
+    /// Upon which state of the partition the set was made.
+    pub asked_epoch: i32,
+    /// The state of the partition now.
+    pub partition_epoch: i32,
 }
 
 /// Something that happens.

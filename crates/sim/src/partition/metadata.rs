@@ -42,6 +42,8 @@ pub(crate) struct ControllerJournal {
     pub timers: BTreeMap<ControllerTimer, u64>,
     /// What it has been told of each broker.
     pub heard: Vec<HeardOf>,
+    /// The last request for another in-sync set of each broker: its life, and the number in it.
+    pub asked: Vec<(u32, u64)>,
     /// How many topics were created.
     topics: u64,
 }
@@ -103,6 +105,7 @@ impl ControllerJournal {
             active_ms: 0,
             timers: BTreeMap::new(),
             heard: vec![HeardOf::default(); brokers],
+            asked: vec![(0, 0); brokers],
             topics: 0,
         }
     }

@@ -124,7 +124,10 @@ impl PartitionWorld {
                 self.may_stop(to);
                 Ok(())
             }
-            PartitionMessage::AlterPartition(alter) => self.alter(&alter),
+            PartitionMessage::AlterPartition(alter) => self.alter(from, &alter),
+            PartitionMessage::Altered { life, answer } if self.is_life(to, life) => {
+                self.altered(to, answer)
+            }
             PartitionMessage::Metadata { life, upto } if self.is_life(to, life) => {
                 self.learn(to, upto)
             }
@@ -138,6 +141,7 @@ impl PartitionWorld {
             | PartitionMessage::Registered { .. }
             | PartitionMessage::StaleEpoch { .. }
             | PartitionMessage::MayStop { .. }
+            | PartitionMessage::Altered { .. }
             | PartitionMessage::Fetch { .. }
             | PartitionMessage::Fetched { .. } => Ok(()),
         }

@@ -100,13 +100,15 @@ impl QuorumWorld {
     }
 
     /// The node stops, and starts with an empty disk, as a replica that has promised nothing. The
-    /// quorum must bear it: a majority of all voters that any node knows has its disk still.
+    /// quorum must bear it: a majority of all voters that any node knows has its disk still, and
+    /// knows that it votes.
     fn wipe(&mut self, at: usize) {
         let key = self.nodes[at].key;
         let is_voter = |voters: &ottla_raft::VoterSet| voters.iter().any(|voter| voter.key == key);
         let sets = self.sets_in_force();
         let mut known = sets.iter().filter(|voters| !voters.is_empty());
-        let bears = known.all(|voters| is_voter(voters) && self.bears(voters, &[at]));
+        let gone = [vec![at], self.unaware_voters(&sets)].concat();
+        let bears = known.all(|voters| is_voter(voters) && self.bears(voters, &gone));
         if !bears || self.has_old || self.nodes[at].candidacy == Candidacy::Never {
             return;
         }

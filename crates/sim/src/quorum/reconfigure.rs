@@ -85,6 +85,12 @@ impl QuorumWorld {
         (0..self.nodes.len()).map(of).collect()
     }
 
+    /// The nodes that do not vote as far as they know. One that does not know yet that it votes may
+    /// have a log that is ahead, and then it gives its vote to no voter and asks for none.
+    pub(super) fn unaware_voters(&self, sets: &[VoterSet]) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|at| !sets[*at].has(self.nodes[*at].key)).collect()
+    }
+
     /// A message about other voters arrives.
     pub(super) fn membership_arrives(
         &mut self,

@@ -44,10 +44,7 @@ impl QuorumWorld {
         nodes.sort_by_key(|at| !self.leads(*at));
         let sets = self.sets_in_force();
         let mut down = Vec::new();
-        // One that does not know yet that it votes may have a log that is ahead, and then it gives
-        // its vote to no voter and asks for none.
-        let unaware = |at: &usize| !sets[*at].has(self.nodes[*at].key);
-        let unaware: Vec<usize> = nodes.iter().copied().filter(unaware).collect();
+        let unaware = self.unaware_voters(&sets);
         for at in nodes {
             down.push(at);
             let without: Vec<usize> = down.iter().chain(&unaware).copied().collect();

@@ -6,7 +6,7 @@ use ottla_clock::Clock;
 use ottla_sim::model::{ModelBounds, explore_quorum};
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
-use ottla_sim::seed::{NodeCount, SimRing};
+use ottla_sim::seed::{CoreWorlds, NodeCount, SimRing};
 
 const ONE_NODE: SimRing = SimRing::Nodes(NodeCount::Exactly(1));
 const THREE_NODES: SimRing = SimRing::Nodes(NodeCount::Exactly(3));
@@ -20,7 +20,7 @@ fn clean_in(ring: SimRing, seed: u64) {
 }
 
 fn clean(seed: u64) {
-    clean_in(SimRing::Cores, seed);
+    clean_in(SimRing::Cores(CoreWorlds::All), seed);
 }
 
 // Seeds that failed once. What they showed is a test of its core, too, where it was the core that
@@ -49,6 +49,21 @@ fn a_stop_without_a_known_epoch_is_unclean() {
 #[test]
 fn a_heartbeat_that_comes_late_does_not_make_a_stopped_broker_serve() {
     [1442, 2486, 3559].into_iter().for_each(clean);
+}
+
+#[test]
+fn an_in_sync_set_that_is_refused_is_not_asked_for_again_without_end() {
+    [5636, 20_158, 43_777].into_iter().for_each(clean);
+}
+
+#[test]
+fn a_replica_that_votes_no_more_and_is_in_a_later_epoch_finds_the_leader() {
+    [413_036, 576_522, 763_653].into_iter().for_each(clean);
+}
+
+#[test]
+fn a_disk_is_not_lost_that_a_voter_needs_who_does_not_know_that_it_votes() {
+    clean(474_996);
 }
 
 #[test]

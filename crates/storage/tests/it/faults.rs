@@ -137,6 +137,29 @@ fn after_a_crash_the_log_ends_before_the_first_wrong_checksum() {
 }
 
 #[test]
+fn a_segment_that_was_flushed_before_it_was_rolled_knows_its_newest_record_after_a_crash() {
+    let disk = disk();
+    let mut opening = opening(&disk.files(), Path::new("/data/t-0"), false);
+    opening.options.index_interval_bytes = 100;
+    let mut log = Log::open(opening.clone()).unwrap();
+    let append_at = |log: &mut Log, now_ms: i64| {
+        let stamp = Stamp { append_time: Some(now_ms), ..STAMP };
+        log.append_as_leader(&batch(1, BatchOptions::default()), stamp, now_ms).unwrap();
+    };
+    // The third has an index entry, the fourth has none.
+    [10, 20, 30, 40].into_iter().for_each(|now_ms| append_at(&mut log, now_ms));
+    flush(&mut log).unwrap();
+    opening.recovery_point = log.recovery_point();
+    log.roll().unwrap();
+    append_at(&mut log, 50);
+    drop(log);
+    disk.crash();
+    opening.files = disk.files();
+    let view = Log::open(opening).unwrap().view();
+    assert_eq!(view.at_time(35).unwrap(), Some((40, 3)));
+}
+
+#[test]
 fn a_log_from_before_kafka_0_11_is_refused_and_not_cut() {
     let disk = disk();
     let mut log = open(&disk);

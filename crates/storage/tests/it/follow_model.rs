@@ -447,6 +447,13 @@ fn a_log_that_is_copied_in_any_slices_is_the_leaders() {
     (0..400).for_each(follow_from_seed);
 }
 
+/// A segment was flushed as the active one, rolled, and believed after a crash: its time index
+/// lacked its newest record.
+#[test]
+fn a_copied_log_that_had_a_bug_is_the_leaders() {
+    follow_from_seed(762);
+}
+
 #[test]
 fn segments_and_indexes_are_the_leaders_file_by_file() {
     for seed in 0..40 {

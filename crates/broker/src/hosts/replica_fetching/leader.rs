@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_client::{BrokerLink, ClientError};
 use ottla_partitions::{
     FetchedRecords, FollowRefused, FollowerPosition, Interest, LeaderEpochEnd, Partition, Wait,
@@ -26,6 +27,8 @@ use crate::seldom::SeldomWarning;
 const FETCH_VERSION: i16 = 17;
 /// After how long a partition that was refused is asked for again, the first time.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
+/// After how long a partition is looked at again that is throttled.
+const THROTTLED_AGAIN: Duration = Duration::from_millis(100);
 /// After how long a partition is asked for again whose disk refuses records.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,9 @@ struct FollowedPartition {
     until: Option<Duration>,
     /// How often it was refused in a row.
     refusals: u32,
+    /// Did it have all that the leader says is committed, when it was answered last? Only one that
+    /// did not is throttled.
+    has_committed: bool,
 }
 
 impl FollowedPartition {
@@ -165,6 +171,7 @@ impl LeaderFetcher {
                 partition: partition.clone(),
                 until: None,
                 refusals: 0,
+                has_committed: false,
             });
             self.partitions.insert(key, FollowedPartition { until: None, ..followed });
             self.look_again(key);
@@ -176,7 +183,17 @@ impl LeaderFetcher {
 
     /// Where the partition goes on now.
     fn look_again(&mut self, key: FetchedKey) {
-        let leader = self.leader;
+        let (leader, parts) = (self.leader, &self.fetching.parts);
+        if let Some(followed) = self.partitions.get_mut(&key)
+            && followed.until.is_none()
+            && !followed.has_committed
+            && followed.partition.throttled().as_follower
+            && parts.quotas.following.is_exceeded()
+        {
+            let again = parts.clock.monotonic() + THROTTLED_AGAIN;
+            followed.until = Some(again);
+            self.due.insert((again, key));
+        }
         let followed = self.partitions.get(&key).filter(|it| it.until.is_none());
         let position = followed.and_then(|it| it.partition.position());
         match position.filter(|it| it.leader == leader) {
@@ -336,8 +353,21 @@ impl LeaderFetcher {
                 let Some(followed) = self.partitions.get(&key) else { continue };
                 let partition = followed.partition.clone();
                 let next = self.take_partition(link, &partition, asked, &data).await;
+                self.count_taken(key, &data);
                 self.go_on(key, next);
             }
+        }
+    }
+
+    /// Notes whether a replica has caught up, and counts what was copied if it is throttled.
+    fn count_taken(&mut self, key: FetchedKey, data: &PartitionData) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        if data.error_code == 0 {
+            followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
+        }
+        if followed.partition.throttled().as_follower {
+            let bytes = data.records.as_ref().map_or(0, Bytes::len);
+            self.fetching.parts.quotas.following.count_copied(bytes);
         }
     }
 
