@@ -7,8 +7,10 @@ use ottla_types::{ProducerEpoch, ProducerId, TimestampMs};
 
 use crate::partition::Partition;
 
-/// What a producer's partition looked like when the coordinator was asked about it. A marker that
-/// is written meanwhile makes it worthless, so that a record which comes late begins nothing.
+/// What a producer's partition looked like when the coordinator was asked about it. A marker of the
+/// same epoch that is written meanwhile makes it worthless, so that a record which comes late
+/// begins nothing. With `transaction.version` 2 a marker has the next epoch: then the late record's
+/// is too old, and what was verified for that next epoch stays verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard(pub(crate) u32);
 

@@ -106,6 +106,12 @@ impl Log {
         self.producers.get(id)
     }
 
+    /// A transaction of this producer has ended under the epoch that it goes on with: what the
+    /// coordinator has verified for that epoch before says nothing any more.
+    pub fn void_verifications(&mut self, id: ProducerId) {
+        self.producers.void_verifications(id);
+    }
+
     /// The producers that the log remembers.
     #[must_use]
     pub fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {

@@ -41,8 +41,9 @@ pub struct ProducerEntry {
     pub open_since: Option<Offset>,
     /// When it last wrote.
     pub last_timestamp: TimestampMs,
-    /// How many of its transactions have ended since the log was opened.
-    pub ended: u32,
+    /// How often what was verified of it became worthless since the log was opened; see
+    /// [`crate::Log::void_verifications`].
+    pub voided: u32,
     batches: VecDeque<ProducerBatch>,
 }
 
@@ -246,7 +247,6 @@ impl Producers {
         }
         producer.coordinator_epoch = control::coordinator_epoch(&record).unwrap_or(-1);
         producer.last_timestamp = record.timestamp;
-        producer.ended = producer.ended.wrapping_add(1);
         let first_offset = producer.open_since.take()?;
         self.open.remove(&(first_offset, id));
         let last_offset = batch.base_offset();
@@ -258,6 +258,13 @@ impl Producers {
             last_offset,
             last_stable,
         })
+    }
+
+    /// See [`crate::Log::void_verifications`].
+    pub(crate) fn void_verifications(&mut self, id: ProducerId) {
+        if let Some(producer) = self.all.get_mut(&id) {
+            producer.voided = producer.voided.wrapping_add(1);
+        }
     }
 
     /// Forgets producers that have been silent since before `oldest` and have nothing open.
@@ -337,7 +344,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, ProducerEntry) {
         coordinator_epoch: int(34),
         open_since: Some(long(38)).filter(|offset| *offset >= 0),
         last_timestamp: timestamp,
-        ended: 0,
+        voided: 0,
         batches: VecDeque::new(),
     };
     if last_offset >= 0 {

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use ottla_partitions::{
-    Assignment, Ends, Isolation, LogOptions, Marker, Partition, PartitionRules, PartitionSlice,
-    Partitions, Terms,
+    AppendRefusal, AppendResult, Assignment, Ends, Guard, Isolation, LogOptions, Marker, Partition,
+    PartitionRules, PartitionSlice, Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{TopicPartition, Uuid};
@@ -23,9 +23,14 @@ fn open(dir: &std::path::Path, rules: &PartitionRules) -> (Partitions, Partition
 
 /// Two records of a transaction.
 fn begin(partition: &Partition) {
+    let guard = partition.to_verify(PRODUCER, 0);
+    append_verified(partition, 0, guard).unwrap();
+}
+
+fn append_verified(partition: &Partition, epoch: i16, guard: Option<Guard>) -> AppendResult {
     let mut builder = BatchBuilder::new(BatchOptions {
         producer_id: PRODUCER,
-        producer_epoch: 0,
+        producer_epoch: epoch,
         base_sequence: 0,
         transactional: true,
         ..BatchOptions::default()
@@ -34,9 +39,8 @@ fn begin(partition: &Partition) {
         builder.push(&NewRecord { timestamp: 900, value: Some(value), ..NewRecord::default() });
     }
     let batch = Bytes::from(builder.build().unwrap());
-    let guard = partition.to_verify(PRODUCER, 0);
     let terms = Terms { now_ms: 1000, for_all: false, zstd_allowed: true, guard };
-    partition.append(&batch, &terms).unwrap();
+    partition.append(&batch, &terms)
 }
 
 fn end(partition: &Partition, commit: bool) {
@@ -106,4 +110,32 @@ fn the_last_stable_offset_is_never_below_the_logs_start() {
     begin(&partition);
     partition.delete_before(1).unwrap();
     assert_eq!((partition.ends().log_start, partition.ends().last_stable), (1, 1));
+}
+
+#[test]
+fn only_the_marker_of_its_own_transaction_makes_a_verification_worthless() {
+    let work = tempfile::tempdir().unwrap();
+    let (_partitions, partition) = open(work.path(), &PartitionRules::default());
+    begin(&partition);
+    // With `transaction.version` 2 the next transaction may be verified before the marker of the
+    // last one is written, which has its epoch; EndTxn does not wait for that.
+    let next = partition.to_verify(PRODUCER, 1);
+    let marker = |epoch, is_bumped| Marker {
+        producer_id: PRODUCER,
+        epoch,
+        commit: true,
+        coordinator_epoch: 1,
+        is_bumped,
+    };
+    for _ in 0..2 {
+        partition.end_transaction(&marker(1, true), 1000).unwrap();
+    }
+    append_verified(&partition, 1, next).unwrap();
+    // Before, the marker that ends a transaction has the epoch of its records: what was verified
+    // and comes late must not begin another one.
+    partition.end_transaction(&marker(1, false), 1000).unwrap();
+    let late = partition.to_verify(PRODUCER, 1);
+    partition.end_transaction(&marker(1, false), 1000).unwrap();
+    let refused = append_verified(&partition, 1, late).unwrap_err();
+    assert!(matches!(refused, AppendRefusal::Unverified), "{refused:?}");
 }
