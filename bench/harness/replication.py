@@ -306,8 +306,9 @@ def main(words):
                 print(f"round {number + 1} of {arguments.rounds}, {label}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     table = Table.of_rounds(chosen, run.found, [kind for kind in KINDS if kind != "ottla"])
     print(table.text())
+    options = (["--rows", arguments.rows] if arguments.rows else []) + ["--full"] * arguments.full
     machine = {"machine": platform.platform(), "cores": os.cpu_count(), "rounds": arguments.rounds, "when": time.strftime("%Y-%m-%d"),
-               "command": " ".join(["bench/run", "replication", *words])}
+               "command": " ".join(["bench/run", "replication", *options])}
     path = peers.ROOT / "target" / "bench-replication.json"
     path.write_text(json.dumps({**machine, "rows": table.json()}, indent=1))
     print(f"\n{path} has every figure; took {time.monotonic() - begun:.0f} s")

@@ -190,7 +190,9 @@ impl LeaderFetcher {
             && followed.partition.throttled().as_follower
             && parts.quotas.following.is_exceeded()
         {
-            followed.until = Some(parts.clock.monotonic() + THROTTLED_AGAIN);
+            let again = parts.clock.monotonic() + THROTTLED_AGAIN;
+            followed.until = Some(again);
+            self.due.insert((again, key));
         }
         let followed = self.partitions.get(&key).filter(|it| it.until.is_none());
         let position = followed.and_then(|it| it.partition.position());
@@ -359,13 +361,14 @@ impl LeaderFetcher {
 
     /// Notes whether a replica has caught up, and counts what was copied if it is throttled.
     fn count_taken(&mut self, key: FetchedKey, data: &PartitionData) {
-        let Some(followed) = self.partitions.get_mut(&key) else { return };
-        if data.error_code == 0 {
-            followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
-        }
-        if followed.partition.throttled().as_follower {
-            let bytes = data.records.as_ref().map_or(0, Bytes::len);
-            self.fetching.parts.quotas.following.count_copied(bytes);
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            if data.error_code == 0 {
+                followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
+            }
+            if followed.partition.throttled().as_follower {
+                let bytes = data.records.as_ref().map_or(0, Bytes::len);
+                self.fetching.parts.quotas.following.count_copied(bytes);
+            }
         }
     }
 
