@@ -148,6 +148,63 @@ fn a_plan_is_shown_refused_and_carried_out() {
     nodes.into_iter().for_each(|node| drop(node.stop()));
 }
 
+/// The moves under way, as the tool lists them.
+fn moves_under_way(trio: &Trio, node: &Node) -> String {
+    let address = node.address.to_string();
+    let words = ["kafka-reassign-partitions", "--bootstrap-server", &address, "--list"];
+    let out = ottla(&trio.homes[0], &words);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8(out.stdout).unwrap();
+    said.lines().filter(|line| line.contains("adding: ")).collect()
+}
+
+#[test]
+fn an_interrupted_rebalance_says_what_moves_and_goes_on() {
+    let trio = Trio::formatted();
+    let nodes = trio.start_all();
+    let first = &nodes[0];
+    create_on(&trio, first, "orders", &["1:2"; 12]);
+    let lines: String = (0..600).map(|n| format!("{n}:{n} {}\n", "x".repeat(5000))).collect();
+    produce(first, "orders", &lines);
+    let child = Command::new(env!("CARGO_BIN_EXE_ottla"))
+        .args(["cluster", "rebalance", "--execute", "--throttle", "2KB", "--at-once", "2"])
+        .args(["-b", &first.address.to_string()])
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first moves end before the throttle notices them; those after them stay.
+    let (mut last, mut same) = (String::new(), 0);
+    for _ in 0..LOOKS_MAX {
+        let now = moves_under_way(&trio, first);
+        same = if !now.is_empty() && now == last { same + 1 } else { 0 };
+        last = now;
+        if same == 10 {
+            break;
+        }
+    }
+    assert_eq!(same, 10, "{last}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("still moving, and go on: orders-"), "{said}");
+    assert!(said.contains("(to broker 3)") && said.contains("the same command"), "{said}");
+    assert_eq!(moves_under_way(&trio, first), last, "moves that were begun stay with the cluster");
+
+    let done = ask_json(&trio, first, "cluster rebalance --execute --throttle 500MB");
+    assert_eq!(done["outcome"]["failed"], json!([]), "{done}");
+    assert_eq!(moves_under_way(&trio, first), "");
+    let after = replicas_of(&trio, first, "orders");
+    assert!(after.iter().all(|(ids, leader)| ids.len() == 2 && ids[0] == *leader), "{after:?}");
+    assert_eq!(after.iter().filter(|(ids, _)| ids.contains(&3)).count(), 8, "{after:?}");
+    let read = ask(&trio, &nodes[2], &["consume", "orders", "--from-beginning", "--exit"]);
+    assert_eq!(read.lines().count(), 600);
+    nodes.into_iter().for_each(|node| drop(node.stop()));
+}
+
 #[test]
 fn topics_grow_and_a_broker_is_decommissioned() {
     let trio = grown_trio();

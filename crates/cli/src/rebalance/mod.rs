@@ -123,7 +123,8 @@ pub(crate) async fn run_rebalance(
             plan.map_err(|why| why.to_string())?
         }
     };
-    if let Some(path) = args.plan_file.as_deref().filter(|_| given.is_none()) {
+    let is_new = given.is_none() && !plan.shifts.is_empty();
+    if let Some(path) = args.plan_file.as_deref().filter(|_| is_new) {
         plan_file::write_plan(path, &plan)?;
         print_to_stderr(format!("the plan was written to {}", path.display()));
     }
