@@ -2,7 +2,7 @@ use super::*;
 use crate::assemble::Formatting;
 use crate::harness::asks::batch_of;
 use ottla_metadata::ControllerCommand;
-use ottla_partitions::{DataDir, Directory, Terms};
+use ottla_partitions::{DataDir, Directory, Fault, FaultyFiles, Terms};
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_records::BatchOptions;
@@ -16,6 +16,11 @@ fn start(folders: &[&Path]) -> Broker {
 
 /// A node in `folders` with these settings besides its own.
 fn start_with(folders: &[&Path], settings: &[&str]) -> Broker {
+    start_on_disk(Arc::new(DiskFiles), folders, settings)
+}
+
+/// The same on such a disk.
+fn start_on_disk(disk: Arc<dyn Files>, folders: &[&Path], settings: &[&str]) -> Broker {
     let dirs: Vec<String> = folders.iter().map(|it| it.display().to_string()).collect();
     let mut overrides = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
@@ -25,7 +30,7 @@ fn start_with(folders: &[&Path], settings: &[&str]) -> Broker {
     let settings = Settings::read(None, &overrides).expect("settings");
     let levels = Arc::new(crate::levels::NoLevels);
     let options = StartOptions { formatting: Formatting::IfEmpty, levels, authorizer: None };
-    Broker::start(settings, options, Clock::real()).expect("starts")
+    Broker::start_on(disk, settings, options, Clock::real()).expect("starts")
 }
 
 fn create_topic(broker: &Broker) {
@@ -110,5 +115,28 @@ fn a_stop_ends_a_move_between_directories_and_the_next_start_goes_on_with_it() {
     let broker = start(&folders);
     wait_until(|| home_and_other(&broker).0.path == other.path);
     assert_eq!(home_and_other(&broker).1.path, home.path);
+    broker.stop().expect("stops");
+}
+
+#[test]
+fn the_controller_learns_of_a_directory_that_fails_and_nothing_in_it_is_led() {
+    let (first, second) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let disk = FaultyFiles::new(Arc::new(DiskFiles));
+    let broker = start_on_disk(Arc::new(disk.clone()), &[first.path(), second.path()], &[]);
+    create_topic(&broker);
+    let (home, other) = home_and_other(&broker);
+    let registered =
+        || broker.node().cluster().broker(broker.node().id).expect("is").log_dirs.clone();
+    wait_until(|| {
+        let cluster = broker.node().cluster();
+        cluster.topic("t").expect("there").partitions[&0].directories == [home.id]
+    });
+    assert!(registered().contains(&home.id));
+    disk.set(&Path::new(&home.path).join("t-0"), Some(Fault::Writes));
+    let partition = broker.node().partitions.find("t", 0).expect("there");
+    let batch = batch_of(BatchOptions::default(), &["a"]);
+    assert!(partition.append(&batch, &Terms::for_all(5)).is_err());
+    wait_until(|| registered() == [other.id]);
+    wait_until(|| leader(&broker).0 == -1);
     broker.stop().expect("stops");
 }

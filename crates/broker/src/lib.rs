@@ -46,6 +46,7 @@ mod preferred_replica;
 mod produce_enlist;
 mod produce_wire;
 mod quorum_upgrade;
+mod record_deletion;
 mod recovering;
 mod register;
 mod register_controller;

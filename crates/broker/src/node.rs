@@ -1,7 +1,7 @@
 //! Everything a handler may touch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -91,6 +91,8 @@ pub struct Node {
     /// Up to which offset of the metadata log `cluster` has come; set after it, so that it is never
     /// ahead.
     offset: AtomicI64,
+    /// Is the controller still to learn in which directories partitions lie?
+    has_untold: AtomicBool,
     producer_ids: ProducerIds,
     /// What another node's controller is to know of its directories.
     pub reports: Arc<DirectoryReports>,
@@ -214,6 +216,7 @@ impl Node {
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
+            has_untold: AtomicBool::new(false),
             producer_ids: ProducerIds::default(),
             reports: Arc::default(),
             heartbeat_due: Notify::new(),

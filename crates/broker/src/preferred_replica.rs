@@ -26,7 +26,7 @@ pub fn preferred_replica(
     if !partition.ends().leading || is_there(node.id) {
         return None;
     }
-    // Of a broker that is fenced, or that the consumer cannot reach by its listener, it is not told.
+    // Not one that is fenced, or that has no such listener as the consumer has used.
     let is_reachable = |id: NodeId| {
         let serves = cluster.broker(id).is_some_and(|broker| !broker.fenced);
         serves && node.address(&cluster, id, &call.session.listener).is_some()

@@ -183,13 +183,15 @@ fn log_refused_registration(node: &Node, code: ErrorCode, reason: &str) {
 }
 
 /// Keeps the session of a broker with the active controller, as long as the node runs. The
-/// controller of the broker's own process needs to hear of it once only.
+/// controller of the broker's own process needs to hear of it once only, and when a data directory
+/// fails (KIP-858).
 pub async fn keep_session(node: &Node, epoch: i64) {
     let every = Duration::from_millis(node.started().quorum_timing().heartbeat_ms);
     let mut active = node.controller.watch_active();
+    let (mut reported, mut is_answered) = (0, true);
     loop {
         let is_here = active.borrow_and_update().is_some();
-        let again = (!is_here).then(|| node.clock.monotonic() + every);
+        let again = (!is_here || !is_answered).then(|| node.clock.monotonic() + every);
         tokio::select! {
             biased;
             changed = active.changed() => {
@@ -199,15 +201,20 @@ pub async fn keep_session(node: &Node, epoch: i64) {
             }
             () = node.heartbeat_due.notified() => {}
             () = node.replicas.peers.found() => {}
+            () = node.partitions.more_failed_than(reported), if is_answered => {}
             () = node.clock.sleep_until_due(again) => {}
         }
-        if let Err(error) = send_heartbeat(node, epoch, Wish::Serve).await {
-            tracing::warn!(
+        let failed = node.partitions.failed_directories().len();
+        let answered = send_heartbeat(node, epoch, Wish::Serve).await;
+        is_answered = answered.is_ok();
+        match answered {
+            Ok(_) => reported = failed,
+            Err(error) => tracing::warn!(
                 broker = node.id,
                 epoch,
                 error = error.name(),
                 "heartbeat to the controller failed; retrying"
-            );
+            ),
         }
     }
 }
@@ -346,6 +353,7 @@ async fn send_heartbeat(
         current_metadata_offset: node.metadata_offset() - 1,
         want_shut_down: wish == Wish::Stop,
         unreachable_brokers: node.replicas.peers.unreachable(),
+        offline_log_dirs: node.partitions.failed_directories(),
         ..Default::default()
     };
     let (command, code) =

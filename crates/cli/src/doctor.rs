@@ -28,6 +28,8 @@ const PARTITIONS_SPREAD: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Above how many partitions a broker is slow to start and to hand over.
 const PARTITIONS_MAX: usize = 4000;
+/// How many replicas a topic should have, where there are as many brokers.
+pub(crate) const FACTOR_USUAL: usize = 3;
 /// How far clocks may be apart, in milliseconds.
 const SKEW_MAX_MS: i64 = 2000;
 /// How full a disk may be, in percent.
@@ -242,12 +244,28 @@ fn check_spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers:
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
         report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Use fewer partitions a topic, or more brokers."));
     }
-    let is_single = |topic: &&TopicDescription| {
-        topic.is_internal && topic.partitions.iter().any(|it| it.replicas.len() < 2)
+    check_factors(report, topics, brokers);
+}
+
+/// Topics with fewer replicas than the brokers that are there allow.
+fn check_factors(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize) {
+    let usual = brokers.min(FACTOR_USUAL);
+    let factor = |topic: &TopicDescription| {
+        topic.partitions.iter().map(|it| it.replicas.len()).min().filter(|it| *it < usual)
     };
-    for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
+    let mut single = Vec::new();
+    for topic in topics {
         let name = &topic.name;
-        report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. `ottla cluster grow` gives it more.");
+        match factor(topic) {
+            None => {}
+            Some(1) if topic.is_internal => report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. `ottla cluster grow` gives it more."),
+            Some(count) if topic.is_internal => report.add(HealthVerdict::Warning, format!("topic {name}"), format!("has {count} replicas, and {brokers} brokers are there: `ottla cluster grow` gives it {usual}")),
+            Some(1) => single.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    if !single.is_empty() {
+        report.add(HealthVerdict::Note, "topics", format!("one replica each, so that their records are lost with a disk: {}; `ottla cluster grow --topics NAME,...` gives them {usual}", first_few(&single)));
     }
 }
 
@@ -479,8 +497,41 @@ mod tests {
             report.rows.iter().map(|it| (it.verdict, it.subject.as_str())).collect();
         assert_eq!(
             found,
-            [(HealthVerdict::Note, "broker 2"), (HealthVerdict::Error, "topic __consumer_offsets")]
+            [
+                (HealthVerdict::Note, "broker 2"),
+                (HealthVerdict::Error, "topic __consumer_offsets"),
+                (HealthVerdict::Note, "topics"),
+            ]
         );
+    }
+
+    #[test]
+    fn topics_with_fewer_replicas_than_brokers_allow_are_found() {
+        let topic = |is_internal: bool, replicas: &[i32]| TopicDescription {
+            name: format!("{}{}", if is_internal { "__t" } else { "t" }, replicas.len()),
+            is_internal,
+            partitions: vec![PartitionDescription {
+                replicas: replicas.to_vec(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let topics = [
+            topic(true, &[1]),
+            topic(true, &[1, 2]),
+            topic(true, &[1, 2, 3]),
+            topic(false, &[1]),
+            topic(false, &[1, 2]),
+        ];
+        let verdicts = |brokers: usize| {
+            let mut report = DoctorReport::default();
+            check_factors(&mut report, &topics, brokers);
+            report.rows.into_iter().map(|it| it.verdict).collect::<Vec<_>>()
+        };
+        use HealthVerdict::{Error, Note, Warning};
+        assert_eq!(verdicts(1), []);
+        assert_eq!(verdicts(2), [Error, Note]);
+        assert_eq!(verdicts(5), [Error, Warning, Note]);
     }
 
     #[test]

@@ -394,6 +394,23 @@ impl Partitions {
         }
     }
 
+    /// The data directories that have failed since the start.
+    #[must_use]
+    pub fn failed_directories(&self) -> Vec<Uuid> {
+        self.dirs.iter().filter(|dir| dir.trouble.has_failed()).map(|dir| dir.id).collect()
+    }
+
+    /// Returns when more than so many data directories have failed.
+    pub async fn more_failed_than(&self, known: usize) {
+        loop {
+            let told = self.failures.notified();
+            if self.failed_directories().len() > known {
+                return;
+            }
+            told.await;
+        }
+    }
+
     /// Returns when every data directory has failed: then there is nothing left to serve.
     pub async fn all_failed(&self) {
         loop {

@@ -42,7 +42,8 @@ impl Partition {
                 .or(committed)
                 .or((!ends.enough_in_sync).then_some(Waited::TooFewReplicas))
         };
-        let ended = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        let ended =
+            wait_for_answer(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
         ended.unwrap_or(Waited::TimedOut)
     }
 
@@ -64,7 +65,8 @@ impl Partition {
             let reached = (ends.low_watermark >= before).then_some(Ok(ends.low_watermark));
             (!ends.leading).then_some(Err(Waited::LeaderMoved)).or(reached)
         };
-        let reached = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        let reached =
+            wait_for_answer(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
         reached.unwrap_or(Err(Waited::TimedOut))
     }
 
@@ -83,7 +85,8 @@ impl Partition {
             let durable = (ends.durable >= end).then_some(Waited::Committed);
             leader_moved(&ends, leader_epoch).or(durable)
         };
-        let ended = waited(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
+        let ended =
+            wait_for_answer(done, async || wait.moved().await, clock.sleep_until(deadline)).await;
         ended.unwrap_or(Waited::TimedOut)
     }
 }
@@ -94,7 +97,7 @@ fn leader_moved(ends: &Ends, leader_epoch: LeaderEpoch) -> Option<Waited> {
 }
 
 /// Waits until there is an answer; it is looked for after each move. `None` at the timeout.
-async fn waited<T>(
+async fn wait_for_answer<T>(
     done: impl Fn() -> Option<T>,
     moved: impl AsyncFn(),
     timeout: impl Future<Output = ()>,

@@ -23,10 +23,10 @@ impl Leader {
     pub fn readable_from(&self, offset: Offset) -> impl Iterator<Item = ReadableReplica> {
         let in_sync = self.followers.iter().filter(|(id, _)| self.assignment.in_sync.contains(id));
         let readable = in_sync.filter(move |(_, it)| (it.log_start..=it.end).contains(&offset));
-        readable.map(|(id, it)| ReadableReplica {
+        readable.map(|(id, follower)| ReadableReplica {
             id: *id,
-            end: it.end,
-            caught_up_ms: it.caught_up_ms,
+            end: follower.end,
+            caught_up_ms: follower.caught_up_ms,
         })
     }
 

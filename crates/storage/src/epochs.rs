@@ -67,8 +67,9 @@ impl Epochs {
     }
 
     /// The largest epoch up to `epoch`, and the offset where it ends: where the next one starts, or
-    /// the log's end. `None` of no epoch (-1) and of one larger than all that are known; of an epoch
-    /// before the first that is known, the start of that one, as in Kafka also of those below -1.
+    /// the log's end. `None` of no epoch (-1) and of one larger than all that are known; of an
+    /// epoch before the first that is known, the start of that one, as in Kafka also of those
+    /// below -1.
     #[must_use]
     pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
         if epoch == NO_EPOCH {

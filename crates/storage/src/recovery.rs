@@ -431,16 +431,18 @@ pub(crate) fn load_producers(
     segments: Segments<'_>,
 ) -> Result<(Producers, Option<Offset>), StorageError> {
     let Segments { all: segments, end } = segments;
+    let first = segments.first().map_or(0, |first| first.base);
     let mut found = None;
-    for at in snapshots.iter().copied().rev().filter(|at| *at <= end) {
+    // A snapshot below the first segment is of no use: what came between is deleted, such as the
+    // marker of a transaction that was open then.
+    for at in snapshots.iter().copied().rev().filter(|at| (first..=end).contains(at)) {
         if let Some(producers) = Producers::read(files, &snapshot_file(folder, at))? {
             found = Some((at, producers));
             break;
         }
     }
     let snapshot = found.as_ref().map(|(at, _)| *at);
-    let (from, mut producers) = found
-        .unwrap_or_else(|| (segments.first().map_or(0, |first| first.base), Producers::default()));
+    let (from, mut producers) = found.unwrap_or_else(|| (first, Producers::default()));
     if from >= end {
         return Ok((producers, snapshot));
     }

@@ -2,8 +2,8 @@
 //!
 //! Versions 0 to 3 were removed in Kafka 4.0 and are served here. 4: isolation level. 5: log start
 //! offset. 7: incremental sessions (KIP-227). 9: leader epochs fence (KIP-320). 10: zstd
-//! (KIP-110). 11: reads from followers (KIP-392). 13: topic ids (KIP-516). 16: the current leader in
-//! errors (KIP-951).
+//! (KIP-110). 11: reads from followers (KIP-392). 13: topic ids (KIP-516). 16: the current
+//! leader in errors (KIP-951).
 //!
 //! Of followers: 12: the epoch of the last record, by which diverging logs are found (KIP-595). 15:
 //! the follower's life (KIP-903).
@@ -34,7 +34,7 @@ use ottla_types::{ErrorCode, NO_OFFSET, NodeId, Uuid};
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{
-    FetchPlan, FetchedPartition, LastReply, News, Position, SessionRequest, lock_session,
+    FetchPlan, FetchedPartition, FollowerNews, LastReply, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
 use crate::preferred_replica::preferred_replica;
@@ -94,11 +94,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         rack: request.rack_id,
         noted: noted.unwrap_or_default(),
     };
-    // What consumers may read from a follower is what it knows to be committed.
-    let news = match node.own().replica_selector {
-        ReplicaSelector::Leader => News::LogStart,
-        ReplicaSelector::SameRack => News::LogStartOrWatermark,
-    };
+    let news = follower_news(node);
     let mut wait: Option<Wait> = None;
     let found = loop {
         warm_cache(node, terms.bytes_max, &plan).await;
@@ -112,7 +108,12 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            wait = Some(watch_partitions(node, &plan, interest_of(replica, news)));
+            let interest = match (replica, news) {
+                (None, _) => Interest::Committed,
+                (Some(_), FollowerNews::LogStart) => Interest::LogEnd,
+                (Some(_), FollowerNews::LogStartOrWatermark) => Interest::LogEndAndWatermark,
+            };
+            wait = Some(watch_partitions(node, &plan, interest));
             continue;
         };
         tokio::select! {
@@ -125,12 +126,12 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     build_response(&plan, found)
 }
 
-/// What a fetch that waits is woken by.
-fn interest_of(replica: Option<FetchingReplica>, news: News) -> Interest {
-    match (replica, news) {
-        (None, _) => Interest::Committed,
-        (Some(_), News::LogStart) => Interest::LogEnd,
-        (Some(_), News::LogStartOrWatermark) => Interest::LogEndAndWatermark,
+/// What followers are told at once: what consumers may read from one is what it knows to be
+/// committed.
+fn follower_news(node: &Node) -> FollowerNews {
+    match node.own().replica_selector {
+        ReplicaSelector::Leader => FollowerNews::LogStart,
+        ReplicaSelector::SameRack => FollowerNews::LogStartOrWatermark,
     }
 }
 
@@ -460,7 +461,7 @@ fn watch_partitions(node: &Node, plan: &FetchPlan, interest: Interest) -> Wait {
 }
 
 /// Is there something that a follower is to be told at once, though there are no records for it?
-fn is_behind(plan: &FetchPlan, found: &FetchLook, news: News) -> bool {
+fn is_behind(plan: &FetchPlan, found: &FetchLook, news: FollowerNews) -> bool {
     let Some(session) = &plan.session else { return false };
     let session = lock_session(session);
     found.partitions.iter().any(|LookedAt { place, read, .. }| {

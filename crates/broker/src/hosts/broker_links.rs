@@ -109,8 +109,8 @@ impl BrokerLinks {
     /// Asks a broker that leads something, for as long as it does.
     ///
     /// # Errors
-    /// `NOT_LEADER_OR_FOLLOWER`: it leads no longer, as `leads` says. `REQUEST_TIMED_OUT`: no answer
-    /// within [`ANSWER_LIMIT`]. Otherwise see [`unreachable_code`].
+    /// `NOT_LEADER_OR_FOLLOWER`: it leads no longer, as `leads` says. `REQUEST_TIMED_OUT`: no
+    /// answer within [`ANSWER_LIMIT`]. Otherwise see [`unreachable_code`].
     pub async fn ask_while<R: Request>(
         &self,
         link: &BrokerLink,

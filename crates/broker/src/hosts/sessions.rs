@@ -47,7 +47,7 @@ pub struct LastReply {
 
 /// What a follower is to be told at once, though there are no records for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum FollowerNews {
     /// Another start of the log.
     LogStart,
     /// That, and another high watermark: consumers read from the follower (KIP-392).
@@ -227,11 +227,16 @@ impl FetchSession {
     /// Has a partition's log start moved since the last reply, or its high watermark where that
     /// `counts`?
     #[must_use]
-    pub fn is_behind(&self, place: &FetchedPartition, ends: LastReply, counts: News) -> bool {
+    pub fn is_behind(
+        &self,
+        place: &FetchedPartition,
+        ends: LastReply,
+        counts: FollowerNews,
+    ) -> bool {
         let said = self.tracked.get(place).and_then(|tracked| tracked.said);
         said.is_some_and(|said| {
-            let is_watermark_news =
-                counts == News::LogStartOrWatermark && said.high_watermark < ends.high_watermark;
+            let is_watermark_news = counts == FollowerNews::LogStartOrWatermark
+                && said.high_watermark < ends.high_watermark;
             is_watermark_news || said.log_start < ends.log_start
         })
     }

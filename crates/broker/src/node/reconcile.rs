@@ -29,8 +29,16 @@ impl Node {
     /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
     /// for a serving thread. Returns after how long [`Node::open_offline_partitions`] is to follow.
     pub fn take(&self, news: News) -> Duration {
-        let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
+        let is_first = self.offset.load(Ordering::Acquire) == 0;
+        // Twice a second a controller writes a record that says nothing (KIP-835); it is no reason
+        // to look at all partitions, unless one is still to be reported.
+        let has_untold = self.has_untold.load(Ordering::Acquire);
+        if !is_first && !has_untold && news.cluster.is_unchanged_since(&before) {
+            self.offset.store(news.offset, Ordering::Release);
+            return self.open_again_after();
+        }
+        let cluster = Arc::new(news.cluster);
         let in_force = settings_in_force(&cluster, &self.started, self.id);
         self.replicas.quotas.leading.set_limit(in_force.leader_bytes_per_second);
         self.replicas.quotas.following.set_limit(in_force.follower_bytes_per_second);
@@ -44,7 +52,7 @@ impl Node {
         );
         self.clients.telemetry.set(&cluster);
         // After a start all metadata is new to this node, but none of it has changed.
-        if self.offset.load(Ordering::Acquire) > 0 {
+        if !is_first {
             audit::topics_changed(&before, &cluster);
         }
         self.open_partitions(&cluster);
@@ -109,6 +117,7 @@ impl Node {
                 assigned.push(AssignedDirectory { topic_id, index, directory });
             }
         }
+        self.has_untold.store(!assigned.is_empty(), Ordering::Release);
         if assigned.is_empty() {
             return;
         }

@@ -19,11 +19,9 @@ use self::carry_out::{MoveLimits, MoveOutcome, carry_out};
 use self::show_plan::{PlanReport, PlanVerb};
 use self::survey::ClusterSurvey;
 use crate::balance::{PlanScope, plan_balance, plan_wanted};
+use crate::doctor::FACTOR_USUAL;
 use crate::front::{Front, print_to_stderr};
 use crate::size::some_size;
-
-/// How many replicas a topic should have, where there are as many brokers.
-const FACTOR_USUAL: usize = 3;
 
 /// How a plan is carried out.
 #[derive(Args, Clone, Copy, Debug)]

@@ -34,14 +34,7 @@ pub async fn set_throttles(
     let moves: Vec<PartitionShift> = copying.chain(survey.moves_under_way()).collect();
     let brokers: BTreeSet<NodeId> =
         moves.iter().flat_map(|it| it.from.iter().chain(&it.to)).copied().collect();
-    let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
-    for it in &moves {
-        let entry = |id: NodeId| format!("{}:{id}", it.place.partition);
-        let [leaders, followers] = lists.entry(&it.place.topic).or_default();
-        leaders.extend(it.from.iter().copied().map(entry));
-        followers.extend(it.added().map(entry));
-    }
-    for (topic, lists) in lists {
+    for (topic, lists) in throttled_replicas(&moves) {
         let known = client.configs(ConfigKind::Topic, &[topic.to_owned()]).await?;
         let known = known.get(topic).map(Vec::as_slice).unwrap_or_default();
         let mut set = Vec::new();
@@ -60,6 +53,19 @@ pub async fn set_throttles(
         client.set_configs(ConfigResource::broker(&id), set, ChangeMode::Change).await?;
     }
     Ok(())
+}
+
+/// The replicas of each topic that move: the leaders that may be read from, and the followers that
+/// come; as `partition:broker`.
+fn throttled_replicas(moves: &[PartitionShift]) -> BTreeMap<&str, [Vec<String>; 2]> {
+    let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
+    for it in moves {
+        let entry = |id: NodeId| format!("{}:{id}", it.place.partition);
+        let [leaders, followers] = lists.entry(&it.place.topic).or_default();
+        leaders.extend(it.from.iter().copied().map(entry));
+        followers.extend(it.added().map(entry));
+    }
+    lists
 }
 
 /// Which throttles were removed.
@@ -119,4 +125,24 @@ pub async fn remove_throttles(
 fn value_of<'a>(entries: &'a [ConfigEntry], name: &str) -> &'a str {
     let found = entries.iter().find(|it| it.name == name);
     found.and_then(|it| it.value.as_deref()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_types::TopicPartition;
+
+    use super::*;
+
+    #[test]
+    fn the_brokers_that_hold_a_partition_give_and_those_that_come_take() {
+        let shift = |partition, from: &[NodeId], to: &[NodeId]| PartitionShift {
+            place: TopicPartition::new("t", partition),
+            from: from.to_vec(),
+            to: to.to_vec(),
+            bytes_moved: 0,
+        };
+        let moves = [shift(0, &[1, 2], &[2, 3]), shift(12, &[3], &[1, 3, 4])];
+        let lists = throttled_replicas(&moves);
+        assert_eq!(lists["t"].each_ref().map(|it| it.join(",")), ["0:1,0:2,12:3", "0:3,12:1,12:4"]);
+    }
 }

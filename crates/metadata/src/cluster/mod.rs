@@ -88,6 +88,8 @@ impl Cluster {
                 }
             }
             MetadataRecord::ProducerIds(it) => self.next_producer_id = it.next_producer_id,
+            // The controller writes it so that an idle quorum is seen to live.
+            MetadataRecord::NoOp(_) => {}
             other => Arc::make_mut(&mut self.kept).apply(other),
         }
     }
@@ -102,6 +104,20 @@ impl Cluster {
     #[must_use]
     pub const fn has_open_transaction(&self) -> bool {
         self.before.is_some()
+    }
+
+    /// Is nothing new since `before` was cloned from what this has come from? Looks at no topic;
+    /// what was replaced by its equal is new.
+    #[must_use]
+    pub fn is_unchanged_since(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.topics, &before.topics)
+            && Arc::ptr_eq(&self.brokers, &before.brokers)
+            && Arc::ptr_eq(&self.configs, &before.configs)
+            && Arc::ptr_eq(&self.features, &before.features)
+            && Arc::ptr_eq(&self.kept, &before.kept)
+            && self.next_producer_id == before.next_producer_id
+            && self.before.is_none()
+            && before.before.is_none()
     }
 
     /// All topics, by name.

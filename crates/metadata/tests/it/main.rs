@@ -4,6 +4,7 @@
 
 mod answers;
 mod changes;
+mod cluster;
 mod directories;
 mod early;
 mod elections;

@@ -361,13 +361,14 @@ impl LeaderFetcher {
 
     /// Notes whether a replica has caught up, and counts what was copied if it is throttled.
     fn count_taken(&mut self, key: FetchedKey, data: &PartitionData) {
-        let Some(followed) = self.partitions.get_mut(&key) else { return };
-        if data.error_code == 0 {
-            followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
-        }
-        if followed.partition.throttled().as_follower {
-            let bytes = data.records.as_ref().map_or(0, Bytes::len);
-            self.fetching.parts.quotas.following.count_copied(bytes);
+        if let Some(followed) = self.partitions.get_mut(&key) {
+            if data.error_code == 0 {
+                followed.has_committed = followed.partition.ends().log_end >= data.high_watermark;
+            }
+            if followed.partition.throttled().as_follower {
+                let bytes = data.records.as_ref().map_or(0, Bytes::len);
+                self.fetching.parts.quotas.following.count_copied(bytes);
+            }
         }
     }
 
