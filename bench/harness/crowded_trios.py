@@ -20,16 +20,22 @@ def shown(member, names):
 
 def await_all(trio, names, among, holds, text, seconds=600):
     """Waits until `holds(leader, replicas, in_sync)` is true of all partitions at these members; the seconds it took."""
-    begun = time.monotonic()
+    begun, left = time.monotonic(), {}
 
     def is_so():
-        for member in trio.members:
-            if member in among:
-                member.check_alive()
-        rows = [shown(member, names) for member in among]
-        return all(len(found) == TOPICS * PARTITIONS and all(holds(*row) for row in found) for found in rows)
+        for member in among:
+            member.check_alive()
+            found = shown(member, names)
+            left[member.number] = [row for row in found if not holds(*row)]
+            if left[member.number] or len(found) != TOPICS * PARTITIONS:
+                return False
+        return True
 
-    cluster.until(is_so, text, seconds, trio.nodes, pause=0.05)
+    try:
+        cluster.until(is_so, text, seconds, trio.nodes, pause=0.05)
+    except RuntimeError as error:
+        some = ", ".join(f"node {number}: {len(rows)} partitions not, such as {rows[0]}" for number, rows in left.items() if rows)
+        raise RuntimeError(f"{some}: {error}") from None
     return time.monotonic() - begun
 
 
@@ -51,6 +57,7 @@ def many(trio, name, _scale):
     time.sleep(IDLE_S)
     found["idle"] = (trio.cpu() - cpu) / IDLE_S * 100
     found["memory"] = trio.resident() / 1e6
+    await_all(trio, names, trio.members, is_full, "all replicas are still in sync")
     victim = next(member for member in trio.members if trio.nodes.leader()[0] is not member)
     others = [member for member in trio.members if member is not victim]
     victim.kill()

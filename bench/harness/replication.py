@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import struct
 import subprocess
 import sys
@@ -236,7 +237,7 @@ class Run:
             loads = list(dict.fromkeys(row.load for row in due if row.load is not started))
             for load in [it for it in loads if it not in FAULTS]:
                 self.measure(trio, load, f"load-{number}-{len(found)}", found)
-            if started in found:
+            if started in found and all(member.alive() for member in trio.members):
                 found[started]["loaded"] = trio.resident() / MB
             for load in [it for it in loads if it in FAULTS]:
                 self.measure(trio, load, f"fault-{number}-{len(found)}", found)
@@ -291,6 +292,8 @@ def main(words):
         for row in ROWS:
             print(f"{row.name:<18}{row.title} ({row.unit})")
         return
+    # Ended from outside, it still takes its nodes away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = arguments.rows.split(",") if arguments.rows else [""]
     chosen = [row for row in ROWS if row.name.startswith(tuple(wanted)) and (arguments.full or not row.long)]
     if not chosen:
