@@ -1,6 +1,6 @@
 //! What a leader knows of a follower.
 
-use ottla_types::{NO_OFFSET, NodeId, Offset};
+use ottla_types::{Bug, NO_OFFSET, NodeId, Offset, is_planted};
 
 /// A follower's fetch, as its leader counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,8 @@ impl FollowerProgress {
             self.caught_up_ms = self.caught_up_ms.max(Some(fetched_ms));
         }
         self.broker_epoch = broker_epoch;
-        self.end = offset.min(leader_end);
+        let known = if is_planted(Bug::LossUnseen) { self.end } else { NO_OFFSET };
+        self.end = offset.min(leader_end).max(known);
         self.log_start = fetch.log_start;
         self.last_fetch = Some((now_ms, leader_end));
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ottla_types::{LeaderEpoch, NodeId};
+use ottla_types::{Bug, LeaderEpoch, NodeId, is_planted};
 
 use crate::Leader;
 
@@ -84,7 +84,8 @@ impl Leader {
     /// The controller has refused what was proposed upon this state of the partition, and is known
     /// not to have done it.
     pub fn proposal_refused(&mut self, partition_epoch: i32) {
-        self.pending.take_if(|it| it.partition_epoch == partition_epoch);
+        let is_heard = !is_planted(Bug::RefusalUnheard);
+        self.pending.take_if(|it| it.partition_epoch == partition_epoch && is_heard);
     }
 
     /// Could a replica that is not in sync join the in-sync set now? To be asked after its fetch.
@@ -97,6 +98,12 @@ impl Leader {
 
     /// What a replica must have to join: all that is committed, and all of earlier leaders.
     fn joining_end(&self) -> i64 {
+        if is_planted(Bug::LackingJoins) {
+            return 0;
+        }
+        if is_planted(Bug::EarlierLeadersForgotten) {
+            return self.watermark;
+        }
         self.watermark.max(self.epoch_start)
     }
 

@@ -94,7 +94,9 @@ impl Leader {
         // A member of the in-sync set has a while to come; the others must show themselves.
         let seen = |id: &NodeId| {
             let caught_up_ms = assignment.in_sync.contains(id).then_some(now_ms);
-            (*id, FollowerProgress { caught_up_ms, ..FollowerProgress::UNKNOWN })
+            let has_all = caught_up_ms.is_some() && is_planted(Bug::InSyncHasAll);
+            let known = if has_all { end } else { NO_OFFSET };
+            (*id, FollowerProgress { caught_up_ms, end: known, ..FollowerProgress::UNKNOWN })
         };
         let followers = others.map(seen).collect();
         let mut leader = Self {
@@ -107,6 +109,9 @@ impl Leader {
             pending: None,
             followers,
         };
+        if is_planted(Bug::AllIsCommitted) {
+            leader.watermark = end;
+        }
         if is_planted(Bug::MinimumTooLate) {
             leader.in_sync_min = 1;
             leader.advance();
@@ -126,10 +131,14 @@ impl Leader {
             self.followers.entry(*id).or_insert(FollowerProgress::UNKNOWN);
         }
         let is_decided = |it: &PendingProposal| assignment.partition_epoch > it.partition_epoch;
-        if self.pending.as_ref().is_some_and(is_decided) {
+        let is_over = self.pending.as_ref().is_some_and(is_decided);
+        if is_over || is_planted(Bug::ProposalForgotten) {
             self.pending = None;
         }
-        self.assignment = assignment;
+        let known = core::mem::replace(&mut self.assignment, assignment);
+        if is_planted(Bug::NewMembersIgnored) {
+            self.assignment.in_sync.retain(|id| known.in_sync.contains(id));
+        }
         self.advance()
     }
 
@@ -211,13 +220,23 @@ impl Leader {
                 self.followers.get(id).map_or(NO_OFFSET, |it| it.end)
             }
         });
-        let lowest = ends.min().unwrap_or(NO_OFFSET);
+        let lowest = if is_planted(Bug::MajorityIsEnough) {
+            end_of_majority(ends.collect())
+        } else {
+            ends.min().unwrap_or(NO_OFFSET)
+        };
         if lowest <= self.watermark {
             return None;
         }
         self.watermark = lowest;
         Some(lowest)
     }
+}
+
+/// What more than half of them have.
+fn end_of_majority(mut ends: Vec<Offset>) -> Offset {
+    ends.sort_unstable();
+    ends.get(ends.len().saturating_sub(1) / 2).copied().unwrap_or(NO_OFFSET)
 }
 
 #[cfg(test)]

@@ -85,6 +85,17 @@ bugs! {
     JoiningCounts "joining-counts" "a replica that joins helps to reach the minimum at once";
     EarlierLifeCounts "earlier-life-counts" "a late fetch of a follower's earlier life counts";
     FollowersIgnored "followers-ignored" "a leader commits what its followers lack";
+    LackingJoins "lacking-joins" "a replica joins the in-sync set that lacks what is committed";
+    EarlierLeadersForgotten "earlier-forgotten" "a replica joins that lacks earlier leaders' records";
+    InSyncHasAll "in-sync-has-all" "a new leader takes the in-sync replicas' logs to be as long as its own";
+    ProposalForgotten "proposal-forgotten" "a proposal is forgotten when other metadata comes";
+    MajorityIsEnough "majority-is-enough" "records commit that a majority of the in-sync set has";
+    LossUnseen "loss-unseen" "a leader does not see that a follower has lost records";
+    NewMembersIgnored "new-members-ignored" "a leader does not hear of new members of the in-sync set";
+    AllIsCommitted "all-is-committed" "a new leader takes all of its log to be committed";
+    RefusalUnheard "refusal-unheard" "a proposal is repeated though the controller has refused it";
+    EligibleForgotten "eligible-forgotten" "who leaves a set below the minimum may not lead";
+    EligibleStays "eligible-stays" "replicas stay eligible to lead when enough are in sync again";
     UncleanIsFenced "F8" "a broker that stopped uncleanly stays eligible to lead";
     ElectedOutOfSync "elected-out-of-sync" "a replica that is not in sync is elected";
     EpochStays "epoch-stays" "a new leader leads in its predecessor's epoch";

@@ -222,7 +222,10 @@ impl PartitionChange<'_> {
         if !self.topic.rules.keeps_eligible {
             return state.elr.clone();
         }
-        if isr.len() >= self.topic.rules.in_sync_min.min(self.target.replicas.len()) {
+        let required = self.topic.rules.in_sync_min.min(self.target.replicas.len());
+        if isr.len() >= required && !is_planted(Bug::EligibleStays)
+            || is_planted(Bug::EligibleForgotten)
+        {
             return Vec::new();
         }
         let all: BTreeSet<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();
