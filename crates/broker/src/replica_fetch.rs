@@ -4,12 +4,21 @@
 //! All partitions of a request are noted before the first is read: what that commits, the records
 //! that are read tell the follower of.
 
-use ottla_partitions::{FollowerFetch, LeaderEpochEnd, Partition};
+use ottla_partitions::{FollowerFetch, Interest, LeaderEpochEnd, Partition};
 use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NodeId};
 
-use crate::hosts::sessions::Position;
+use crate::hosts::sessions::{FollowerNews, Position};
 use crate::node::Node;
+
+/// What wakes a follower's fetch that waits.
+#[must_use]
+pub const fn follower_interest(news: FollowerNews) -> Interest {
+    match news {
+        FollowerNews::LogStart => Interest::LogEnd,
+        FollowerNews::LogStartOrWatermark => Interest::LogEndAndWatermark,
+    }
+}
 
 /// The broker that fetches, if it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ use crate::hosts::sessions::{
 };
 use crate::node::Node;
 use crate::preferred_replica::preferred_replica;
-use crate::replica_fetch::FetchingReplica;
+use crate::replica_fetch::{FetchingReplica, follower_interest};
 use crate::request::{Api, Call, ListenerScope};
 use crate::rules::ReplicaSelector;
 
@@ -77,7 +77,8 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     // More than may be sent cannot be waited for.
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max);
     let replica = FetchingReplica::of(&request);
-    let noted = replica.map(|replica| note_replica(node, call, replica, &plan));
+    let mut here = partitions_here(node, &plan);
+    let noted = replica.map(|replica| note_replica(node, call, replica, &plan, &here));
     let terms = RequestTerms {
         replica,
         isolation: match request.isolation_level {
@@ -97,8 +98,8 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     let news = follower_news(node);
     let mut wait: Option<Wait> = None;
     let found = loop {
-        warm_cache(node, terms.bytes_max, &plan).await;
-        let found = read_all(node, call, &terms, &plan);
+        warm_cache(node, terms.bytes_max, &plan, &here).await;
+        let found = read_all(node, call, &terms, &plan, &here);
         let enough = found.there >= bytes_min;
         if enough || found.is_urgent || plan.wanted.is_empty() && !plan.incremental {
             break found;
@@ -108,17 +109,14 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            let interest = match (replica, news) {
-                (None, _) => Interest::Committed,
-                (Some(_), FollowerNews::LogStart) => Interest::LogEnd,
-                (Some(_), FollowerNews::LogStartOrWatermark) => Interest::LogEndAndWatermark,
-            };
-            wait = Some(watch_partitions(node, &plan, interest));
+            let interest = replica.map_or(Interest::Committed, |_| follower_interest(news));
+            here = partitions_here(node, &plan);
+            wait = Some(watch_partitions(&here, interest));
             continue;
         };
         tokio::select! {
             biased;
-            () = wait.moved() => {}
+            () = wait.moved() => here = partitions_here(node, &plan),
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
@@ -156,17 +154,18 @@ fn note_replica(
     call: &Call,
     replica: FetchingReplica,
     plan: &FetchPlan,
+    here: &[Option<Partition>],
 ) -> Vec<Result<Option<LeaderEpochEnd>, ErrorCode>> {
     if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
         // What is read says so.
         return Vec::new();
     }
     call.session.is_of_broker(replica.id);
-    let note = |(place, position): &(FetchedPartition, Position)| match place_here(node, place) {
-        Some(partition) => replica.note(node, &partition, position),
+    let note = |((_, position), partition): (&(_, Position), &Option<Partition>)| match partition {
+        Some(partition) => replica.note(node, partition, position),
         None => Ok(None),
     };
-    plan.wanted.iter().map(note).collect()
+    plan.wanted.iter().zip(here).map(note).collect()
 }
 
 /// The metadata log, which other controllers and brokers fetch from a controller's listener
@@ -277,19 +276,24 @@ struct LookedAt {
     leader: LeaderIdAndEpoch,
 }
 
-fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) -> FetchLook {
+fn read_all(
+    node: &Node,
+    call: &Call,
+    terms: &RequestTerms,
+    plan: &FetchPlan,
+    here: &[Option<Partition>],
+) -> FetchLook {
     let mut left = terms.bytes_max;
     let mut found = FetchLook::default();
     let RequestTerms { replica, isolation, served, .. } = *terms;
-    for (at, (place, position)) in plan.wanted.iter().enumerate() {
+    for (at, ((place, position), partition)) in plan.wanted.iter().zip(here).enumerate() {
         let noted = terms.noted.get(at).copied().unwrap_or(Ok(None));
         let parting = noted.unwrap_or(None);
         // The first batch of the first partition with data goes out even if it is too large.
         let at_least_one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let offset = position.offset;
-        let partition = place_here(node, place);
-        let preferred = match (&partition, served) {
+        let preferred = match (partition, served) {
             (Some(partition), ServedFrom::AnyReplica) => {
                 preferred_replica(node, call, partition, &terms.rack, offset)
             }
@@ -299,7 +303,7 @@ fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) ->
         let gets_records = preferred.is_none() && !partition.as_ref().is_some_and(is_throttled);
         let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation, served };
         let asked = FetchTerms { replica, position: *position, slice, noted, gets_records };
-        let (read, leader) = match &partition {
+        let (read, leader) = match partition {
             Some(partition) => read_one(node, call, partition, &asked),
             None => (Err(why_not_read(node, call, place, &asked)), LeaderIdAndEpoch::default()),
         };
@@ -315,7 +319,7 @@ fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) ->
             Err(_) => found.is_urgent = true,
         }
         found.is_urgent |= parting.is_some() || preferred.is_some();
-        let place = place.clone();
+        let (place, partition) = (place.clone(), partition.clone());
         found.partitions.push(LookedAt { place, partition, read, parting, preferred, leader });
     }
     found
@@ -323,17 +327,23 @@ fn read_all(node: &Node, call: &Call, terms: &RequestTerms, plan: &FetchPlan) ->
 
 /// What is wanted and has left the cache is brought back by a thread of its directory, so that this
 /// one goes on serving others.
-async fn warm_cache(node: &Node, bytes_max: usize, plan: &FetchPlan) {
+async fn warm_cache(node: &Node, bytes_max: usize, plan: &FetchPlan, here: &[Option<Partition>]) {
     let mut left = bytes_max;
-    for (place, position) in &plan.wanted {
+    for ((_, position), partition) in plan.wanted.iter().zip(here) {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let Some(partition) = place_here(node, place) else { continue };
+        let Some(partition) = partition else { continue };
         if bytes == 0 || !partition.is_cold(position.offset, bytes) {
             continue;
         }
         left -= bytes;
-        node.partitions.warm(&partition, position.offset, bytes).await;
+        node.partitions.warm(partition, position.offset, bytes).await;
     }
+}
+
+/// The partitions of a plan, in its order; `None` for one that is not here. They are looked for
+/// once before each look at them, as a fetch of a follower may name thousands.
+fn partitions_here(node: &Node, plan: &FetchPlan) -> Vec<Option<Partition>> {
+    plan.wanted.iter().map(|(place, _)| place_here(node, place)).collect()
 }
 
 fn place_here(node: &Node, place: &FetchedPartition) -> Option<Partition> {
@@ -450,12 +460,10 @@ fn count_records(node: &Node, replica: Option<FetchingReplica>, all: &FetchLook)
     }
 }
 
-fn watch_partitions(node: &Node, plan: &FetchPlan, interest: Interest) -> Wait {
+fn watch_partitions(here: &[Option<Partition>], interest: Interest) -> Wait {
     let mut wait = Wait::new();
-    for (place, _) in &plan.wanted {
-        if let Some(partition) = place_here(node, place) {
-            wait.add(partition.progress(), interest);
-        }
+    for partition in here.iter().flatten() {
+        wait.add(partition.progress(), interest);
     }
     wait
 }
