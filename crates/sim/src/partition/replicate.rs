@@ -168,7 +168,7 @@ impl PartitionWorld {
         live.fetch = None;
         if let Some(parts_at) = answer.diverging {
             let end = live.log.lineage.cut(parts_at);
-            self.check_cut(at, end)?;
+            self.check_cut(at, end, answer.leader_epoch)?;
             if let Some(live) = &mut self.brokers[at].live {
                 self.coverage.cut_records += (live.log.entries.len() - count(end)) as u64;
                 live.log.truncate(count(end));

@@ -54,10 +54,17 @@ impl PartitionWorld {
         })
     }
 
-    /// Before a follower cuts its log off at `end`.
-    pub(super) fn check_cut(&mut self, at: usize, end: Offset) -> InvariantCheck {
+    /// Before a follower cuts its log off at `end`, for its leader of `epoch`. What the leader of a
+    /// later epoch has committed neither of them can know of.
+    pub(super) fn check_cut(
+        &mut self,
+        at: usize,
+        end: Offset,
+        epoch: LeaderEpoch,
+    ) -> InvariantCheck {
         let (id, next) = (self.brokers[at].id, self.brokers[at].entries().get(count(end)).copied());
-        let exposed = self.watch.exposed.get(count(end)).copied();
+        let exposed_in = self.watch.exposed_in.get(count(end)).filter(|it| **it <= epoch);
+        let exposed = exposed_in.and(self.watch.exposed.get(count(end))).copied();
         self.demand(Invariant::ConsistentRead, next.is_none() || next != exposed, |_| {
             format!("broker {id} cuts off at {end} what was committed")
         })

@@ -67,6 +67,11 @@ fn a_disk_is_not_lost_that_a_voter_needs_who_does_not_know_that_it_votes() {
 }
 
 #[test]
+fn a_follower_may_cut_off_what_a_later_leader_committed() {
+    clean_in(SimRing::Cores(CoreWorlds::Partition), 1_422_777);
+}
+
+#[test]
 fn the_first_seeds_are_clean_and_the_same_twice() {
     (0..300).for_each(clean);
 }
