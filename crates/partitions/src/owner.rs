@@ -445,7 +445,7 @@ impl Owner {
     pub(crate) fn to_verify(&self, id: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
         let known = self.log.producer(id);
         let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
-        (!is_open).then(|| Guard(known.map_or(0, |it| it.voided)))
+        (!is_open).then(|| Guard(known.map_or(0, |it| it.ended)))
     }
 
     /// Has this producer already written here under a later epoch?
@@ -458,8 +458,8 @@ impl Owner {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         let appended = self.write_own(&batch, now_ms)?;
-        if !marker.is_bumped {
-            self.log.void_verifications(marker.producer_id);
+        if marker.is_bumped {
+            self.log.keep_verified(marker.producer_id);
         }
         Ok(appended)
     }

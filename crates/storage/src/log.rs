@@ -106,10 +106,10 @@ impl Log {
         self.producers.get(id)
     }
 
-    /// A transaction of this producer has ended under the epoch that it goes on with: what the
-    /// coordinator has verified for that epoch before says nothing any more.
-    pub fn void_verifications(&mut self, id: ProducerId) {
-        self.producers.void_verifications(id);
+    /// The marker that was appended last for this producer does not count among the ends of its
+    /// transactions: its epoch is that of the next one, which may have been verified before.
+    pub fn keep_verified(&mut self, id: ProducerId) {
+        self.producers.keep_verified(id);
     }
 
     /// The producers that the log remembers.

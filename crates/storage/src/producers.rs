@@ -41,9 +41,9 @@ pub struct ProducerEntry {
     pub open_since: Option<Offset>,
     /// When it last wrote.
     pub last_timestamp: TimestampMs,
-    /// How often what was verified of it became worthless since the log was opened; see
-    /// [`crate::Log::void_verifications`].
-    pub voided: u32,
+    /// How many of its transactions have ended since the log was opened, but for those that
+    /// [`crate::Log::keep_verified`] was called for.
+    pub ended: u32,
     batches: VecDeque<ProducerBatch>,
 }
 
@@ -247,6 +247,7 @@ impl Producers {
         }
         producer.coordinator_epoch = control::coordinator_epoch(&record).unwrap_or(-1);
         producer.last_timestamp = record.timestamp;
+        producer.ended = producer.ended.wrapping_add(1);
         let first_offset = producer.open_since.take()?;
         self.open.remove(&(first_offset, id));
         let last_offset = batch.base_offset();
@@ -260,10 +261,10 @@ impl Producers {
         })
     }
 
-    /// See [`crate::Log::void_verifications`].
-    pub(crate) fn void_verifications(&mut self, id: ProducerId) {
+    /// See [`crate::Log::keep_verified`].
+    pub(crate) fn keep_verified(&mut self, id: ProducerId) {
         if let Some(producer) = self.all.get_mut(&id) {
-            producer.voided = producer.voided.wrapping_add(1);
+            producer.ended = producer.ended.wrapping_sub(1);
         }
     }
 
@@ -344,7 +345,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, ProducerEntry) {
         coordinator_epoch: int(34),
         open_since: Some(long(38)).filter(|offset| *offset >= 0),
         last_timestamp: timestamp,
-        voided: 0,
+        ended: 0,
         batches: VecDeque::new(),
     };
     if last_offset >= 0 {

@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use ottla_partitions::{
-    AppendRefusal, AppendResult, Assignment, Ends, Guard, Isolation, LogOptions, Marker, Partition,
-    PartitionRules, PartitionSlice, Partitions, Terms,
+    AppendRefusal, AppendResult, Assignment, Ends, FetchedRecords, Guard, Isolation, LogOptions,
+    Marker, Partition, PartitionRules, PartitionSlice, Partitions, Terms,
 };
+use ottla_records::control::ControlKind;
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{TopicPartition, Uuid};
 
@@ -137,5 +138,56 @@ fn only_the_marker_of_its_own_transaction_makes_a_verification_worthless() {
     let late = partition.to_verify(PRODUCER, 1);
     partition.end_transaction(&marker(1, false), 1000).unwrap();
     let refused = append_verified(&partition, 1, late).unwrap_err();
+    assert!(matches!(refused, AppendRefusal::Unverified), "{refused:?}");
+}
+
+/// Node 1 leads in odd epochs, and follows in even ones.
+fn led_in(partitions: &Partitions, leader_epoch: i32) {
+    let leader = if leader_epoch % 2 == 1 { 1 } else { 2 };
+    let assignment = Assignment {
+        leader,
+        leader_epoch,
+        partition_epoch: leader_epoch,
+        replicas: vec![1, 2],
+        in_sync: vec![1],
+        ..Assignment::default()
+    };
+    let wanted = crate::assigned(place(), Uuid::of(700), &PartitionRules::default());
+    let failed = partitions.reconcile(&[ottla_partitions::Assigned { assignment, ..wanted }]);
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn a_marker_that_another_leader_wrote_makes_a_verification_worthless() {
+    let work = tempfile::tempdir().unwrap();
+    let (partitions, partition) = open(work.path(), &PartitionRules::default());
+    led_in(&partitions, 11);
+    begin(&partition);
+    end(&partition, false);
+    let late = partition.to_verify(PRODUCER, 0);
+    led_in(&partitions, 12);
+    let mut marker = BatchBuilder::new(BatchOptions {
+        base_offset: 3,
+        leader_epoch: 12,
+        producer_id: PRODUCER,
+        producer_epoch: 0,
+        transactional: true,
+        control: true,
+        ..BatchOptions::default()
+    });
+    let (key, value) = (ControlKind::Abort.key(), [0, 0, 0, 0, 0, 1]);
+    let (key, value) = (Some(&key[..]), Some(&value[..]));
+    marker.push(&NewRecord { timestamp: 1000, key, value, headers: &[] });
+    let records = Bytes::from(marker.build().unwrap());
+    let fetched = FetchedRecords {
+        leader_epoch: 12,
+        offset: 3,
+        records: &records,
+        high_watermark: 4,
+        log_start: 0,
+    };
+    partition.append_fetched(&fetched, 1000).unwrap();
+    led_in(&partitions, 13);
+    let refused = append_verified(&partition, 0, late).unwrap_err();
     assert!(matches!(refused, AppendRefusal::Unverified), "{refused:?}");
 }
