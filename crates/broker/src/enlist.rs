@@ -5,6 +5,7 @@ use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 use std::time::Duration;
 
 use crate::hosts::add_queue::{NotAdded, not_added};
+use crate::hosts::controller_channel::is_elsewhere;
 use crate::hosts::groups;
 use crate::hosts::shards::{ask_coordinator, unanswered_code};
 use crate::hosts::transactions::TransactionHost;
@@ -53,11 +54,9 @@ impl Node {
     pub async fn fresh_producer(&self) -> Result<ProducerId, ErrorCode> {
         self.producer_id().await.map_err(|code| match code {
             // Clients ask again then; an idempotent producer has no coordinator to look for.
-            ErrorCode::NOT_CONTROLLER
-            | ErrorCode::NETWORK_EXCEPTION
-            | ErrorCode::NOT_LEADER_OR_FOLLOWER
-            | ErrorCode::REQUEST_TIMED_OUT
-            | ErrorCode::STALE_BROKER_EPOCH => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            code if is_elsewhere(code) || code == ErrorCode::STALE_BROKER_EPOCH => {
+                ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            }
             code => code,
         })
     }

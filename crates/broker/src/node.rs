@@ -92,7 +92,7 @@ pub struct Node {
     /// ahead.
     offset: AtomicI64,
     /// Is the controller still to learn in which directories partitions lie?
-    has_untold: AtomicBool,
+    has_unreported: AtomicBool,
     producer_ids: ProducerIds,
     /// What another node's controller is to know of its directories.
     pub reports: Arc<DirectoryReports>,
@@ -216,7 +216,7 @@ impl Node {
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
-            has_untold: AtomicBool::new(false),
+            has_unreported: AtomicBool::new(false),
             producer_ids: ProducerIds::default(),
             reports: Arc::default(),
             heartbeat_due: Notify::new(),

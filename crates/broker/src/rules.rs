@@ -242,6 +242,18 @@ pub fn connection_bounds(cluster: &Cluster, settings: &Settings, node: NodeId) -
     }
 }
 
+/// The value in force of a topic's setting.
+fn topic_setting(
+    name: &str,
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+    topic: &str,
+) -> Option<String> {
+    let setting = find_setting(Scope::Topic, name)?;
+    describe_setting(setting, cluster, settings, node, topic).value
+}
+
 /// What a topic's settings mean to its partitions.
 #[must_use]
 pub fn topic_rules(
@@ -250,10 +262,7 @@ pub fn topic_rules(
     node: NodeId,
     topic: &str,
 ) -> PartitionRules {
-    let text = |name: &str| {
-        let setting = find_setting(Scope::Topic, name)?;
-        describe_setting(setting, cluster, settings, node, topic).value
-    };
+    let text = |name: &str| topic_setting(name, cluster, settings, node, topic);
     let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok());
     let size = |name: &str, or: u64| number(name).and_then(|it| it.try_into().ok()).unwrap_or(or);
     let policy = text("cleanup.policy").unwrap_or_default();
@@ -349,10 +358,7 @@ pub fn throttled_partitions(
     node: NodeId,
     topic: &str,
 ) -> ThrottledPartitions {
-    let text = |name: &str| {
-        let setting = find_setting(Scope::Topic, name)?;
-        describe_setting(setting, cluster, settings, node, topic).value
-    };
+    let text = |name: &str| topic_setting(name, cluster, settings, node, topic);
     let list = |text: Option<String>| {
         let text = text.unwrap_or_default();
         if text.trim() == "*" {

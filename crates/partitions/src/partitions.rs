@@ -402,20 +402,19 @@ impl Partitions {
 
     /// Returns when more than so many data directories have failed.
     pub async fn more_failed_than(&self, known: usize) {
-        loop {
-            let told = self.failures.notified();
-            if self.failed_directories().len() > known {
-                return;
-            }
-            told.await;
-        }
+        self.failures_until(|| self.failed_directories().len() > known).await;
     }
 
     /// Returns when every data directory has failed: then there is nothing left to serve.
     pub async fn all_failed(&self) {
+        self.failures_until(|| self.online().next().is_none()).await;
+    }
+
+    /// Returns when it is so; it is looked at after each failure of a directory.
+    async fn failures_until(&self, is_so: impl Fn() -> bool) {
         loop {
             let told = self.failures.notified();
-            if self.online().next().is_none() {
+            if is_so() {
                 return;
             }
             told.await;

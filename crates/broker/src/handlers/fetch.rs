@@ -120,12 +120,12 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    count_records(node, replica, &found);
+    count_records(node, replica, &here, &found);
     build_response(&plan, found)
 }
 
-/// What followers are told at once: what consumers may read from one is what it knows to be
-/// committed.
+/// Which changes answer a follower's waiting fetch though there are no records for it. With a
+/// selector by racks a moved high watermark does, since consumers read up to it from the follower.
 fn follower_news(node: &Node) -> FollowerNews {
     match node.own().replica_selector {
         ReplicaSelector::Leader => FollowerNews::LogStart,
@@ -255,6 +255,7 @@ fn read_once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition
 /// What one pass over all partitions found.
 #[derive(Default)]
 struct FetchLook {
+    /// In the order of the plan.
     partitions: Vec<LookedAt>,
     bytes: usize,
     /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
@@ -263,11 +264,8 @@ struct FetchLook {
     is_urgent: bool,
 }
 
-/// A partition in a look.
+/// What was found of a partition.
 struct LookedAt {
-    place: FetchedPartition,
-    /// If it is here.
-    partition: Option<Partition>,
     read: Result<PartitionRead, ErrorCode>,
     /// Where a follower's log parts from this one.
     parting: Option<LeaderEpochEnd>,
@@ -319,8 +317,7 @@ fn read_all(
             Err(_) => found.is_urgent = true,
         }
         found.is_urgent |= parting.is_some() || preferred.is_some();
-        let (place, partition) = (place.clone(), partition.clone());
-        found.partitions.push(LookedAt { place, partition, read, parting, preferred, leader });
+        found.partitions.push(LookedAt { read, parting, preferred, leader });
     }
     found
 }
@@ -448,8 +445,13 @@ fn read_one(
 }
 
 /// Counts what goes out, to a consumer or to a broker.
-fn count_records(node: &Node, replica: Option<FetchingReplica>, all: &FetchLook) {
-    for LookedAt { partition, read, .. } in &all.partitions {
+fn count_records(
+    node: &Node,
+    replica: Option<FetchingReplica>,
+    here: &[Option<Partition>],
+    found: &FetchLook,
+) {
+    for (partition, LookedAt { read, .. }) in here.iter().zip(&found.partitions) {
         let (Some(partition), Ok(read)) = (partition, read) else { continue };
         let bytes = read.records.len();
         if replica.is_some() && partition.throttled().as_leader {
@@ -472,7 +474,7 @@ fn watch_partitions(here: &[Option<Partition>], interest: Interest) -> Wait {
 fn is_behind(plan: &FetchPlan, found: &FetchLook, news: FollowerNews) -> bool {
     let Some(session) = &plan.session else { return false };
     let session = lock_session(session);
-    found.partitions.iter().any(|LookedAt { place, read, .. }| {
+    plan.wanted.iter().zip(&found.partitions).any(|((place, _), LookedAt { read, .. })| {
         read.as_ref().is_ok_and(|read| session.is_behind(place, said_of(read), news))
     })
 }
@@ -489,14 +491,15 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         ..Default::default()
     };
     let mut served = Vec::new();
-    for LookedAt { place, read, parting, preferred, leader, .. } in found.partitions {
+    for ((place, _), looked_at) in plan.wanted.iter().zip(found.partitions) {
+        let LookedAt { read, parting, preferred, leader } = looked_at;
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
                 // Both must be evaluated: the session must remember what this answer says.
-                session.is_news(&place, said_of(read)) | !read.records.is_empty()
+                session.is_news(place, said_of(read)) | !read.records.is_empty()
             }
             (Some(session), Err(_)) => {
-                session.said_error(&place);
+                session.said_error(place);
                 true
             }
             (None, _) => true,
@@ -515,7 +518,7 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
                 let parting = EpochEndOffset { epoch, end_offset: end, ..Default::default() };
                 data.diverging_epoch = parting;
             }
-            push_partition(&mut response.responses, &place, data);
+            push_partition(&mut response.responses, place, data);
         }
     }
     if let Some(session) = &mut session {

@@ -11,7 +11,7 @@ use ottla_clock::Clock;
 use ottla_locks::Mutex;
 use ottla_metadata::{BrokerRegistration, Cluster};
 use ottla_protocol::Request;
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::{ErrorCode, NodeId, join_host_port};
 
 use super::controller_channel::unreachable_code;
 
@@ -95,7 +95,7 @@ impl BrokerLinks {
 
     fn address_of(&self, broker: &BrokerRegistration) -> Option<String> {
         let endpoint = broker.listener(&self.listener)?;
-        Some(format!("{}:{}", endpoint.host, endpoint.port))
+        Some(join_host_port(&endpoint.host, endpoint.port))
     }
 
     /// Opens a connection that no link uses.

@@ -193,7 +193,8 @@ impl ControllerChannel {
 }
 
 /// Is another controller to be asked?
-fn is_elsewhere(error: ErrorCode) -> bool {
+#[must_use]
+pub const fn is_elsewhere(error: ErrorCode) -> bool {
     matches!(
         error,
         ErrorCode::NOT_CONTROLLER

@@ -45,7 +45,7 @@ pub struct LastReply {
     pub log_start: Offset,
 }
 
-/// What a follower is to be told at once, though there are no records for it.
+/// Which changes answer a follower's waiting fetch though there are no records for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowerNews {
     /// Another start of the log.

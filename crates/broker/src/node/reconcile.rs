@@ -31,10 +31,10 @@ impl Node {
     pub fn take(&self, news: News) -> Duration {
         let before = self.cluster.load_full();
         let is_first = self.offset.load(Ordering::Acquire) == 0;
-        // Twice a second a controller writes a record that says nothing (KIP-835); it is no reason
-        // to look at all partitions, unless one is still to be reported.
-        let has_untold = self.has_untold.load(Ordering::Acquire);
-        if !is_first && !has_untold && news.cluster.is_unchanged_since(&before) {
+        // A controller without other work writes a NoOp record twice a second (KIP-835): no reason
+        // to go through all partitions, unless the directory of one is still to be reported.
+        let has_unreported = self.has_unreported.load(Ordering::Acquire);
+        if !is_first && !has_unreported && news.cluster.is_unchanged_since(&before) {
             self.offset.store(news.offset, Ordering::Release);
             return self.open_again_after();
         }
@@ -117,7 +117,7 @@ impl Node {
                 assigned.push(AssignedDirectory { topic_id, index, directory });
             }
         }
-        self.has_untold.store(!assigned.is_empty(), Ordering::Release);
+        self.has_unreported.store(!assigned.is_empty(), Ordering::Release);
         if assigned.is_empty() {
             return;
         }
