@@ -260,9 +260,12 @@ impl Raft {
     pub(crate) fn wait_election(&mut self, moment: Moment) {
         let election_ms = self.timing.election_ms;
         let spread = moment.draw % election_ms.max(1);
-        let until = moment.now_ms + election_ms + spread;
+        self.wait_to_stand(moment.now_ms + election_ms + spread);
+    }
+
+    fn wait_to_stand(&mut self, until_ms: u64) {
         let waits = matches!(self.role, Role::Resigned) || self.may_stand();
-        self.timers.role_ms = waits.then_some(until);
+        self.timers.role_ms = waits.then_some(until_ms);
     }
 
     /// As [`Self::wait_election`], where no leader is known that it could disturb: at a start, and
@@ -270,8 +273,7 @@ impl Raft {
     /// a leader say no. Apache's nodes wait a whole election timeout here.
     pub(crate) fn wait_briefly(&mut self, moment: Moment) {
         let spread = (self.timing.election_ms / 4).max(1);
-        let waits = matches!(self.role, Role::Resigned) || self.may_stand();
-        self.timers.role_ms = waits.then_some(moment.now_ms + moment.draw % spread);
+        self.wait_to_stand(moment.now_ms + moment.draw % spread);
     }
 
     /// Waits for the leader as long as it may leave a fetch without an answer. An observer that
