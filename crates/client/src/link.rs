@@ -107,17 +107,22 @@ impl Reach for BrokerReach {
     }
 }
 
+/// The question what a broker speaks.
+pub(crate) fn versions_request() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    }
+}
+
 /// Asks a broker what it speaks.
 async fn ask_api_versions(
     stream: &mut Box<dyn ByteStream>,
     client_id: &str,
 ) -> io::Result<Greeting> {
-    let request = ApiVersionsRequest {
-        client_software_name: "ottla".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
-    };
-    let frame = request_frame(&request, ASKED_FIRST, 0, client_id).map_err(io::Error::other)?;
+    let frame =
+        request_frame(&versions_request(), ASKED_FIRST, 0, client_id).map_err(io::Error::other)?;
     let answer = peer::exchange_frames(stream, &frame, GREETING_BYTES_MAX).await?;
     let response =
         decode_response::<ApiVersionsRequest>(answer, ASKED_FIRST).map_err(io::Error::other)?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
 use ottla_types::NodeId;
@@ -11,6 +10,7 @@ use super::refusal::ItemRefusal;
 use super::{CONTROLLER_TIMEOUT_MS, ChangeMode};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::link::versions_request;
 
 /// The features of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,14 +95,6 @@ impl Client {
             outcomes.insert(it.feature, ItemRefusal::check(it.error_code, it.error_message));
         }
         Ok(outcomes)
-    }
-}
-
-fn versions_request() -> ApiVersionsRequest {
-    ApiVersionsRequest {
-        client_software_name: "ottla".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
     }
 }
 
