@@ -84,9 +84,21 @@ impl Trio {
 
     /// All of them: none serves before two have elected a leader.
     pub fn start_all(&self) -> [Node; 3] {
+        self.start_all_with(|_| Vec::new())
+    }
+
+    /// The same, each with these settings besides its own.
+    pub fn start_all_with(&self, settings: impl Fn(usize) -> Vec<String> + Sync) -> [Node; 3] {
+        let start = &|at: usize| {
+            let mut command = self.command(at);
+            for setting in settings(at) {
+                command.args(["--override", &setting]);
+            }
+            Home::start_with(command)
+        };
         std::thread::scope(|scope| {
             [0, 1, 2]
-                .map(|at| scope.spawn(move || self.start(at)))
+                .map(|at| scope.spawn(move || start(at)))
                 .map(|started| started.join().expect("the node starts"))
         })
     }

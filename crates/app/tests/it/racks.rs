@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use std::io::Write;
 
-use crate::node::{Home, Node};
+use crate::node::Node;
 use crate::quorum::{Trio, ask, metrics_page, ottla};
 
 const SELECTOR: &str =
@@ -13,18 +13,9 @@ const SELECTOR: &str =
 
 /// Each in a rack of its own: `rack-1` to `rack-3`.
 fn start_in_racks(trio: &Trio) -> [Node; 3] {
-    let start = &|at: usize| {
-        let mut command = trio.command(at);
+    trio.start_all_with(|at| {
         let rack = format!("broker.rack=rack-{}", at + 1);
-        for setting in [SELECTOR, &rack, "ottla.metrics.listener=127.0.0.1:0"] {
-            command.args(["--override", setting]);
-        }
-        Home::start_with(command)
-    };
-    std::thread::scope(|scope| {
-        [0, 1, 2]
-            .map(|at| scope.spawn(move || start(at)))
-            .map(|started| started.join().expect("the node starts"))
+        [SELECTOR, &rack, "ottla.metrics.listener=127.0.0.1:0"].map(str::to_owned).to_vec()
     })
 }
 

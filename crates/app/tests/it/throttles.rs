@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::node::{Home, Node};
+use crate::node::Node;
 use crate::quorum::{Trio, ottla};
 
 /// How often a state is looked for until it must be there; each takes as long as a command.
@@ -11,19 +11,8 @@ const LOOKS_MAX: usize = 300;
 
 /// Nodes whose followers copy a batch at a time, and do not forget how much in a test's time.
 fn start_all(trio: &Trio) -> [Node; 3] {
-    let start = &|at: usize| {
-        let mut command = trio.command(at);
-        for setting in ["replica.fetch.max.bytes=1", "replication.quota.window.size.seconds=36000"]
-        {
-            command.args(["--override", setting]);
-        }
-        Home::start_with(command)
-    };
-    std::thread::scope(|scope| {
-        [0, 1, 2]
-            .map(|at| scope.spawn(move || start(at)))
-            .map(|started| started.join().expect("the node starts"))
-    })
+    let settings = ["replica.fetch.max.bytes=1", "replication.quota.window.size.seconds=36000"];
+    trio.start_all_with(|_| settings.map(str::to_owned).to_vec())
 }
 
 /// Runs a tool against the first node; what it prints.
