@@ -2,7 +2,6 @@
 //! how full the disks are.
 
 use std::error::Error;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
@@ -14,12 +13,10 @@ use ottla_types::{NodeId, Uuid};
 use crate::cluster_nodes::{DescribedNode, MetadataReplica, QuorumStanding, list_nodes};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, format_ago, format_bytes, only_json, titled};
+use crate::patience::answer_or_reason;
 use crate::rebalance::{
     DecommissionArgs, GrowArgs, RebalanceArgs, run_decommission, run_grow, run_rebalance,
 };
-
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Print the nodes of the cluster: their part in the metadata quorum, partitions and disks; or,
 /// with a command, move replicas between brokers.
@@ -136,13 +133,7 @@ pub(crate) async fn describe_all(client: &Client) -> Result<ClusterDescription, 
 
 /// The metadata quorum; or, in a few words, why it is not known.
 pub(crate) async fn describe_quorum(client: &Client) -> Result<QuorumDescription, String> {
-    tokio::select! {
-        biased;
-        described = client.describe_quorum() => described.map_err(|error| error.to_string()),
-        () = client.clock().sleep(PATIENCE) => {
-            Err(format!("no leader has answered in {} s", PATIENCE.as_secs()))
-        }
-    }
+    answer_or_reason(client.clock(), "no leader has answered", client.describe_quorum()).await
 }
 
 /// The directories of a broker; or, in a few words, why they are not known.
@@ -150,13 +141,7 @@ pub(crate) async fn log_dirs_of(
     client: &Client,
     broker: NodeId,
 ) -> Result<Vec<LogDirDescription>, String> {
-    tokio::select! {
-        biased;
-        dirs = client.describe_log_dirs(broker) => dirs.map_err(|error| error.to_string()),
-        () = client.clock().sleep(PATIENCE) => {
-            Err(format!("no answer in {} s", PATIENCE.as_secs()))
-        }
-    }
+    answer_or_reason(client.clock(), "no answer", client.describe_log_dirs(broker)).await
 }
 
 fn partition_counts(node: &DescribedNode, topics: &[TopicDescription]) -> [Cell; 2] {

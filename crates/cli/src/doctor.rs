@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ottla_client::{
     BrokerDescription, Brokers, Client, CommittedPosition, ConfigKind, CoordinatorOf, GroupFilter,
@@ -13,10 +12,12 @@ use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
 use crate::bench::TOPIC_PREFIX;
+use crate::cluster::describe_all;
 use crate::doctor_quorum::check_quorum;
 use crate::findings::{Finding, HealthVerdict};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::format_bytes;
+use crate::patience::answer_or_reason;
 
 /// From how many records on a group's lag is worth a note.
 const LAG_RECORDS: i64 = 10_000;
@@ -24,8 +25,6 @@ const LAG_RECORDS: i64 = 10_000;
 const GROUPS_MAX: usize = 500;
 /// From how many partitions in one directory on each directory should hold some.
 const PARTITIONS_SPREAD: usize = 8;
-/// How long a broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Above how many partitions a broker is slow to start and to hand over.
 const PARTITIONS_MAX: usize = 4000;
 /// How many replicas a topic should have, where there are as many brokers.
@@ -73,14 +72,15 @@ pub(crate) async fn diagnose_cluster(
     let client = front.connect().await?;
     let clock = Clock::real();
     let mut report = DoctorReport::default();
-    let cluster = client.describe_cluster(Brokers::Unfenced).await?;
+    let all = describe_all(&client).await?;
+    let mut cluster = all.clone();
+    cluster.brokers.retain(|broker| !broker.is_fenced);
     for broker in &cluster.brokers {
         check_reachable(&mut report, broker, &cluster.id, &clock).await;
     }
     if cluster.controller < 0 {
         report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
-    let all = crate::cluster::describe_all(&client).await?;
     check_quorum(&mut report, &client, &all).await;
     check_loopback(&mut report, &cluster.brokers, front.bootstrap());
     let topics = client.describe_topics(None).await?;
@@ -138,11 +138,7 @@ async fn check_reachable(
         there.describe_cluster(Brokers::Unfenced).await
     };
     let began = clock.monotonic();
-    let answer = tokio::select! {
-        biased;
-        answer = talk => answer.map_err(|error| error.to_string()),
-        () = clock.sleep(PATIENCE) => Err(format!("no answer in {} s", PATIENCE.as_secs())),
-    };
+    let answer = answer_or_reason(clock, "no answer", talk).await;
     match answer {
         Err(error) => {
             report.add(HealthVerdict::Error, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));

@@ -1,7 +1,6 @@
 //! What is wrong with the metadata quorum, with fenced brokers, and with nodes that differ.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ottla_client::{
     BootstrapNodes, BrokerDescription, Client, ClientOptions, ClusterDescription, QuorumDescription,
@@ -11,9 +10,7 @@ use ottla_types::NodeId;
 use crate::cluster_nodes::{DescribedNode, QuorumStanding, bare_address, list_nodes};
 use crate::doctor::DoctorReport;
 use crate::findings::HealthVerdict;
-
-/// How long a controller may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::patience::{answer_in_time, answer_or_reason};
 
 /// Looks at the quorum as its leader describes it, and at what the brokers say of themselves.
 pub(crate) async fn check_quorum(
@@ -36,8 +33,9 @@ pub(crate) async fn check_quorum(
     check_releases(report, client, &cluster.brokers).await;
 }
 
-fn ids_of<'a>(nodes: impl Iterator<Item = &'a DescribedNode>) -> String {
-    nodes.map(|node| node.id.to_string()).collect::<Vec<_>>().join(", ")
+/// `1, 2, 3`.
+fn join_ids(ids: impl Iterator<Item = NodeId>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// How many voters may still be lost.
@@ -58,7 +56,7 @@ fn check_majority(report: &mut DoctorReport, nodes: &[DescribedNode], brokers: u
         return;
     }
     if live < count {
-        let gone = ids_of(voters.iter().filter(|node| !is_live(node)).copied());
+        let gone = join_ids(voters.iter().filter(|node| !is_live(node)).map(|node| node.id));
         let verdict = if spare == 0 { HealthVerdict::Error } else { HealthVerdict::Warning };
         report.add(verdict, what, format!("{live} of {count} voters are heard of, not {gone}; {spare} more may be lost. Start them; one whose disk is gone is replaced with `ottla kafka-metadata-quorum remove-controller` and `add-controller`."));
     } else {
@@ -116,7 +114,7 @@ fn check_hosts(report: &mut DoctorReport, quorum: &QuorumDescription) {
         by_host.entry(host).or_default().push(voter.id);
     }
     for (host, ids) in by_host.into_iter().filter(|(_, ids)| ids.len() > 1) {
-        let ids = ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+        let ids = join_ids(ids.into_iter());
         let is_local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
         let verdict = if is_local { HealthVerdict::Note } else { HealthVerdict::Warning };
         report.add(verdict, "metadata quorum", format!("voters {ids} run on one host, {host}: when it is lost, so are they together. For production give each voter a machine of its own."));
@@ -136,15 +134,8 @@ async fn check_controllers(report: &mut DoctorReport, client: &Client, quorum: &
                 bootstrap: BootstrapNodes::Controllers,
                 ..ClientOptions::default()
             };
-            let connected = tokio::select! {
-                biased;
-                it = Client::connect_with(address, options, client.clock().clone()) => {
-                    it.map(|_| ()).map_err(|error| error.to_string())
-                }
-                () = client.clock().sleep(PATIENCE) => {
-                    Err(format!("no answer in {} s", PATIENCE.as_secs()))
-                }
-            };
+            let connecting = Client::connect_with(address, options, client.clock().clone());
+            let connected = answer_or_reason(client.clock(), "no answer", connecting).await;
             if let Err(error) = connected {
                 report.add(HealthVerdict::Warning, format!("controller {}", voter.id), format!("its listener {endpoint} cannot be reached from here ({error}). The other controllers and all brokers must reach it there: check its advertised.listeners, and firewalls between the nodes."));
             }
@@ -169,10 +160,7 @@ async fn check_releases(report: &mut DoctorReport, client: &Client, brokers: &[B
         report.add(HealthVerdict::Good, "releases", "all brokers support the same versions");
         return;
     }
-    let groups: Vec<String> = kinds
-        .values()
-        .map(|ids| ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", "))
-        .collect();
+    let groups: Vec<String> = kinds.into_values().map(|ids| join_ids(ids.into_iter())).collect();
     report.add(HealthVerdict::Warning, "releases", format!("brokers differ in the API versions or feature levels that they support ({}): different releases run. Finish the upgrade of all nodes before `ottla kafka-features upgrade`.", groups.join(" | ")));
 }
 
@@ -183,11 +171,7 @@ async fn describe_release(client: &Client, broker: NodeId) -> Option<String> {
         let ranges = features.iter().map(|(name, it)| (name, it.supported_min, it.supported_max));
         Some(format!("{versions:?} {:?}", ranges.collect::<Vec<_>>()))
     };
-    tokio::select! {
-        biased;
-        described = ask => described,
-        () = client.clock().sleep(PATIENCE) => None,
-    }
+    answer_in_time(client.clock(), ask).await.flatten()
 }
 
 #[cfg(test)]

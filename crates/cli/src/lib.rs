@@ -12,6 +12,7 @@ mod findings;
 mod front;
 mod groups;
 mod output;
+mod patience;
 mod produce;
 mod progress;
 mod quorum_watch;

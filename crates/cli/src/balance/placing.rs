@@ -12,9 +12,10 @@ use super::{BrokerShare, PlanObstacle};
 /// No broker has room for one of them.
 pub fn place_needed(layout: &mut BalanceLayout<'_>) -> Result<(), PlanObstacle> {
     // The largest first: small ones even out what those have left uneven.
-    let mut order: Vec<usize> = (0..layout.partitions.len()).collect();
+    let movable = (0..layout.partitions.len()).filter(|at| layout.partitions[*at].is_movable);
+    let mut order: Vec<usize> = movable.collect();
     order.sort_by_key(|at| (Reverse(layout.partitions[*at].bytes), *at));
-    for at in order.into_iter().filter(|at| layout.partitions[*at].is_movable).collect::<Vec<_>>() {
+    for at in order {
         let leaves = |it: &usize| layout.brokers[*it].share == BrokerShare::Leaving;
         let leaving: Vec<usize> =
             layout.partitions[at].replicas.iter().copied().filter(leaves).collect();

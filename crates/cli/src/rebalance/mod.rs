@@ -103,7 +103,7 @@ pub(crate) async fn run_rebalance(
     let brokers = survey.balance_brokers(&kept, &BTreeSet::new());
     let is_chosen =
         |topic: &TopicDescription| args.topics.is_empty() || args.topics.contains(&topic.name);
-    let partitions = survey.balance_partitions(is_chosen, |_, count| count);
+    let partitions = survey.balance_partitions(is_chosen, |count| count);
     let given = args.plan_file.as_deref().filter(|path| path.exists());
     let plan = match given {
         Some(path) => {
@@ -150,7 +150,7 @@ pub(crate) async fn run_decommission(
     }
     let leaving = BTreeSet::from([id]);
     let brokers = survey.balance_brokers(&BTreeSet::new(), &leaving);
-    let partitions = survey.balance_partitions(|_| true, |_, count| count);
+    let partitions = survey.balance_partitions(|_| true, |count| count);
     let plan = plan_balance(&brokers, &partitions, PlanScope::Needed);
     let plan = plan.map_err(|why| format!("broker {id} cannot be decommissioned: {why}"))?;
     let verb = PlanVerb::Decommission { broker: id };
@@ -195,7 +195,7 @@ pub(crate) async fn run_grow(
     let is_chosen = |topic: &TopicDescription| {
         topic.is_internal || topic.name.starts_with("__") || args.topics.contains(&topic.name)
     };
-    let partitions = survey.balance_partitions(is_chosen, |_, count| count.max(factor));
+    let partitions = survey.balance_partitions(is_chosen, |count| count.max(factor));
     let plan = plan_balance(&brokers, &partitions, PlanScope::Needed);
     let plan = plan.map_err(|why| why.to_string())?;
     let verb = PlanVerb::Grow { factor };

@@ -113,7 +113,7 @@ impl ClusterSurvey {
     pub fn balance_partitions(
         &self,
         is_chosen: impl Fn(&TopicDescription) -> bool,
-        factor: impl Fn(&TopicDescription, usize) -> usize,
+        factor: impl Fn(usize) -> usize,
     ) -> Vec<BalancePartition> {
         let mut all = Vec::new();
         for topic in &self.topics {
@@ -124,8 +124,7 @@ impl ClusterSurvey {
                 let replicas = moving.map_or_else(|| it.replicas.clone(), target_of);
                 let is_movable = is_chosen && moving.is_none() && it.leader >= 0;
                 let bytes = self.sizes.get(&place).copied().unwrap_or(0);
-                let factor =
-                    if is_movable { factor(topic, replicas.len()) } else { replicas.len() };
+                let factor = if is_movable { factor(replicas.len()) } else { replicas.len() };
                 all.push(BalancePartition { place, replicas, factor, bytes, is_movable });
             }
         }
