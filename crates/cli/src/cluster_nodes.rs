@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla_client::{BrokerDescription, ClusterDescription, QuorumDescription, QuorumReplica};
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{NodeId, Uuid, join_host_port};
 
 use crate::output::format_ago;
 
@@ -104,7 +104,7 @@ impl DescribedNode {
     /// Where it listens, its broker if it has one.
     #[must_use]
     pub fn address(&self) -> Option<String> {
-        let of_broker = self.broker.as_ref().map(|it| format!("{}:{}", it.host, it.port));
+        let of_broker = self.broker.as_ref().map(|it| join_host_port(&it.host, it.port));
         let endpoints = self.replica.iter().flat_map(|replica| &replica.endpoints);
         of_broker.or_else(|| endpoints.map(|it| bare_address(it).to_owned()).next())
     }
@@ -256,6 +256,9 @@ mod tests {
             "6 b6:9092 broker - -1 [] [it does not fetch the metadata: is it running?]".to_owned(),
         ];
         assert_eq!(found, wanted);
+        let numeric = BrokerDescription { host: "::1".to_owned(), ..broker_of(1) };
+        let numeric = DescribedNode { id: 1, broker: Some(numeric), replica: None };
+        assert_eq!(numeric.address().as_deref(), Some("[::1]:9092"));
         let alone = list_nodes(&cluster, None);
         assert_eq!(alone.len(), 4, "an old cluster describes no quorum");
     }

@@ -9,7 +9,7 @@ use ottla_client::{
     GroupListing, IsolationLevel, LogDirDescription, OffsetAt, TopicDescription, TopicPartition,
 };
 use ottla_clock::Clock;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, join_host_port};
 
 use crate::bench::TOPIC_PREFIX;
 use crate::cluster::describe_all;
@@ -125,7 +125,7 @@ async fn check_reachable(
     cluster_id: &str,
     clock: &Clock,
 ) {
-    let (id, address) = (broker.id, format!("{}:{}", broker.host, broker.port));
+    let (id, address) = (broker.id, join_host_port(&broker.host, broker.port));
     let what = format!("broker {id}");
     let fix = "Set advertised.listeners to a name and port that clients reach";
     let found = tokio::net::lookup_host(&address).await;
@@ -170,7 +170,7 @@ fn check_loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], boot
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
         let verdict = if alone { HealthVerdict::Note } else { HealthVerdict::Error };
-        report.add(verdict, format!("broker {}", it.id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
+        report.add(verdict, format!("broker {}", it.id), format!("advertises {}, which no other machine reaches; set advertised.listeners if some should", join_host_port(&it.host, it.port)));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_locks::Mutex;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
-use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid, join_host_port};
 
 use crate::admin::Brokers;
 use crate::client::{BootstrapNodes, Client};
@@ -95,7 +95,7 @@ impl MetadataCache {
     fn take_in(&self, response: &MetadataResponse) {
         let mut known = self.known.lock();
         for broker in &response.brokers {
-            known.brokers.insert(broker.node_id, format!("{}:{}", broker.host, broker.port));
+            known.brokers.insert(broker.node_id, join_host_port(&broker.host, broker.port));
         }
         for topic in &response.topics {
             let Some(name) = &topic.name else { continue };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::{Answer as _, Request};
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::{ErrorCode, NodeId, join_host_port};
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -49,7 +49,7 @@ impl Client {
         let what = "the controllers";
         ClientError::check_item(response.error_code, response.error_message, what)?;
         for it in &response.brokers {
-            self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));
+            self.shared.metadata.add_broker(it.broker_id, join_host_port(&it.host, it.port));
         }
         if response.controller_id < 0 {
             let reason = "no controller is active: the metadata quorum has no leader".to_owned();

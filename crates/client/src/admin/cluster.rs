@@ -2,7 +2,7 @@
 
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::unregister_broker_request::UnregisterBrokerRequest;
-use ottla_types::NodeId;
+use ottla_types::{NodeId, join_host_port};
 
 use super::active_controller::CONTROLLERS;
 use crate::client::{BootstrapNodes, Client};
@@ -65,7 +65,7 @@ impl Client {
         let response = self.ask_first(&request, self.options().request_timeout).await?;
         ClientError::check_item(response.error_code, response.error_message, "the cluster")?;
         for it in &response.brokers {
-            self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));
+            self.shared.metadata.add_broker(it.broker_id, join_host_port(&it.host, it.port));
         }
         let brokers = response.brokers.into_iter().map(|broker| BrokerDescription {
             id: broker.broker_id,
