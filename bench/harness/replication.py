@@ -17,21 +17,19 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import signal
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 
-from harness import coordinators, crowded_trios, peers, show, trios
+from harness import coordinators, crowded_trios, peers, show, trios  # trios finds conformance's kit
+from harness import rounds
 from harness.drive import MB
-from harness.machine import emptied, touch_memory
+from harness.machine import emptied
 from harness.rows import Row, latency
 from harness.steady import SteadyProducer
 
-from kit import cluster, quorum_load, replica_logs, wire  # conformance's kit, found by trios
+from kit import cluster, quorum_load, replica_logs  # conformance's kit, found by trios
 
 KINDS = ["kafka", "roofline", "ottla"]
 # How often in each round.
@@ -101,24 +99,22 @@ def gaps(trio, name, victims, inflict, mend):
     return found
 
 
-def kills(where_quorum_leads, count):
-    """kill -9 of a partition's leader that leads the quorum, too, or does not."""
+def faults(where_quorum_leads, count, inflict, mend):
+    """Faults of a partition's leader that leads the quorum, too, or does not: what a member does to itself, and what ends it."""
 
     def load(trio, name, _scale):
         fits = lambda member: (trio.nodes.leader()[0] is member) == where_quorum_leads
-        return {"value": gaps(trio, name, [fits] * count, lambda it: it.kill(), lambda it: it.launch())}
+        return {"value": gaps(trio, name, [fits] * count, inflict, mend)}
 
     return load
 
 
-def stops(where_quorum_leads, count):
-    """SIGSTOP of a partition's leader that leads the quorum, too, or does not."""
+def kill(where_quorum_leads):
+    return faults(where_quorum_leads, KILLS, lambda it: it.kill(), lambda it: it.launch())
 
-    def load(trio, name, _scale):
-        fits = lambda member: (trio.nodes.leader()[0] is member) == where_quorum_leads
-        return {"value": gaps(trio, name, [fits] * count, lambda it: it.pause(), lambda it: it.resume())}
 
-    return load
+def stop(where_quorum_leads):
+    return faults(where_quorum_leads, STOPS, lambda it: it.pause(), lambda it: it.resume())
 
 
 def controller_kills(trio, name, _scale):
@@ -163,10 +159,10 @@ ROWS = [
     row("endtxn", "EndTxn, p50", "us", coordinators.transactions, key="end", over_kafka=0.5, lower=True),
     row("transaction", "a transaction of one record, p50", "us", coordinators.transactions, key="whole", lower=True),
     row("memory-loaded", "memory of the three, after the loads", "MB", started, key="loaded", most=120, lower=True),
-    row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kills(False, KILLS), most=0.5, lower=True),
-    row("kill-controller", "the same, where it led the quorum", "s", kills(True, KILLS), most=1.5, lower=True),
-    row("stop", "SIGSTOP of a leader: longest gap of a steady producer", "s", stops(False, STOPS), over_kafka=1, lower=True),
-    row("stop-controller", "the same, where it led the quorum", "s", stops(True, STOPS), over_kafka=1, lower=True),
+    row("kill", "kill -9 of a leader: longest gap of a steady producer", "s", kill(False), most=0.5, lower=True),
+    row("kill-controller", "the same, where it led the quorum", "s", kill(True), most=1.5, lower=True),
+    row("stop", "SIGSTOP of a leader: longest gap of a steady producer", "s", stop(False), over_kafka=1, lower=True),
+    row("stop-controller", "the same, where it led the quorum", "s", stop(True), over_kafka=1, lower=True),
     row("controller", "kill -9 of the quorum's leader until the next one has made a topic", "s", controller_kills, most=1, lower=True),
     row("many-create", "5,000 partitions, 3 replicas: created and in sync", "s", crowded_trios.many, key="create", lower=True, **MANY),
     row("many-idle", "idle CPU of the three with them", "% of a core", crowded_trios.many, key="idle", most=1.5, lower=True, **MANY),
@@ -193,15 +189,12 @@ class Table(show.Table):
         return [value for figure in found for value in (figure if isinstance(figure, list) else [figure])]
 
 
-FAILURES = (AssertionError, OSError, RuntimeError, ValueError, struct.error, wire.Closed, subprocess.SubprocessError)
-
-
 class Run:
     """All rounds of all clusters, what they showed and what went wrong."""
 
     def __init__(self, kinds, chosen, binary, work, scale=1.0):
         self.kinds, self.chosen, self.binary, self.work, self.scale = kinds, chosen, binary, work, scale
-        self.found, self.failed = {kind: [] for kind in KINDS}, []
+        self.found, self.failures = {kind: [] for kind in KINDS}, rounds.Failures()
 
     def trio(self, kind, folder):
         if kind == "roofline":
@@ -211,12 +204,12 @@ class Run:
 
     def round(self, number):
         """Goes through the clusters, back in each second round; rows that want one alone get it after the others."""
-        for kind in self.kinds if number % 2 == 0 else reversed(self.kinds):
+        for kind in rounds.in_turn(self.kinds, number):
             due = [row for row in self.chosen if kind in row.peers and not (row.once and number)]
             found = self.one(kind, number, [row for row in due if not row.alone])
             for load in dict.fromkeys(row.load for row in due if row.alone):
-                found.update({load: figures for which, figures in self.one(kind, number, [row for row in due if row.load is load]).items()
-                              if which is load})
+                alone = self.one(kind, number, [row for row in due if row.load is load])
+                found.update({load: alone[load]} if load in alone else {})
             self.found[kind].append(found)
             yield show.NAMES[kind]
 
@@ -236,33 +229,17 @@ class Run:
                 found[started]["idle"] = trio.resident() / MB
             loads = list(dict.fromkeys(row.load for row in due if row.load is not started))
             for load in [it for it in loads if it not in FAULTS]:
-                self.measure(trio, load, f"load-{number}-{len(found)}", found)
+                rounds.measure(trio, load, f"load-{number}-{len(found)}", self.scale, found, self.failures)
             if started in found and all(member.alive() for member in trio.members):
                 found[started]["loaded"] = trio.resident() / MB
             for load in [it for it in loads if it in FAULTS]:
-                self.measure(trio, load, f"fault-{number}-{len(found)}", found)
-        except FAILURES as error:
-            self.fail(trio, started, error)
+                rounds.measure(trio, load, f"fault-{number}-{len(found)}", self.scale, found, self.failures)
+        except rounds.FAILURES as error:
+            self.failures.add(f"{trio.label}, start", error)
         finally:
             trio.end()
             emptied(folder)
         return found
-
-    def measure(self, trio, load, name, found):
-        """Adds the figures of one load to `found`; the others must not be lost if it fails."""
-        if getattr(load, "writes", False):
-            touch_memory(self.scale)
-        begun = time.monotonic()
-        try:
-            figures = load(trio, name, self.scale)
-        except FAILURES as error:
-            self.fail(trio, load, error)
-        else:
-            found[load] = {**figures, "took": time.monotonic() - begun}
-
-    def fail(self, trio, load, error):
-        self.failed.append(f"{trio.label}, {load.__qualname__}: {str(error)[:1500]!r}")
-        print(self.failed[-1], file=sys.stderr, flush=True)
 
 
 def write(page, table, machine):
@@ -310,12 +287,10 @@ def main(words):
     table = Table.of_rounds(chosen, run.found, [kind for kind in KINDS if kind != "ottla"])
     print(table.text())
     options = (["--rows", arguments.rows] if arguments.rows else []) + ["--full"] * arguments.full
-    machine = {"machine": platform.platform(), "cores": os.cpu_count(), "rounds": arguments.rounds, "when": time.strftime("%Y-%m-%d"),
-               "command": " ".join(["bench/run", "replication", *options])}
+    machine = rounds.facts(arguments.rounds, ["replication", *options])
     path = peers.ROOT / "target" / "bench-replication.json"
     path.write_text(json.dumps({**machine, "rows": table.json()}, indent=1))
     print(f"\n{path} has every figure; took {time.monotonic() - begun:.0f} s")
     if arguments.write:
         write(peers.ROOT / "docs" / "performance.md", table, machine)
-    if run.failed:
-        sys.exit("failed:\n" + "\n".join(run.failed))
+    run.failures.exit()
